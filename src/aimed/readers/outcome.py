@@ -1,0 +1,169 @@
+"""Reading the outcome: which columns hold it, which value means the event, and what may not be in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from aimed.core import Binary, DataError, FlowStep, Outcome, StudyFileError, Survival
+from aimed.core.outcome import TimeUnit
+
+__all__ = ["OutcomeColumns", "read_outcome"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeColumns:
+    """Which columns hold the outcome, and how to read them.
+
+    Parameters
+    ----------
+    column, positive : str and value
+        A binary outcome and the value that means it is present.
+    time, event, event_value : str, str and value
+        A time-to-event outcome; the event is seen where ``event`` equals ``event_value``.
+    horizon : float, optional, in ``unit``
+        With ``time`` and ``event``: the binary outcome "event by the horizon". Rows censored before it are
+        removed and counted.
+    unit : {"day", "month", "year"}
+    label : str
+    """
+
+    column: str | None = None
+    positive: float | str | bool | None = None
+    time: str | None = None
+    event: str | None = None
+    event_value: float | str | bool = 1
+    horizon: float | None = None
+    unit: TimeUnit = "day"
+    label: str = "outcome"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns in use."""
+        return [c for c in (self.column, self.time, self.event) if c]
+
+
+def _equals(column: pl.Series, value: float | str | bool) -> pl.Series:
+    text = column.cast(pl.String).str.strip_chars().str.to_lowercase()
+    number = column.cast(pl.Float64, strict=False) if column.dtype != pl.String else text.cast(pl.Float64, strict=False)
+    if isinstance(value, bool):
+        return text.is_in(["true", "1", "1.0"]) if value else text.is_in(["false", "0", "0.0"])
+    if isinstance(value, (int, float)):
+        return (number == float(value)).fill_null(False) | text.is_in(
+            [str(bool(value)).lower()] if value in (0, 1) else []
+        )
+    return text == value.strip().lower()
+
+
+def _binary_values(column: pl.Series, positive: float | str | bool | None, name: str) -> NDArray[np.int8]:
+    missing = column.null_count()
+    if column.dtype.is_float():
+        missing += int(column.is_nan().sum())
+    if missing:
+        raise DataError(
+            f"the outcome column '{name}' is missing in {missing} of {column.len()} rows",
+            "a value in every row",
+            f"add the inclusion rule '{name} is known'",
+        )
+    levels = column.n_unique()
+    if levels > 2:
+        raise DataError(
+            f"the outcome column '{name}' has {levels} different values",
+            "two",
+            "choose a yes/no column, or another task for a count or a measurement",
+        )
+    if positive is None:
+        text = column.cast(pl.String).str.strip_chars().str.to_lowercase()
+        if not text.is_in(["0", "1", "0.0", "1.0", "true", "false"]).all():
+            raise DataError(
+                f"the outcome column '{name}' holds words", "0 and 1", "name the positive value in [outcome] positive"
+            )
+        positive = 1
+    values = _equals(column, positive).fill_null(False).to_numpy().astype(np.int8)
+    if levels == 1:
+        raise DataError(
+            f"the outcome column '{name}' has one class only ({int(values.sum())} of {values.size} positive)",
+            "rows with and without the outcome",
+            "check the column and the inclusion rules",
+        )
+    if not values.any():
+        raise DataError(
+            f"no row of the outcome column '{name}' has the positive value of the study file",
+            "some rows with it",
+            "correct [outcome] positive",
+        )
+    return values
+
+
+def _numbers(column: pl.Series, name: str, what: str) -> NDArray[np.float64]:
+    text = column.dtype == pl.String
+    number = column.str.strip_chars().cast(pl.Float64, strict=False) if text else column.cast(pl.Float64, strict=False)
+    bad = number.null_count() - column.null_count()
+    if bad:
+        raise DataError(f"the {what} column '{name}' holds text in {bad} of {column.len()} rows", "numbers")
+    missing = column.null_count() + int(number.is_nan().sum())
+    if missing:
+        raise DataError(
+            f"the {what} column '{name}' is missing in {missing} of {column.len()} rows",
+            "a value in every row",
+            f"add the inclusion rule '{name} is known'",
+        )
+    return number.to_numpy().astype(np.float64)
+
+
+def read_outcome(
+    table: pl.DataFrame, spec: OutcomeColumns, flow: list[FlowStep]
+) -> tuple[Outcome, NDArray[np.bool_] | None]:
+    """Return the outcome, and which rows have one when follow-up ended too early in some."""
+    if spec.column is not None:
+        return Binary(
+            values=_binary_values(table[f"outcome:{spec.column}"], spec.positive, spec.column), label=spec.label
+        ), None
+    if spec.time is None or spec.event is None:
+        raise StudyFileError("[outcome] names neither a column nor a time and an event", "one of the two")
+    event_column = table[f"outcome:{spec.event}"]
+    missing = event_column.null_count()
+    if missing:
+        raise DataError(
+            f"the event column '{spec.event}' is missing in {missing} of {table.height} rows",
+            "a value in every row",
+            f"add the inclusion rule '{spec.event} is known'",
+        )
+    if event_column.n_unique() > 2:
+        raise DataError(
+            f"the event column '{spec.event}' has {event_column.n_unique()} different values",
+            "two: event and censored",
+            "code competing events as censored only if that is the question, or exclude them",
+        )
+    event = _equals(event_column, spec.event_value).fill_null(False).to_numpy().astype(bool)
+    time = _numbers(table[f"outcome:{spec.time}"], spec.time, "time")
+    low = int((time <= 0).sum())
+    if low:
+        raise DataError(
+            f"the time column '{spec.time}' is zero or negative in {low} of {time.size} rows",
+            f"times > 0 in {spec.unit}s",
+            f"shift the index time, or add the inclusion rule '{spec.time} > 0'",
+        )
+    if not event.any():
+        raise DataError(
+            f"the event column '{spec.event}' has no events: all {event.size} rows are censored",
+            "rows with the event",
+            "correct [outcome] event_value",
+        )
+    if spec.horizon is None:
+        return Survival(event=event, time=time, unit=spec.unit, label=spec.label), None
+    known = event | (time >= spec.horizon)
+    lost = int((~known).sum())
+    if lost:
+        flow.append(FlowStep(f"Followed to {spec.horizon:g} {spec.unit}s or to the event", lost, int(known.sum())))
+    values = (event & (time <= spec.horizon))[known].astype(np.int8)
+    if values.min() == values.max():
+        raise DataError(
+            f"by {spec.horizon:g} {spec.unit}s the outcome has one class only",
+            "rows with and without it",
+            "choose another horizon",
+        )
+    return Binary(values=values, label=spec.label), known

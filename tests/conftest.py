@@ -1,0 +1,39 @@
+"""Fixtures that all tests share: where the real data are, and quiet threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "2")
+
+DATA = Path(os.environ.get("AIMED_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return a function that gives the path of a shared data file, or skips the test with the reason."""
+
+    def find(*parts: str) -> Path:
+        path = DATA.joinpath(*parts)
+        if not path.exists():
+            pytest.skip(f"real data not here: {'/'.join(parts)} (set AIMED_DATA to the folder that holds it)")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def reference(shared_data):
+    """Return a function that gives the path of a reference page beside the shared data."""
+
+    def find(*parts: str) -> Path:
+        path = DATA.parent.joinpath("reference", *parts)
+        if not path.exists():
+            pytest.skip(f"reference values not here: {'/'.join(parts)}")
+        return path
+
+    return find
