@@ -1,0 +1,1 @@
+"""Fitting: preparing predictors inside the training rows, tuning on the folds and the adapter to studies."""

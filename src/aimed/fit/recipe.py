@@ -1,0 +1,66 @@
+"""What the study flow needs to know of a model family: how to build it, tune it, prepare its inputs and store it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Recipe", "Task"]
+
+Task: TypeAlias = Literal["binary", "survival"]
+"""The kind of outcome that a model family can predict."""
+
+
+def _identity_state(estimator: Any) -> dict[str, Any]:
+    state: dict[str, Any] = estimator.to_state()
+    return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One line of the model catalogue, as the study flow sees it.
+
+    Parameters
+    ----------
+    name, title : str
+        Catalogue name and the name shown to people.
+    description : str
+        One plain sentence for the report.
+    task : {"binary", "survival"}
+    family : {"linear", "tree", "baseline"}
+        Decides which explanations exist: coefficients and linear SHAP, tree SHAP, or none.
+    build : callable
+        ``build(parameters, seed)`` returns an unfitted estimator that follows scikit-learn's conventions
+        (binary: ``predict_proba``) or scikit-survival's (survival: ``fit(X, structured y)``, ``predict`` where
+        higher is worse, ``predict_survival_function(X, times=...)`` as an array of shape (n, t)).
+    space : callable, optional
+        ``space(trial)`` draws parameters from an Optuna trial; None when there is nothing to tune.
+    defaults : mapping
+        Parameters used without tuning, and as the first trial.
+    preparation : mapping
+        Keyword arguments for `aimed.fit.prepare.Preparation` that this family wants by default.
+    store : {"json", "skops"}
+        How a fitted estimator is packaged.
+    to_state, from_state : callable
+        For ``store = "json"``: estimator → JSON types, and back to an estimator that predicts the same.
+    ratio_name : str, optional
+        What exp(coefficient) is called.
+    """
+
+    name: str
+    title: str
+    description: str
+    task: Task
+    family: Literal["linear", "tree", "baseline"]
+    build: Callable[[Mapping[str, Any], int], Any]
+    space: Callable[[optuna.Trial], dict[str, Any]] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    store: Literal["json", "skops"] = "json"
+    to_state: Callable[[Any], dict[str, Any]] = _identity_state
+    from_state: Callable[[Mapping[str, Any]], Any] | None = None
+    ratio_name: str | None = None

@@ -1,0 +1,545 @@
+"""Cox's proportional hazards model with standard errors, tests and survival curves that agree with R's coxph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg, special, stats
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from aimed.core import DataError, NotEstimableError, StudyFileError
+from aimed.fit.recipe import Recipe
+from aimed.prognosis.coefficients import coefficient_rows, independent_columns
+from aimed.prognosis.curves import StepFunction, as_matrix, as_survival, steps_at
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["RECIPE", "CoxPH"]
+
+_BLOCK = 8192
+
+
+class CoxPH(BaseEstimator):  # type: ignore[misc]
+    """Proportional hazards regression for right-censored outcomes.
+
+    Parameters
+    ----------
+    penalty : float
+        Ridge penalty θ: the log partial likelihood less θ/2 · Σβ² is maximised, on the scale of X.
+    ties : {"efron", "breslow"}
+        How events at the same time share their risk set.
+    collinear : {"raise", "drop"}
+        What to do with a column that is constant or a combination of earlier ones, when there is no
+        penalty: refuse, or give it coefficient 0 and no standard error, as R does.
+    level : float
+        Confidence level of the intervals.
+    max_iter : int
+        Newton steps at most.
+
+    Attributes
+    ----------
+    coef_, standard_errors_ : float arrays, shape (p,)
+        Log hazard ratios for one unit of each column. With a penalty the errors come from the inverse of
+        the penalised information, as in R; NaN for a dropped column.
+    covariance_ : float array, shape (p, p)
+    confidence_intervals_ : float array, shape (p, 2)
+        Wald intervals of the coefficients.
+    loglik_ : (float, float)
+        Log partial likelihood without predictors and of the model, penalty not counted.
+    tests_ : dict
+        ``likelihood_ratio``, ``wald`` and ``score``, each with statistic, df and p. With a penalty the
+        first alone, on trace((I + P)⁻¹ I) degrees of freedom.
+    unique_times_ : float array, shape (t,)
+        Distinct event times, where the curves step.
+    cumulative_baseline_hazard_ : float array, shape (t,)
+        At the mean of every column (`feature_means_`).
+    aliased_ : list of str
+        Dropped columns.
+    feature_names_in_, n_features_in_, n_fitted_, n_events_, n_iter_
+
+    Notes
+    -----
+    Rows are sorted once; each Newton step costs O(np + np²) in blocks that fit the cache. Curves stay
+    flat after the last event time. `score` is Harrell's C.
+
+    Raises
+    ------
+    NotEstimableError
+        If there are no events, columns are constant or collinear, or a coefficient grows without bound.
+    DataError
+        If X is incomplete or y is not a structured array of event and time.
+
+    References
+    ----------
+    Cox, J R Stat Soc B 1972; Efron, J Am Stat Assoc 1977; Therneau and Grambsch, Modeling Survival Data, 2000.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [1.0], [0.0], [1.0], [1.0], [0.0]])
+    >>> y = np.array([(True, 9.0), (True, 2.0), (True, 4.0), (True, 6.0), (True, 3.0), (False, 9.0)],
+    ...              dtype=[("event", bool), ("time", float)])
+    >>> model = CoxPH().fit(X, y)
+    >>> model.coef_.round(4).tolist()
+    [1.6878]
+    >>> model.predict_survival_function(X[:1], times=[1.0, 5.0]).round(3).tolist()
+    [[1.0, 0.784]]
+    """
+
+    def __init__(
+        self,
+        penalty: float = 0.0,
+        ties: str = "efron",
+        collinear: str = "raise",
+        level: float = 0.95,
+        max_iter: int = 100,
+    ) -> None:
+        self.penalty = penalty
+        self.ties = ties
+        self.collinear = collinear
+        self.level = level
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, feature_names: Sequence[str] | None = None) -> CoxPH:
+        """Maximise the partial likelihood.
+
+        Parameters
+        ----------
+        X : float array or data frame, shape (n, p)
+        y : structured array, shape (n,)
+            A boolean event and a time.
+        feature_names : sequence of str, length p, optional
+            Names for messages and tables; the data frame's, or x0, x1, ..., when absent.
+        """
+        if self.ties not in ("efron", "breslow"):
+            raise StudyFileError(f"ties = '{self.ties}'", "'efron' or 'breslow'")
+        if self.collinear not in ("raise", "drop"):
+            raise StudyFileError(f"collinear = '{self.collinear}'", "'raise' or 'drop'")
+        if not (np.isfinite(self.penalty) and self.penalty >= 0):
+            raise StudyFileError("the ridge penalty is negative or not finite", "a number >= 0")
+        values, found = as_matrix(X)
+        event, time = as_survival(y)
+        n, p = values.shape
+        if n != time.size:
+            raise DataError(f"X has {n} rows and y {time.size}", "one outcome a row")
+        if feature_names is not None and len(feature_names) != p:
+            raise DataError(f"{len(feature_names)} feature names for {p} columns", "one a column")
+        names = list(feature_names) if feature_names is not None else found or [f"x{j}" for j in range(p)]
+        if not event.any():
+            raise NotEstimableError("no event in the training rows", "at least one", "extend follow-up or the cohort")
+        self.__dict__.pop("feature_names_in_", None)
+        if feature_names is not None or found:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        self.n_features_in_, self.n_fitted_, self.n_events_ = p, n, int(event.sum())
+
+        mean = values.mean(axis=0) if p else np.zeros(0)
+        risk = _RiskSets.make(values, mean, event, time, efron=self.ties == "efron")
+        theta = np.full(p, float(self.penalty)) * risk.unit**2
+        null = risk.evaluate(np.zeros(p))
+        keep = self._estimable(risk, null.information, names) if not self.penalty else np.ones(p, dtype=bool)
+        beta, at, steps = self._climb(risk, null, theta, keep, names)
+
+        self.n_iter_ = steps
+        self.coef_ = beta * risk.unit
+        self.aliased_ = [name for name, kept in zip(names, keep, strict=True) if not kept]
+        self.loglik_ = (null.loglik, at.loglik)
+        self._infer(at.information, null, beta, theta, keep, risk.unit)
+        self.feature_means_ = mean
+        self.unique_times_ = risk.times
+        shift = float(mean @ self.coef_)
+        self.cumulative_baseline_hazard_ = np.cumsum(at.hazard)
+        self.mean_linear_predictor_ = shift
+        return self
+
+    def _estimable(self, risk: _RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
+        """Say which columns add information to the ones before them; raise or go on without the others."""
+        own = np.where(risk.varies, np.diag(information), 0.0)
+        keep, problems = independent_columns(np.where(np.eye(len(names), dtype=bool), own, information), names)
+        if problems and self.collinear == "raise":
+            raise NotEstimableError(
+                "; ".join(problems), "columns that each add information", "leave them out, or set a penalty > 0"
+            )
+        return keep
+
+    def _climb(
+        self, risk: _RiskSets, null: _Point, theta: NDArray[np.float64], keep: NDArray[np.bool_], names: Sequence[str]
+    ) -> tuple[NDArray[np.float64], _Point, int]:
+        """Run Newton's method with step halving from zero."""
+        beta = np.zeros(keep.size)
+        if not keep.any():
+            return beta, null, 0
+        here = null
+        rows = np.ix_(keep, keep)
+        goal = here.loglik
+        for step in range(1, int(self.max_iter) + 1):
+            slope = here.gradient - theta * beta
+            try:
+                move = linalg.solve((here.information + np.diag(theta))[rows], slope[keep], assume_a="pos")
+            except linalg.LinAlgError:
+                raise self._unbounded([n for n, k in zip(names, keep, strict=True) if k]) from None
+            full = np.zeros(keep.size)
+            full[keep] = move
+            for _ in range(40):
+                there = risk.evaluate(beta + full)
+                reached = there.loglik - 0.5 * float(theta @ (beta + full) ** 2)
+                # At the top the likelihood is flat to rounding, so a tiny fall is no reason to halve.
+                if reached >= goal - 1e-11 * (1.0 + abs(goal)):
+                    break
+                full *= 0.5
+            else:
+                break
+            gain, goal = reached - goal, reached
+            beta, here = beta + full, there
+            moved = np.abs(full) / (1.0 + np.abs(beta))
+            if moved.max() < 1e-9:
+                return beta, here, step
+            # Columns have unit spread here: a coefficient that still walks while the likelihood stands still
+            # has no finite maximum.
+            if abs(gain) < 1e-10 * (1.0 + abs(goal)) and moved.max() > 1e-3:
+                raise self._unbounded([n for n, m in zip(names, moved, strict=True) if m > 1e-3])
+        raise NotEstimableError(
+            f"the Cox model did not converge in {self.max_iter} steps", "a finite maximum", "set a penalty > 0"
+        )
+
+    @staticmethod
+    def _unbounded(names: Sequence[str]) -> NotEstimableError:
+        listed = ", ".join(f"'{name}'" for name in names)
+        return NotEstimableError(
+            f"the hazard ratio of {listed} grows without bound: the column separates the events",
+            "events on both sides of each column",
+            "leave it out, merge rare levels, or set a penalty > 0",
+        )
+
+    def _infer(
+        self,
+        information: NDArray[np.float64],
+        null: _Point,
+        beta: NDArray[np.float64],
+        theta: NDArray[np.float64],
+        keep: NDArray[np.bool_],
+        unit: NDArray[np.float64],
+    ) -> None:
+        p = keep.size
+        covariance = np.full((p, p), np.nan)
+        rows = np.ix_(keep, keep)
+        inner = information[rows]
+        inverse = linalg.inv(inner + np.diag(theta[keep])) if keep.any() else np.zeros((0, 0))
+        covariance[rows] = inverse
+        self.covariance_ = covariance * np.outer(unit, unit)
+        self.standard_errors_ = np.sqrt(np.diag(self.covariance_))
+        half = special.ndtri(0.5 + 0.5 * self.level) * self.standard_errors_
+        self.confidence_intervals_ = np.column_stack((self.coef_ - half, self.coef_ + half))
+        df = float(np.trace(inverse @ inner)) if self.penalty else float(keep.sum())
+        self.tests_ = {"likelihood_ratio": _test(2.0 * (self.loglik_[1] - self.loglik_[0]), df)}
+        if not self.penalty and keep.any():
+            slope = null.gradient[keep]
+            self.tests_["wald"] = _test(float(beta[keep] @ inner @ beta[keep]), df)
+            score = float(slope @ linalg.solve(null.information[rows], slope, assume_a="pos"))
+            self.tests_["score"] = _test(score, df)
+
+    def _names(self) -> list[str]:
+        return [str(n) for n in getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])]
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the linear predictor Xβ, shape (n,); higher means an earlier event."""
+        check_is_fitted(self, "coef_")
+        values, _ = as_matrix(X, self.n_features_in_)
+        return np.asarray(values @ self.coef_)
+
+    def _curves(self, X: Any, times: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        relative = np.exp(self.predict(X) - self.mean_linear_predictor_)
+        if times is None:
+            return relative, self.cumulative_baseline_hazard_
+        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        return relative, steps_at(self.unique_times_, self.cumulative_baseline_hazard_, grid, 0.0)
+
+    def predict_cumulative_hazard_function(
+        self, X: Any, times: ArrayLike | None = None, return_array: bool = False
+    ) -> Any:
+        """Return cumulative hazards.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        times : float array, shape (t,), optional
+            Times to read the curves at; `unique_times_` when absent.
+        return_array : bool
+            Without times: an array in place of functions.
+
+        Returns
+        -------
+        float array, shape (n, t), or object array of n functions of time
+        """
+        relative, base = self._curves(X, times)
+        if times is not None or return_array:
+            return relative[:, None] * base
+        return _functions(self.unique_times_, relative[:, None] * base, 0.0)
+
+    def predict_survival_function(self, X: Any, times: ArrayLike | None = None, return_array: bool = False) -> Any:
+        """Return survival probabilities; parameters as in `predict_cumulative_hazard_function`."""
+        relative, base = self._curves(X, times)
+        curves = relative[:, None] * -base
+        np.exp(curves, out=curves)
+        if times is not None or return_array:
+            return curves
+        return _functions(self.unique_times_, curves, 1.0)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return Harrell's C of the linear predictor."""
+        from aimed.metrics.survival import harrell_c
+
+        event, time = as_survival(y)
+        return float(harrell_c(event, time, self.predict(X)))
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return one dict a column: term, coefficient, error, z, p, and the hazard ratio with its interval."""
+        check_is_fitted(self, "coef_")
+        rows = []
+        for j, name in enumerate(self._names()):
+            error = float(self.standard_errors_[j])
+            known = bool(np.isfinite(error)) and error > 0
+            lower, upper = (float(v) for v in self.confidence_intervals_[j])
+            z = float(self.coef_[j]) / error if known else None
+            rows.append(
+                {
+                    "term": name,
+                    "coefficient": float(self.coef_[j]),
+                    "standard_error": error if known else None,
+                    "z": z,
+                    "p": float(2.0 * stats.norm.sf(abs(z))) if z is not None else None,
+                    "lower": lower if known else None,
+                    "upper": upper if known else None,
+                    "hazard_ratio": float(np.exp(self.coef_[j])),
+                    "hazard_ratio_lower": float(np.exp(lower)) if known else None,
+                    "hazard_ratio_upper": float(np.exp(upper)) if known else None,
+                }
+            )
+        return rows
+
+    def coefficient_table(self, feature_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return one row a column with its hazard ratio; see `aimed.prognosis.coefficients.coefficients`."""
+        check_is_fitted(self, "coef_")
+        names = list(feature_names) if feature_names is not None else self._names()
+        note = "ridge penalty: no interval is given, because shrunken coefficients are biased" if self.penalty else None
+        return coefficient_rows(names, self.coef_, self.standard_errors_, self.level, note)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fitted model in JSON types; NaN becomes None."""
+        check_is_fitted(self, "coef_")
+        names = getattr(self, "feature_names_in_", None)
+        return {
+            "schema": 1,
+            "parameters": self.get_params(),
+            "coef": self.coef_.tolist(),
+            "covariance": [[None if np.isnan(v) else v for v in row] for row in self.covariance_.tolist()],
+            "feature_names": None if names is None else [str(n) for n in names],
+            "feature_means": self.feature_means_.tolist(),
+            "mean_linear_predictor": self.mean_linear_predictor_,
+            "times": self.unique_times_.tolist(),
+            "cumulative_baseline_hazard": self.cumulative_baseline_hazard_.tolist(),
+            "loglik": list(self.loglik_),
+            "tests": {name: dict(test) for name, test in self.tests_.items()},
+            "aliased": list(self.aliased_),
+            "n": self.n_fitted_,
+            "events": self.n_events_,
+            "iterations": self.n_iter_,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> CoxPH:
+        """Rebuild a fitted model from `to_state`."""
+        model = cls(**state["parameters"])
+        model.coef_ = np.asarray(state["coef"], dtype=np.float64)
+        p = model.coef_.size
+        model.covariance_ = np.array(
+            [[np.nan if v is None else v for v in row] for row in state["covariance"]], dtype=np.float64
+        ).reshape(p, p)
+        model.standard_errors_ = np.sqrt(np.diag(model.covariance_))
+        half = special.ndtri(0.5 + 0.5 * model.level) * model.standard_errors_
+        model.confidence_intervals_ = np.column_stack((model.coef_ - half, model.coef_ + half))
+        if state["feature_names"] is not None:
+            model.feature_names_in_ = np.asarray(state["feature_names"], dtype=object)
+        model.n_features_in_ = p
+        model.feature_means_ = np.asarray(state["feature_means"], dtype=np.float64)
+        model.mean_linear_predictor_ = float(state["mean_linear_predictor"])
+        model.unique_times_ = np.asarray(state["times"], dtype=np.float64)
+        model.cumulative_baseline_hazard_ = np.asarray(state["cumulative_baseline_hazard"], dtype=np.float64)
+        model.loglik_ = (float(state["loglik"][0]), float(state["loglik"][1]))
+        model.tests_ = {name: dict(test) for name, test in state["tests"].items()}
+        model.aliased_ = list(state["aliased"])
+        model.n_fitted_, model.n_events_ = int(state["n"]), int(state["events"])
+        model.n_iter_ = int(state["iterations"])
+        return model
+
+
+def _test(statistic: float, df: float) -> dict[str, float | None]:
+    return {"statistic": statistic, "df": df, "p": float(stats.chi2.sf(statistic, df)) if df > 0 else None}
+
+
+def _functions(times: NDArray[np.float64], curves: NDArray[np.float64], start: float) -> NDArray[Any]:
+    out = np.empty(curves.shape[0], dtype=object)
+    out[:] = [StepFunction(times, curve, start) for curve in curves]
+    return out
+
+
+@dataclass(slots=True)
+class _Point:
+    """The log partial likelihood at one β, with its derivatives and hazard steps."""
+
+    loglik: float
+    gradient: NDArray[np.float64]
+    information: NDArray[np.float64]
+    hazard: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class _RiskSets:
+    """Rows at risk at some event, sorted by time with events first, centred and scaled to unit spread.
+
+    With k event times: ``starts`` (first row of each risk set), ``deaths`` (events at each time), ``group``
+    (the last event time not after each row's time). Events at time j are rows starts[j] to
+    starts[j] + deaths[j] - 1.
+    """
+
+    X: NDArray[np.float64]
+    event: NDArray[np.bool_]
+    times: NDArray[np.float64]
+    starts: NDArray[np.intp]
+    deaths: NDArray[np.intp]
+    group: NDArray[np.intp]
+    unit: NDArray[np.float64]
+    varies: NDArray[np.bool_]
+    event_sum: NDArray[np.float64]
+    efron: bool
+
+    @classmethod
+    def make(
+        cls,
+        values: NDArray[np.float64],
+        mean: NDArray[np.float64],
+        event: NDArray[np.bool_],
+        time: NDArray[np.float64],
+        efron: bool,
+    ) -> _RiskSets:
+        order = np.lexsort((~event, time))
+        first = int(np.searchsorted(time[order], time[event].min(), side="left"))
+        order = order[first:]
+        sorted_time, sorted_event = time[order], event[order]
+        times, deaths = np.unique(sorted_time[sorted_event], return_counts=True)
+        starts = np.searchsorted(sorted_time, times, side="left")
+        group = np.searchsorted(times, sorted_time, side="right") - 1
+        X = values[order]
+        X -= mean
+        spread = np.sqrt(np.einsum("ij,ij->j", X, X) / X.shape[0])
+        low, high = X.min(axis=0), X.max(axis=0)
+        # A constant column keeps a spread of a few ulps of its mean.
+        varies = (high - low) > 1e-12 * np.maximum(np.abs(mean), 1e-300)
+        unit = 1.0 / np.where(varies, spread, 1.0)
+        X *= unit
+        X[:, ~varies] = 0.0
+        return cls(
+            X=X, event=sorted_event, times=times, starts=starts, deaths=deaths, group=group, unit=unit,
+            varies=varies, event_sum=X[sorted_event].sum(axis=0), efron=efron,
+        )  # fmt: skip
+
+    def evaluate(self, beta: NDArray[np.float64]) -> _Point:
+        """Return likelihood, gradient, information and hazard at β.
+
+        The information is XᵀWX - Σ_j Σ_l x̄_jl x̄_jlᵀ, where W holds each row's relative risk times the
+        hazard it has met, and the second sum is done in products of risk-set sums (k by p).
+        """
+        # A Newton step too far overflows; the caller sees a likelihood that is not finite and halves the step.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return self._evaluate(beta)
+
+    def _evaluate(self, beta: NDArray[np.float64]) -> _Point:
+        eta = self.X @ beta
+        top = float(eta.max())
+        r = np.exp(eta - top)
+        at_risk = np.cumsum(r[::-1])[::-1][self.starts]
+        tied = self.efron and bool((self.deaths > 1).any())
+        hits = np.flatnonzero(self.event)
+        which = self.group[hits]
+        k = self.times.size
+        if tied:
+            rank = np.arange(hits.size) - np.repeat(np.cumsum(self.deaths) - self.deaths, self.deaths)
+            share = rank / self.deaths[which]
+            dying = np.bincount(which, weights=r[hits], minlength=k)
+            left = at_risk[which] - share * dying[which]
+            inverse = 1.0 / left
+            hazard = np.bincount(which, weights=inverse, minlength=k)
+            relief = np.bincount(which, weights=share * inverse, minlength=k)
+            c0 = np.bincount(which, weights=inverse**2, minlength=k)
+            c1 = np.bincount(which, weights=share * inverse**2, minlength=k)
+            c2 = np.bincount(which, weights=(share * inverse) ** 2, minlength=k)
+            log_sum = float(np.log(left).sum())
+        else:
+            hazard = self.deaths / at_risk
+            c0 = self.deaths / at_risk**2
+            log_sum = float(self.deaths @ np.log(at_risk))
+        loglik = float(eta[hits].sum() - log_sum - hits.size * top)
+        met = r * np.cumsum(hazard)[self.group]
+        if tied:
+            met[hits] -= r[hits] * relief[which]
+
+        n, p = self.X.shape
+        information = np.zeros((p, p))
+        gradient = self.event_sum - met @ self.X
+        carry = np.zeros(p)
+        for stop in range(n, 0, -_BLOCK):
+            begin = max(0, stop - _BLOCK)
+            x = self.X[begin:stop]
+            information += x.T @ (x * met[begin:stop, None])
+            weighted = x * r[begin:stop, None]
+            lo, hi = np.searchsorted(self.starts, (begin, stop))
+            sums = np.cumsum(weighted[::-1], axis=0)
+            sums += carry
+            carry = sums[-1].copy()
+            if hi == lo:
+                continue
+            risk_sum = sums[stop - 1 - self.starts[lo:hi]]
+            information -= risk_sum.T @ (risk_sum * c0[lo:hi, None])
+            if tied:
+                many = lo + np.flatnonzero(self.deaths[lo:hi] > 1)
+                if many.size:
+                    dying_sum = self._dying(r, many)
+                    cross = risk_sum[many - lo].T @ (dying_sum * c1[many, None])
+                    information += cross + cross.T - dying_sum.T @ (dying_sum * c2[many, None])
+        return _Point(loglik, gradient, 0.5 * (information + information.T), hazard * np.exp(-top))
+
+    def _dying(self, r: NDArray[np.float64], many: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the sum of r x over the tied events at some event times, shape (len(many), p)."""
+        counts = self.deaths[many]
+        ends = np.cumsum(counts)
+        rows = np.repeat(self.starts[many] - (ends - counts), counts) + np.arange(int(ends[-1]))
+        sums: NDArray[np.float64] = np.add.reduceat(self.X[rows] * r[rows, None], ends - counts, axis=0)
+        return sums
+
+
+def _build(parameters: Mapping[str, Any], seed: int) -> CoxPH:
+    return CoxPH(**{"collinear": "drop", **parameters})
+
+
+def _space(trial: optuna.Trial) -> dict[str, Any]:
+    # Choices, not a range, so that the plain model is one of them.
+    return {"penalty": trial.suggest_categorical("penalty", (0.0, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))}
+
+
+RECIPE = Recipe(
+    name="cox",
+    title="Cox proportional hazards",
+    description="Each predictor multiplies the hazard by a constant factor; a ridge penalty may shrink the factors.",
+    task="survival",
+    family="linear",
+    build=_build,
+    space=_space,
+    defaults={"penalty": 0.0},
+    from_state=CoxPH.from_state,
+    ratio_name="hazard ratio",
+)
+"""The catalogue entry ``cox``."""

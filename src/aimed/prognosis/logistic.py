@@ -1,0 +1,279 @@
+"""Logistic regression, plain, ridge or lasso, with odds ratios and Wald intervals where they are honest."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, special
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from aimed.core import DataError, NotEstimableError, StudyFileError
+from aimed.fit.recipe import Recipe
+from aimed.prognosis.coefficients import coefficient_rows, independent_columns
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["RECIPE", "Logistic"]
+
+_PENALTIES = ("none", "ridge", "lasso")
+
+
+class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Logistic regression for a yes/no outcome.
+
+    Parameters
+    ----------
+    penalty : {"ridge", "lasso", "none"}
+    C : float
+        Inverse strength of the penalty, as in scikit-learn; not used without one.
+    level : float
+        Confidence level of the intervals.
+    seed : int
+        For the lasso's solver.
+
+    Attributes
+    ----------
+    coef_ : float array, shape (1, p)
+    intercept_ : float array, shape (1,)
+    standard_errors_ : float array, shape (p + 1,), or None
+        From the observed information, intercept last; None with a penalty, NaN for a dropped column.
+    aliased_ : list of str
+        Columns given coefficient 0 because they add nothing to the ones before them (no penalty only).
+    classes_ : array, shape (2,)
+    term_names_ : list of str
+        Names of the columns.
+
+    Notes
+    -----
+    The plain fit starts from scikit-learn's and takes Newton steps until the score is zero to rounding, so
+    that it agrees with R's ``glm`` to about ten digits.
+
+    Raises
+    ------
+    NotEstimableError
+        If, without a penalty, a coefficient grows without bound because columns separate the classes.
+
+    Examples
+    --------
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+    >>> model = Logistic(penalty="none").fit(X, [0, 0, 1, 0, 1, 1])
+    >>> model.coef_.round(4).tolist()
+    [[1.214]]
+    >>> model.coefficient_table(["age"])[0]["ratio_lower"] < 1
+    True
+    """
+
+    def __init__(self, penalty: str = "ridge", C: float = 1.0, level: float = 0.95, seed: int = 0) -> None:
+        self.penalty = penalty
+        self.C = C
+        self.level = level
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any, feature_names: Sequence[str] | None = None) -> Logistic:
+        """Maximise the (penalised) likelihood.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        y : array of two classes, shape (n,)
+        feature_names : sequence of str, length p, optional
+            Names for messages and tables; the data frame's, or x0, x1, ..., when absent.
+        """
+        if self.penalty not in _PENALTIES:
+            raise StudyFileError(f"penalty = '{self.penalty}'", "'none', 'ridge' or 'lasso'")
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, code = np.unique(y, return_inverse=True)
+        if self.classes_.size < 2:
+            raise NotEstimableError(
+                "Classifier can't train when only one class is present", "two classes", "get more rows"
+            )
+        if self.classes_.size > 2:
+            raise StudyFileError(
+                f"Only binary classification is supported. The type of the target is multiclass with "
+                f"{self.classes_.size} classes", "two classes"
+            )  # fmt: skip
+        p = X.shape[1]
+        if feature_names is not None and len(feature_names) != p:
+            raise DataError(f"{len(feature_names)} feature names for {p} columns", "one a column")
+        default = getattr(self, "feature_names_in_", [f"x{j}" for j in range(p)])
+        self.term_names_ = [str(name) for name in (feature_names if feature_names is not None else default)]
+        self.standard_errors_: NDArray[np.float64] | None = None
+        self.aliased_: list[str] = []
+        if self.penalty == "none":
+            mean, scale = X.mean(axis=0), X.std(axis=0)
+            flat = scale <= 1e-12 * np.maximum(np.abs(mean), 1e-300)
+            unit = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, scale))
+            Z = (X - mean) * unit
+            keep, _ = independent_columns(Z.T @ Z / Z.shape[0], self.term_names_)
+            self.aliased_ = [name for name, kept in zip(self.term_names_, keep, strict=True) if not kept]
+            coef, intercept, errors = self._plain(Z, code, keep, mean * unit, unit)
+            self.coef_, self.intercept_, self.standard_errors_ = coef[None, :], np.array([intercept]), errors
+            return self
+        lasso = self.penalty == "lasso"
+        solver = LogisticRegression(
+            C=self.C,
+            l1_ratio=1.0 if lasso else 0.0,
+            solver="saga" if lasso else "newton-cholesky",
+            tol=1e-7 if lasso else 1e-9,
+            max_iter=5000 if lasso else 200,
+            random_state=self.seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            solver.fit(X, code)
+        self.coef_, self.intercept_ = solver.coef_, solver.intercept_
+        return self
+
+    def _plain(
+        self,
+        Z: NDArray[np.float64],
+        code: NDArray[np.intp],
+        keep: NDArray[np.bool_],
+        shift: NDArray[np.float64],
+        unit: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+        """Fit standardised columns without a penalty and return the results on the scale of X."""
+        design = np.column_stack((Z[:, keep], np.ones(Z.shape[0])))
+        beta = np.zeros(design.shape[1])
+        if keep.any():
+            solver = LogisticRegression(C=np.inf, solver="lbfgs", tol=1e-6, max_iter=300)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                solver.fit(design[:, :-1], code)
+            beta[:-1], beta[-1] = solver.coef_[0], solver.intercept_[0]
+        else:
+            beta[-1] = special.logit(code.mean())
+        labels = [name for name, kept in zip(self.term_names_, keep, strict=True) if kept] + ["intercept"]
+        for _ in range(25):
+            risk = special.expit(design @ beta)
+            information = design.T @ (design * (risk * (1.0 - risk))[:, None])
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", linalg.LinAlgWarning)
+                    step = linalg.solve(information, design.T @ (code - risk), assume_a="pos")
+            except (linalg.LinAlgError, linalg.LinAlgWarning):
+                raise self._separated([n for n, b in zip(labels, beta, strict=True) if abs(b) > 8.0]) from None
+            beta += step
+            moved = np.abs(step) / (1.0 + np.abs(beta))
+            if moved.max() < 1e-10:
+                break
+        else:
+            raise self._separated([n for n, m in zip(labels, moved, strict=True) if m > 1e-4])
+        risk = special.expit(design @ beta)
+        information = design.T @ (design * (risk * (1.0 - risk))[:, None])
+        covariance = linalg.inv(information)
+        # Back from standardised columns: the intercept takes the shift of the means with it.
+        back = np.zeros((keep.size + 1, design.shape[1]))
+        back[np.flatnonzero(keep), np.arange(int(keep.sum()))] = unit[keep]
+        back[-1, :-1] = -shift[keep]
+        back[-1, -1] = 1.0
+        result = back @ beta
+        errors = np.sqrt(np.einsum("ij,jk,ik->i", back, covariance, back))
+        errors[:-1][~keep] = np.nan
+        return result[:-1], float(result[-1]), errors
+
+    @staticmethod
+    def _separated(names: Sequence[str]) -> NotEstimableError:
+        listed = ", ".join(f"'{name}'" for name in names) or "some columns"
+        return NotEstimableError(
+            f"the odds ratio of {listed} grows without bound: columns separate the classes",
+            "both classes at every level of each column",
+            "merge rare levels, or set penalty = 'ridge'",
+        )
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return log odds of the second class, shape (n,)."""
+        check_is_fitted(self, "coef_")
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return np.asarray(X @ self.coef_[0] + self.intercept_[0])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of both classes, shape (n, 2)."""
+        logit = self.decision_function(X)
+        return np.column_stack((special.expit(-logit), special.expit(logit)))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likelier class of each row."""
+        second = self.decision_function(X) > 0
+        return np.asarray(self.classes_[second.astype(int)])
+
+    def coefficient_table(self, feature_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return one row a column with its odds ratio; see `aimed.prognosis.coefficients.coefficients`."""
+        check_is_fitted(self, "coef_")
+        names = list(feature_names) if feature_names is not None else self.term_names_
+        note = None
+        if self.penalty != "none":
+            note = f"{self.penalty} penalty: no interval is given, because shrunken coefficients are biased"
+        errors = None if self.standard_errors_ is None else self.standard_errors_[:-1]
+        return coefficient_rows(names, self.coef_[0], errors, self.level, note)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that this is for two classes."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fitted model in JSON types; NaN becomes None."""
+        check_is_fitted(self, "coef_")
+        errors = self.standard_errors_
+        return {
+            "schema": 1,
+            "parameters": self.get_params(),
+            "classes": self.classes_.tolist(),
+            "coef": self.coef_[0].tolist(),
+            "intercept": float(self.intercept_[0]),
+            "standard_errors": None if errors is None else [None if np.isnan(e) else float(e) for e in errors],
+            "aliased": list(self.aliased_),
+            "feature_names": list(self.term_names_),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Logistic:
+        """Rebuild a fitted model from `to_state`."""
+        model = cls(**state["parameters"])
+        model.classes_ = np.asarray(state["classes"])
+        model.coef_ = np.asarray(state["coef"], dtype=np.float64)[None, :]
+        model.intercept_ = np.array([state["intercept"]], dtype=np.float64)
+        errors = state["standard_errors"]
+        model.standard_errors_ = None if errors is None else np.array([np.nan if e is None else e for e in errors])
+        model.aliased_ = list(state["aliased"])
+        model.n_features_in_ = int(model.coef_.shape[1])
+        model.term_names_ = list(state["feature_names"])
+        return model
+
+
+def _build(parameters: Mapping[str, Any], seed: int) -> Logistic:
+    return Logistic(**{"seed": seed, **parameters})
+
+
+def _space(trial: optuna.Trial) -> dict[str, Any]:
+    penalty = trial.suggest_categorical("penalty", _PENALTIES)
+    if penalty == "none":
+        return {"penalty": penalty}
+    return {"penalty": penalty, "C": trial.suggest_float("C", 1e-3, 1e2, log=True)}
+
+
+RECIPE = Recipe(
+    name="logistic",
+    title="Logistic regression",
+    description="The log odds are a weighted sum of the predictors; a penalty may shrink the weights.",
+    task="binary",
+    family="linear",
+    build=_build,
+    space=_space,
+    defaults={"penalty": "none"},
+    from_state=Logistic.from_state,
+    ratio_name="odds ratio",
+)
+"""The catalogue entry ``logistic``."""
