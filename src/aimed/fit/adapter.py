@@ -92,6 +92,7 @@ class StudyModel:
         """Put fitted parts together, as a bundle does when it loads them."""
         model = cls(recipe, preparation.variables, parameters)
         model.preparation, model.estimator, model.calibrator = preparation, estimator, calibrator
+        model.preparation_options = {k: v for k, v in preparation.get_params().items() if k != "variables"}
         return model
 
     def fit(self, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:

@@ -8,16 +8,17 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.storages import journal as journals
 from scipy import stats
 
 from aimed.core import DataError, Fold, NotEstimableError, UnknownNameError, Variable
 from aimed.fit.adapter import StudyModel
-from aimed.fit.recipe import Recipe
+from aimed.fit.recipe import Recipe, Task
 from aimed.metrics.binary import auroc, brier, log_loss
 from aimed.metrics.survival import harrell_c, ibs, uno_c
 
@@ -31,8 +32,8 @@ class FoldMetric:
     """A metric for judging a fold: its direction and how to compute it from a fitted model."""
 
     name: str
-    task: str
-    direction: str
+    task: Task
+    direction: Literal["minimize", "maximize"]
     score: Score
 
 
@@ -292,9 +293,7 @@ def _storage(journal: Path | None) -> Any:
         data = journal.read_bytes()
         if data and not data.endswith(b"\n"):
             journal.write_bytes(data[: data.rfind(b"\n") + 1])
-    backend = optuna.storages.journal.JournalFileBackend(
-        str(journal), lock_obj=optuna.storages.journal.JournalFileOpenLock(str(journal))
-    )
+    backend = journals.JournalFileBackend(str(journal), lock_obj=journals.JournalFileOpenLock(str(journal)))
     Path(f"{journal}.lock").unlink(missing_ok=True)
     return optuna.storages.JournalStorage(backend)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special, stats
+from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["RECIPE", "CoxPH"]
 
 _BLOCK = 8192
+_GRID = 200
+_Spread: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 class CoxPH(BaseEstimator):  # type: ignore[misc]
@@ -59,6 +62,9 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         Distinct event times, where the curves step.
     cumulative_baseline_hazard_ : float array, shape (t,)
         At the mean of every column (`feature_means_`).
+    curve_variance_ : tuple of float arrays, shapes (g,), (g,), (g, p), or None
+        What `risk_interval` needs at g <= 200 event times: the times, A and B of its notes. None with a penalty,
+        or when the model comes from a state without it.
     aliased_ : list of str
         Dropped columns.
     feature_names_in_, n_features_in_, n_fitted_, n_events_, n_iter_
@@ -154,6 +160,7 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         shift = float(mean @ self.coef_)
         self.cumulative_baseline_hazard_ = np.cumsum(at.hazard)
         self.mean_linear_predictor_ = shift
+        self.curve_variance_: _Spread | None = None if self.penalty else risk.spread(at.steps, _knots(risk.deaths))
         return self
 
     def _estimable(self, risk: _RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
@@ -289,6 +296,90 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
             return curves
         return _functions(self.unique_times_, curves, 1.0)
 
+    def risk_interval(self, X: Any, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return pointwise confidence limits of the risk of each row, its columns taken as fixed.
+
+        They hold the uncertainty of the coefficients and of the baseline hazard, at confidence `level`.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        times : float array, shape (t,)
+            Horizons, in the unit of the training times.
+
+        Returns
+        -------
+        lower, upper : float arrays, shape (n, t)
+            Both 0 before the first event time. None with a penalty: shrunken coefficients are biased.
+
+        Raises
+        ------
+        DataError
+            If X is incomplete or a time is NaN.
+
+        Notes
+        -----
+        As R's ``survfit.coxph``, with ``conf.type = "log-log"``. With η the linear predictor at x less that at
+        the column means, V the covariance of the coefficients and Λ the baseline hazard at the means,
+        Var Λ(t|x) = exp(2η) · [A(t) + q(t)ᵀ V q(t)] and q(t) = x Λ(t) - B(t), where A adds up the variances
+        of the hazard steps and B(t) = ∫ x̄ dΛ (x and x̄, the mean of those at risk, less the column means).
+        Limits are symmetric for log Λ(t|x), which is log(-log S).
+
+        Λ is exact at every time. With up to 200 distinct event times A and B are kept at all of them, and so the
+        limits are exact. Of more, they are kept at no more than 200 quantiles of the events, denser towards the
+        last and with it, and read in between as linear in Λ.
+
+        References
+        ----------
+        Therneau and Grambsch, Modeling Survival Data, 2000, chapter 10; Tsiatis, Ann Stat 1981.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> X, time = rng.normal(size=(50, 1)), np.arange(1.0, 51.0)
+        >>> y = np.array([(True, t) for t in time], dtype=[("event", bool), ("time", float)])
+        >>> lower, upper = CoxPH().fit(X, y).risk_interval([[0.0]], times=[0.5, 25.0])
+        >>> lower.round(2).tolist(), upper.round(2).tolist()
+        ([[0.0, 0.37]], [[0.0, 0.65]])
+        """
+        eta = self.predict(X) - self.mean_linear_predictor_
+        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        base = steps_at(self.unique_times_, self.cumulative_baseline_hazard_, grid, 0.0)
+        spread = self.curve_variance_
+        if spread is None:
+            return None
+        values, _ = as_matrix(X, self.n_features_in_)
+        met = base > 0.0
+        lower, upper = np.zeros((2, eta.size, grid.size))
+        if met.any():
+            hazard = base[met]
+            relative = np.sqrt(self._relative_variance(values, hazard, spread))
+            middle = eta[:, None] + np.log(hazard)
+            half = special.ndtri(0.5 + 0.5 * self.level) * relative
+            with np.errstate(over="ignore"):
+                lower[:, met] = 1.0 - np.exp(-np.exp(middle - half))
+                upper[:, met] = 1.0 - np.exp(-np.exp(middle + half))
+        return lower, upper
+
+    def _relative_variance(
+        self, values: NDArray[np.float64], hazard: NDArray[np.float64], spread: _Spread
+    ) -> NDArray[np.float64]:
+        """Return Var Λ(t|x) / Λ(t|x)² for rows and baseline hazards above 0: A/Λ² + |(x - B/Λ) V^½|²."""
+        times, steps, means = spread
+        at = steps_at(self.unique_times_, self.cumulative_baseline_hazard_, times, 0.0)
+        knots = np.concatenate(([0.0], at))
+        own = np.interp(hazard, knots, np.concatenate(([0.0], steps))) / hazard**2
+        kept = np.flatnonzero(np.isfinite(self.standard_errors_) & (self.standard_errors_ > 0.0))
+        if not kept.size:
+            return np.broadcast_to(own, (values.shape[0], hazard.size))
+        # The root of the correlation, not of V: columns may differ in unit by many powers of ten.
+        scale = self.standard_errors_[kept]
+        root, vectors = linalg.eigh(self.covariance_[np.ix_(kept, kept)] / np.outer(scale, scale))
+        factor = scale[:, None] * vectors * np.sqrt(np.maximum(root, 0.0))
+        mean = np.column_stack([np.interp(hazard, knots, np.concatenate(([0.0], means[:, j]))) for j in kept])
+        rows = (values[:, kept] - self.feature_means_[kept]) @ factor
+        return np.asarray(own + cdist(rows, (mean / hazard[:, None]) @ factor, "sqeuclidean"))
+
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C of the linear predictor."""
         from aimed.metrics.survival import harrell_c
@@ -332,6 +423,7 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         """Return the fitted model in JSON types; NaN becomes None."""
         check_is_fitted(self, "coef_")
         names = getattr(self, "feature_names_in_", None)
+        spread = self.curve_variance_
         return {
             "schema": 1,
             "parameters": self.get_params(),
@@ -342,6 +434,9 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
             "mean_linear_predictor": self.mean_linear_predictor_,
             "times": self.unique_times_.tolist(),
             "cumulative_baseline_hazard": self.cumulative_baseline_hazard_.tolist(),
+            "curve_variance": None
+            if spread is None
+            else dict(zip(("times", "steps", "means"), (part.tolist() for part in spread), strict=True)),
             "loglik": list(self.loglik_),
             "tests": {name: dict(test) for name, test in self.tests_.items()},
             "aliased": list(self.aliased_),
@@ -369,6 +464,12 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         model.mean_linear_predictor_ = float(state["mean_linear_predictor"])
         model.unique_times_ = np.asarray(state["times"], dtype=np.float64)
         model.cumulative_baseline_hazard_ = np.asarray(state["cumulative_baseline_hazard"], dtype=np.float64)
+        # A state written before intervals were offered has no such entry.
+        spread = state.get("curve_variance")
+        model.curve_variance_ = None
+        if spread is not None:
+            stored = tuple(np.asarray(spread[part], dtype=np.float64) for part in ("times", "steps", "means"))
+            model.curve_variance_ = (stored[0], stored[1], stored[2].reshape(stored[0].size, p))
         model.loglik_ = (float(state["loglik"][0]), float(state["loglik"][1]))
         model.tests_ = {name: dict(test) for name, test in state["tests"].items()}
         model.aliased_ = list(state["aliased"])
@@ -387,6 +488,37 @@ def _functions(times: NDArray[np.float64], curves: NDArray[np.float64], start: f
     return out
 
 
+def _knots(deaths: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Choose at most 200 event times: all, or half at quantiles of the events and half ever denser to the last."""
+    if deaths.size <= _GRID:
+        return np.arange(deaths.size)
+    events = np.cumsum(deaths)
+    half = _GRID // 2
+    even = events[-1] * np.arange(1, half + 1) / half
+    # At the end few are at risk and the variance climbs steeply: there each step leaves about the same share of events.
+    late = events[-1] + 1.0 - np.geomspace(1.0, events[-1] / 2, half)
+    return np.unique(np.searchsorted(events, np.concatenate((even, late)), side="left"))
+
+
+@dataclass(slots=True)
+class _Steps:
+    """The scalar sums at one β, of r = exp(xβ - top).
+
+    With u_l = 1 / (Σr at risk - share_l · Σr dying), l over the events at one time and share_l = 0 for
+    Breslow: ``hazard`` Σu, ``c0`` Σu², ``c1`` Σ share·u², ``c2`` Σ (share·u)², and the last two None without
+    ties; ``met`` is each row's r times the hazard it has met.
+    """
+
+    loglik: float
+    top: float
+    r: NDArray[np.float64]
+    met: NDArray[np.float64]
+    hazard: NDArray[np.float64]
+    c0: NDArray[np.float64]
+    c1: NDArray[np.float64] | None
+    c2: NDArray[np.float64] | None
+
+
 @dataclass(slots=True)
 class _Point:
     """The log partial likelihood at one β, with its derivatives and hazard steps."""
@@ -395,6 +527,7 @@ class _Point:
     gradient: NDArray[np.float64]
     information: NDArray[np.float64]
     hazard: NDArray[np.float64]
+    steps: _Steps
 
 
 @dataclass(slots=True)
@@ -457,7 +590,7 @@ class _RiskSets:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return self._evaluate(beta)
 
-    def _evaluate(self, beta: NDArray[np.float64]) -> _Point:
+    def _steps(self, beta: NDArray[np.float64]) -> _Steps:
         eta = self.X @ beta
         top = float(eta.max())
         r = np.exp(eta - top)
@@ -466,17 +599,22 @@ class _RiskSets:
         hits = np.flatnonzero(self.event)
         which = self.group[hits]
         k = self.times.size
+
+        def tally(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(np.bincount(which, weights=values, minlength=k), dtype=np.float64)
+
+        c1 = c2 = None
         if tied:
             rank = np.arange(hits.size) - np.repeat(np.cumsum(self.deaths) - self.deaths, self.deaths)
             share = rank / self.deaths[which]
-            dying = np.bincount(which, weights=r[hits], minlength=k)
+            dying = tally(r[hits])
             left = at_risk[which] - share * dying[which]
             inverse = 1.0 / left
-            hazard = np.bincount(which, weights=inverse, minlength=k)
-            relief = np.bincount(which, weights=share * inverse, minlength=k)
-            c0 = np.bincount(which, weights=inverse**2, minlength=k)
-            c1 = np.bincount(which, weights=share * inverse**2, minlength=k)
-            c2 = np.bincount(which, weights=(share * inverse) ** 2, minlength=k)
+            hazard = tally(inverse)
+            relief = tally(share * inverse)
+            c0 = tally(inverse**2)
+            c1 = tally(share * inverse**2)
+            c2 = tally((share * inverse) ** 2)
             log_sum = float(np.log(left).sum())
         else:
             hazard = self.deaths / at_risk
@@ -486,7 +624,11 @@ class _RiskSets:
         met = r * np.cumsum(hazard)[self.group]
         if tied:
             met[hits] -= r[hits] * relief[which]
+        return _Steps(loglik, top, r, met, hazard, c0, c1, c2)
 
+    def _evaluate(self, beta: NDArray[np.float64]) -> _Point:
+        steps = self._steps(beta)
+        r, met, c0, c1, c2 = steps.r, steps.met, steps.c0, steps.c1, steps.c2
         n, p = self.X.shape
         information = np.zeros((p, p))
         gradient = self.event_sum - met @ self.X
@@ -504,13 +646,38 @@ class _RiskSets:
                 continue
             risk_sum = sums[stop - 1 - self.starts[lo:hi]]
             information -= risk_sum.T @ (risk_sum * c0[lo:hi, None])
-            if tied:
+            if c1 is not None and c2 is not None:
                 many = lo + np.flatnonzero(self.deaths[lo:hi] > 1)
                 if many.size:
                     dying_sum = self._dying(r, many)
                     cross = risk_sum[many - lo].T @ (dying_sum * c1[many, None])
                     information += cross + cross.T - dying_sum.T @ (dying_sum * c2[many, None])
-        return _Point(loglik, gradient, 0.5 * (information + information.T), hazard * np.exp(-top))
+        hazard = steps.hazard * np.exp(-steps.top)
+        return _Point(steps.loglik, gradient, 0.5 * (information + information.T), hazard, steps)
+
+    def spread(self, steps: _Steps, knots: NDArray[np.intp]) -> _Spread:
+        """Return some event times, the variance A of the hazard up to each, and B = ∫ x̄ dΛ on the scale of X.
+
+        Between two knots a row adds r x times the c0 it has met there, and nothing after it left; so B takes one
+        pass over the rows, in one product a segment.
+        """
+        total = np.cumsum(steps.c0)
+        before = np.concatenate(([0.0], total[knots[:-1]]))
+        segment = np.searchsorted(knots, self.group, side="left")
+        own = steps.r * (total[self.group] - before[segment])
+        if steps.c1 is not None:
+            own -= np.where(self.event, steps.r * steps.c1[self.group], 0.0)
+        weights = np.stack((steps.r, own))
+        stops = np.searchsorted(self.group, knots, side="right")
+        starts = np.concatenate(([0], stops[:-1]))
+        means = np.empty((knots.size, self.X.shape[1]))
+        later = np.zeros(self.X.shape[1])
+        for g in range(knots.size - 1, -1, -1):
+            inside = weights[:, starts[g] : stops[g]] @ self.X[starts[g] : stops[g]]
+            means[g] = inside[1] + later * (total[knots[g]] - before[g])
+            later += inside[0]
+        B = np.cumsum(means, axis=0) * (np.exp(-steps.top) / self.unit)
+        return self.times[knots], total[knots] * np.exp(-2.0 * steps.top), B
 
     def _dying(self, r: NDArray[np.float64], many: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the sum of r x over the tied events at some event times, shape (len(many), p)."""

@@ -44,6 +44,8 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     coef_ : float array, shape (1, p)
     intercept_ : float array, shape (1,)
+    covariance_ : float array, shape (p + 1, p + 1), or None
+        Inverse of the observed information, intercept last; None with a penalty, NaN for a dropped column.
     standard_errors_ : float array, shape (p + 1,), or None
         From the observed information, intercept last; None with a penalty, NaN for a dropped column.
     aliased_ : list of str
@@ -107,6 +109,7 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(f"{len(feature_names)} feature names for {p} columns", "one a column")
         default = getattr(self, "feature_names_in_", [f"x{j}" for j in range(p)])
         self.term_names_ = [str(name) for name in (feature_names if feature_names is not None else default)]
+        self.covariance_: NDArray[np.float64] | None = None
         self.standard_errors_: NDArray[np.float64] | None = None
         self.aliased_: list[str] = []
         if self.penalty == "none":
@@ -116,8 +119,9 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Z = (X - mean) * unit
             keep, _ = independent_columns(Z.T @ Z / Z.shape[0], self.term_names_)
             self.aliased_ = [name for name, kept in zip(self.term_names_, keep, strict=True) if not kept]
-            coef, intercept, errors = self._plain(Z, code, keep, mean * unit, unit)
-            self.coef_, self.intercept_, self.standard_errors_ = coef[None, :], np.array([intercept]), errors
+            coef, intercept, self.covariance_ = self._plain(Z, code, keep, mean * unit, unit)
+            self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
+            self.standard_errors_ = np.sqrt(np.diag(self.covariance_))
             return self
         lasso = self.penalty == "lasso"
         solver = LogisticRegression(
@@ -178,9 +182,11 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         back[-1, :-1] = -shift[keep]
         back[-1, -1] = 1.0
         result = back @ beta
-        errors = np.sqrt(np.einsum("ij,jk,ik->i", back, covariance, back))
-        errors[:-1][~keep] = np.nan
-        return result[:-1], float(result[-1]), errors
+        full = back @ covariance @ back.T
+        full = 0.5 * (full + full.T)
+        dropped = np.flatnonzero(~keep)
+        full[dropped, :] = full[:, dropped] = np.nan
+        return result[:-1], float(result[-1]), full
 
     @staticmethod
     def _separated(names: Sequence[str]) -> NotEstimableError:
@@ -201,6 +207,37 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the probabilities of both classes, shape (n, 2)."""
         logit = self.decision_function(X)
         return np.column_stack((special.expit(-logit), special.expit(logit)))
+
+    def risk_interval(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return confidence limits of each row's probability of the second class.
+
+        Wald limits of the log odds at confidence `level`, so they hold the uncertainty of the coefficients only.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+
+        Returns
+        -------
+        lower, upper : float arrays, shape (n,)
+            None with a penalty: shrunken coefficients are biased.
+
+        Examples
+        --------
+        >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+        >>> lower, upper = Logistic(penalty="none").fit(X, [0, 0, 1, 0, 1, 1]).risk_interval([[2.5]])
+        >>> lower.round(2).tolist(), upper.round(2).tolist()
+        ([0.1], [0.9])
+        """
+        logit = self.decision_function(X)
+        if self.covariance_ is None:
+            return None
+        values = validate_data(self, X, reset=False, dtype=np.float64)
+        # A dropped column has coefficient 0, known without error.
+        V = np.nan_to_num(self.covariance_, nan=0.0)
+        variance = np.einsum("ij,ij->i", values @ V[:-1, :-1], values) + 2.0 * (values @ V[:-1, -1]) + V[-1, -1]
+        half = special.ndtri(0.5 + 0.5 * self.level) * np.sqrt(np.maximum(variance, 0.0))
+        return special.expit(logit - half), special.expit(logit + half)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likelier class of each row."""
@@ -226,7 +263,7 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def to_state(self) -> dict[str, Any]:
         """Return the fitted model in JSON types; NaN becomes None."""
         check_is_fitted(self, "coef_")
-        errors = self.standard_errors_
+        errors, covariance = self.standard_errors_, self.covariance_
         return {
             "schema": 1,
             "parameters": self.get_params(),
@@ -234,6 +271,9 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "coef": self.coef_[0].tolist(),
             "intercept": float(self.intercept_[0]),
             "standard_errors": None if errors is None else [None if np.isnan(e) else float(e) for e in errors],
+            "covariance": None
+            if covariance is None
+            else [[None if np.isnan(v) else v for v in row] for row in covariance.tolist()],
             "aliased": list(self.aliased_),
             "feature_names": list(self.term_names_),
         }
@@ -247,6 +287,11 @@ class Logistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.intercept_ = np.array([state["intercept"]], dtype=np.float64)
         errors = state["standard_errors"]
         model.standard_errors_ = None if errors is None else np.array([np.nan if e is None else e for e in errors])
+        # A state written before intervals were offered has no such entry.
+        covariance = state.get("covariance")
+        model.covariance_ = None
+        if covariance is not None:
+            model.covariance_ = np.array([[np.nan if v is None else v for v in row] for row in covariance])
         model.aliased_ = list(state["aliased"])
         model.n_features_in_ = int(model.coef_.shape[1])
         model.term_names_ = list(state["feature_names"])

@@ -1,0 +1,125 @@
+"""Packing a fitted model as a bundle: written beside, opened once as a user would, then put in place."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aimed.bundle import golden
+from aimed.bundle.load import load
+from aimed.bundle.members import MANIFEST, checksum, dump, replace_folder, safe_name, sha256
+from aimed.bundle.predict import Bundle
+from aimed.bundle.schema import Schema
+from aimed.bundle.store import MODEL_MEMBERS, encode
+from aimed.core import BundleError
+from aimed.fit.adapter import StudyModel
+
+__all__ = ["NOTICE", "pack"]
+
+NOTICE = "Research use only. Not a medical device."
+"""What every bundle says of itself."""
+
+_OWN = {MANIFEST, "schema.json", "golden.json", *MODEL_MEMBERS}
+
+
+def pack(
+    model: StudyModel,
+    folder: str | Path,
+    *,
+    meta: Mapping[str, Any],
+    schema: Schema,
+    horizons: Sequence[float] | None = None,
+    times: Sequence[float] | None = None,
+    extra_members: Mapping[str, bytes | str] | None = None,
+) -> Path:
+    """Write a bundle, or leave everything as it was.
+
+    Parameters
+    ----------
+    model : StudyModel, fitted
+    folder : str or Path
+        An earlier bundle there is replaced as a whole; anything else there is left alone and refused.
+    meta : mapping
+        ``study`` {id, title}, ``intended_use``, ``intended_users``, ``not_for``, ``outcome`` {label, unit},
+        ``thresholds`` and, to repeat a bundle exactly, ``created`` (UTC, ISO 8601).
+    schema : Schema
+        From `aimed.bundle.schema.describe`.
+    horizons : sequence of float, optional
+        Times of the risks, in the unit of the outcome; needed for survival.
+    times : sequence of float, optional
+        Grid of the survival curves.
+    extra_members : mapping of str to bytes or str, optional
+        Further files such as ``README.md``: plain names, no folders.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be stored, a name is unsafe or taken, the folder holds something else, the disk is
+        full, or the bundle does not open again with the same answers.
+    """
+    path = Path(folder)
+    if path.is_symlink() or (path.exists() and not _replaceable(path)):
+        raise BundleError(
+            f"'{path.name}' exists and is no bundle", "a new folder or an earlier bundle", "choose another folder"
+        )
+    extra = {
+        name: data.encode() if isinstance(data, str) else bytes(data) for name, data in (extra_members or {}).items()
+    }
+    wrong = [name for name in extra if name in _OWN or not safe_name(name)]
+    if wrong:
+        raise BundleError(
+            f"{len(wrong)} extra member" + "s" * (len(wrong) > 1) + " with an unsafe or taken name",
+            "plain file names such as README.md",
+            "rename the file",
+        )
+    manifest = _manifest(model, meta, horizons, times)
+    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **extra}
+    members["golden.json"] = dump(golden.make(Bundle(model, schema, manifest)))
+    manifest["members"] = {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(members.items())}
+    manifest["checksum"] = checksum(manifest)
+    replace_folder(path, {**members, MANIFEST: dump(manifest, pretty=True)}, verify=load)
+    return path
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))
+
+
+def _manifest(
+    model: StudyModel, meta: Mapping[str, Any], horizons: Sequence[float] | None, times: Sequence[float] | None
+) -> dict[str, Any]:
+    recipe = model.recipe
+    study, outcome = meta.get("study", {}), meta.get("outcome", {})
+    return {
+        "kind": "aimed.bundle",
+        "schema": 1,
+        "notice": NOTICE,
+        "aimed_version": version("aimed"),
+        "created": meta.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": {"id": study.get("id"), "title": study.get("title")},
+        "task": recipe.task,
+        "model": {"name": recipe.name, "title": recipe.title, "description": recipe.description},
+        "intended_use": meta.get("intended_use"),
+        "intended_users": list(meta.get("intended_users", ())),
+        "not_for": list(meta.get("not_for", ())),
+        "outcome": {
+            "label": outcome.get("label"),
+            "kind": recipe.task,
+            "unit": outcome.get("unit"),
+            "horizons": None if horizons is None else [float(h) for h in horizons],
+            "times": None if times is None else [float(t) for t in times],
+        },
+        "thresholds": list(meta.get("thresholds", ())),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "skops")},
+        },
+    }

@@ -1,0 +1,162 @@
+"""The one way a fitted model becomes files and comes back: preparation, estimator and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aimed.bundle.allow import dump_estimator, load_estimator
+from aimed.bundle.members import dump, parse, read_member, replace_folder
+from aimed.calibrate.choose import restore, state_of
+from aimed.core import AimedError, BundleError
+from aimed.fit.adapter import StudyModel
+from aimed.fit.prepare import Preparation
+from aimed.fit.recipe import Recipe
+from aimed.prognosis import MODELS
+
+__all__ = ["MODEL_MEMBERS", "decode", "encode", "load_model", "save_model"]
+
+MODEL_MEMBERS = ("pipeline.json", "model.json", "calibration.json", "model.skops")
+"""The files of a model; ``model.skops`` is there for estimators that are not JSON."""
+
+
+def encode(model: StudyModel) -> dict[str, bytes]:
+    """Return a fitted model as named members.
+
+    Parameters
+    ----------
+    model : StudyModel, fitted
+
+    Returns
+    -------
+    dict of str to bytes
+        ``pipeline.json``, ``model.json``, ``calibration.json``, and ``model.skops`` for tree models.
+
+    Raises
+    ------
+    BundleError
+        If the model is not fitted or cannot be stored without pickle.
+    """
+    recipe = model.recipe
+    if model.estimator is None:
+        raise BundleError("a model that is not fitted", "a fitted StudyModel", "fit it first")
+    record: dict[str, Any] = {
+        "schema": 1,
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "task": recipe.task,
+        "published": _is_published(recipe, model.estimator),
+        "store": recipe.store,
+        "parameters": dict(model.parameters),
+        "seed": model.seed,
+        "n_fitted": model.n_fitted,
+        "state": recipe.to_state(model.estimator) if recipe.store == "json" else None,
+    }
+    members = {
+        "pipeline.json": dump(model.preparation.to_state()),
+        "model.json": dump(record),
+        "calibration.json": dump(None if model.calibrator is None else state_of(model.calibrator)),
+    }
+    if recipe.store == "skops":
+        members["model.skops"] = dump_estimator(model.estimator)
+    return members
+
+
+def decode(members: Mapping[str, bytes]) -> StudyModel:
+    """Rebuild a fitted model from `encode`.
+
+    Raises
+    ------
+    BundleError
+        If a member is missing or does not hold what its name says.
+    """
+    try:
+        record = parse(members["model.json"], "model.json")
+        recipe = _recipe(record)
+        preparation = Preparation.from_state(parse(members["pipeline.json"], "pipeline.json"))
+        calibration = parse(members["calibration.json"], "calibration.json")
+        if record["store"] != recipe.store or (recipe.store == "skops") != ("model.skops" in members):
+            raise BundleError("the model is stored in another way than its kind", recipe.store, "pack the model again")
+        if recipe.store == "skops":
+            expected = type(recipe.build(dict(recipe.defaults), 0))
+            estimator = load_estimator(members["model.skops"], expected)
+        elif recipe.from_state is not None:
+            estimator = recipe.from_state(record["state"])
+        else:
+            raise BundleError(f"model '{recipe.name}' cannot be rebuilt from JSON", "a stored model", "pack it again")
+        calibrator = None if calibration is None else restore(calibration)
+        model = StudyModel.assemble(recipe, preparation, estimator, calibrator, record["parameters"])
+        model.seed, model.n_fitted = int(record["seed"]), int(record["n_fitted"])
+        model.preparation_options = {k: v for k, v in preparation.get_params(deep=False).items() if k != "variables"}
+    except BundleError:
+        raise
+    except AimedError as error:
+        raise BundleError(error.got, error.expected, error.do) from error
+    # States come from outside; whatever is missing or of another type in them means the same.
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise BundleError(
+            f"the stored model cannot be rebuilt ({type(error).__name__})",
+            "members written by aimed",
+            "get the bundle again from its source",
+        ) from error
+    inputs = len(preparation.feature_names_out_)
+    if int(getattr(estimator, "n_features_in_", inputs)) != inputs:
+        raise BundleError("preparation and estimator do not fit each other", f"{inputs} model inputs", "pack it again")
+    return model
+
+
+def _is_published(recipe: Recipe, estimator: Any) -> bool:
+    from aimed.prognosis.published import PublishedFormula
+
+    return recipe.name not in MODELS and isinstance(estimator, PublishedFormula)
+
+
+def _recipe(record: Mapping[str, Any]) -> Recipe:
+    if not record["published"]:
+        recipe: Recipe = MODELS[record["recipe"]]
+        return recipe
+    from aimed.prognosis.published import published_recipe
+
+    state = record["state"]
+    return published_recipe(
+        name=record["recipe"],
+        title=record["title"],
+        source=state["source"],
+        intercept=state["intercept"],
+        coefficients=dict(state["coefficients"]),
+        link=state["link"],
+        baseline_survival=dict(state["baseline_survival"]) if state["baseline_survival"] else None,
+        mean_linear_predictor=state["mean_linear_predictor"],
+    )
+
+
+def save_model(model: StudyModel, folder: str | Path) -> Path:
+    """Write a fitted model to a folder of its own, whole or not at all.
+
+    Parameters
+    ----------
+    model : StudyModel, fitted
+    folder : str or Path
+        Replaced as a whole.
+
+    Returns
+    -------
+    Path
+    """
+    path = Path(folder)
+    replace_folder(path, encode(model))
+    return path
+
+
+def load_model(folder: str | Path) -> StudyModel:
+    """Rebuild a model from `save_model`; a folder that others could change is for `aimed.bundle.load` instead.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or damaged.
+    """
+    path = Path(folder)
+    names = [name for name in MODEL_MEMBERS if (path / name).exists()]
+    return decode({name: read_member(path / name) for name in names})

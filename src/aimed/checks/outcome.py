@@ -1,0 +1,178 @@
+"""Whether the outcome has both classes, enough events, and the same frequency in every part."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimed.checks.arrays import critical, mean_difference, of, plural, rate_ratio
+from aimed.checks.context import Context, Target
+from aimed.checks.reporter import Reporter
+from aimed.core.finding import Finding
+from aimed.core.outcome import Continuous
+
+__all__ = ["check"]
+
+_SAY = Reporter(
+    "outcome",
+    "Moons et al., PROBAST+AI, BMJ 2025;388:e082505, outcome and analysis domains; "
+    "Collins et al., Stat Med 2016;35:214",
+)
+_FEW = 50
+_FEW_TEST = 100
+_RARE = 0.01
+_ALPHA = 0.001
+_RISK_SHIFT = 0.02
+_RATE_SHIFT = 1.25
+_SD_SHIFT = 0.25
+
+
+def check(context: Context) -> list[Finding]:
+    """Return findings on the outcome of each target, overall and by part.
+
+    * STOP: no outcome; no event (all censored); no row without the event (yes/no outcomes); a constant continuous
+      outcome; a part with no event, or with nothing but events.
+    * WARN: fewer than 50 events, or rows without the event; a tuning fold that judges on no event; another
+      frequency in test than in train (two-sided p < 0.001 clustered by patient, and more than 2 points and a fifth
+      apart, a rate ratio beyond 1.25 with follow-up, or 0.25 standard deviations).
+    * NOTE: events and share; fewer than 100 events in test (Collins 2016); a share below 1 % or above 99 %.
+
+    Examples
+    --------
+    >>> from aimed.core import Binary, Cohort
+    >>> cohort = Cohort(patient=["a", "b"], variables=[], columns={}, outcome=Binary(values=[1, 0], label="death"))
+    >>> [(f.severity.value, f.message) for f in check(Context(cohort))][0]
+    ('WARN', "The outcome 'death' has 1 event, fewer than 50.")
+    """
+    outcome = context.cohort.outcome
+    if outcome is None:
+        return [_SAY.stop("outcome", "The table has no outcome.", "Name it in [outcome].")]
+    if isinstance(outcome, Continuous):
+        return _continuous(context, outcome)
+    found: list[Finding] = []
+    for target in context.targets:
+        found += _one(context, target)
+    return found
+
+
+def _one(context: Context, target: Target) -> list[Finding]:
+    name, n, events = target.name, target.n, target.events
+    where = f"outcome:{name}"
+    if events == 0:
+        if target.time is not None:
+            message = f"All of {plural(n, 'row')} are censored: the outcome '{name}' has no event."
+        else:
+            message = f"None of {plural(n, 'row')} have the outcome '{name}'."
+        return [_SAY.stop(where, message, "Check how the event is coded and which rows are included.", n=n, events=0)]
+    if events == n and target.time is None:
+        message = f"All of {plural(n, 'row')} have the outcome '{name}'."
+        return [_SAY.stop(where, message, "Check how the event is coded and which rows are included.", n=n, events=n)]
+    found = [*_few(target, where), *_parts(context, target, where), *_shift(context, target, where)]
+    message = f"{of(events, n)} have the outcome '{name}'."
+    advice = ""
+    if not _RARE <= events / n <= 1 - _RARE:
+        advice = "Report precision-recall and calibration at low risks; do not resample to balance the classes."
+    found.append(_SAY.note(where, message, advice, n=n, events=events, share=events / n))
+    return found
+
+
+def _few(target: Target, where: str) -> list[Finding]:
+    fewest, what = target.events, "event"
+    if target.time is None and target.n - target.events < fewest:
+        fewest, what = target.n - target.events, "row without the event"
+    if fewest >= _FEW:
+        return []
+    words = plural(fewest, what, "rows without the event" if what != "event" else None)
+    return [
+        _SAY.warn(
+            where,
+            f"The outcome '{target.name}' has {words}, fewer than {_FEW}.",
+            "Use few predictors and penalise; expect wide intervals; treat the result as exploratory.",
+            n=target.n,
+            events=target.events,
+        )
+    ]
+
+
+def _parts(context: Context, target: Target, where: str) -> list[Finding]:
+    found = []
+    for part, rows in context.parts.items():
+        inside = target.within(rows)
+        counts = {"part": part, "n": inside.n, "events": inside.events}
+        if inside.events == 0:
+            message = f"The part {part} has no event of '{target.name}' among {plural(inside.n, 'row')}."
+            found.append(_SAY.stop(where, message, "Draw the split again, stratified by the outcome.", **counts))
+        elif inside.events == inside.n and target.time is None:
+            message = f"Every row of the part {part} has the outcome '{target.name}'."
+            found.append(_SAY.stop(where, message, "Draw the split again, stratified by the outcome.", **counts))
+        elif part != "train" and inside.events < _FEW_TEST:
+            message = (
+                f"The part {part} has {plural(inside.events, 'event')} of '{target.name}', fewer than {_FEW_TEST}."
+            )
+            advice = "Read its measures with their intervals; calibration curves need about 200 events."
+            found.append(_SAY.note(where, message, advice, **counts))
+    folds = () if context.split is None else context.split.folds
+    empty = sum(target.within(fold.tune).events == 0 for fold in folds)
+    if empty:
+        message = f"{of(empty, len(folds), 'tuning fold')} judge on no event of '{target.name}'."
+        found.append(_SAY.warn(where, message, "Use fewer folds, stratified by the outcome.", empty=empty))
+    return found
+
+
+def _shift(context: Context, target: Target, where: str) -> list[Finding]:
+    if not {"train", "test"} <= set(context.parts):
+        return []
+    rows = np.r_[context.parts["train"], context.parts["test"]]
+    both = target.within(rows)
+    test = np.isin(both.rows, context.parts["test"])
+    patients = context.patient_codes[both.rows]
+    limit = critical(_ALPHA, len(context.targets))
+    if both.time is not None:
+        ratio = rate_ratio(both.event, both.time, test, patients)
+        if ratio is None or abs(ratio.z) < limit or abs(ratio.value) < math.log(_RATE_SHIFT):
+            return []
+        message = (
+            f"'{target.name}' occurs {math.exp(ratio.value):.2f} times as often per follow-up time in test as in train."
+        )
+        evidence = {
+            "rate_ratio": math.exp(ratio.value),
+            "lower": math.exp(ratio.lower),
+            "upper": math.exp(ratio.upper),
+            "z": ratio.z,
+        }
+    else:
+        gap = mean_difference(both.event, test, patients)
+        if gap is None:
+            return []
+        base, seen = float(both.event[~test].mean()), float(both.event[test].mean())
+        if abs(gap.z) < limit or abs(gap.value) < _RISK_SHIFT or abs(gap.value) < 0.2 * min(base, 1 - base):
+            return []
+        message = f"'{target.name}' has a frequency of {100 * seen:.1f} % in test and {100 * base:.1f} % in train."
+        evidence = {"difference": gap.value, "lower": gap.lower, "upper": gap.upper, "z": gap.z}
+    evidence |= {"n": both.n, "events": both.events}
+    advice = "Say why the parts differ; judge calibration in test, and recalibrate before use there."
+    return [_SAY.warn(where, message, advice, **evidence)]
+
+
+def _continuous(context: Context, outcome: Continuous) -> list[Finding]:
+    values: NDArray[np.float64] = outcome.values
+    where, n = f"outcome:{outcome.label}", outcome.n
+    spread = float(values.std()) if n else 0.0
+    if spread == 0:
+        message = f"The outcome '{outcome.label}' has one value only in {plural(n, 'row')}."
+        return [_SAY.stop(where, message, "Check the outcome column.", n=n)]
+    found = []
+    if {"train", "test"} <= set(context.parts):
+        rows = np.r_[context.parts["train"], context.parts["test"]]
+        test = np.isin(rows, context.parts["test"])
+        gap = mean_difference(values[rows], test, context.patient_codes[rows])
+        if gap is not None and abs(gap.z) > critical(_ALPHA) and abs(gap.value) > _SD_SHIFT * spread:
+            message = f"The mean of '{outcome.label}' differs by {gap.value / spread:.2f} SD between test and train."
+            advice = "Say why the parts differ; judge calibration in test, and recalibrate before use there."
+            evidence = {"difference": gap.value, "lower": gap.lower, "upper": gap.upper, "z": gap.z, "n": rows.size}
+            found.append(_SAY.warn(where, message, advice, **evidence))
+    evidence = {"n": n, "mean": float(values.mean()), "sd": spread, "unit": outcome.unit}
+    found.append(_SAY.note(where, f"The outcome '{outcome.label}' is known in {plural(n, 'row')}.", **evidence))
+    return found

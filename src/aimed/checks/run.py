@@ -1,0 +1,107 @@
+"""Run the checks over a cohort, sort what they saw, and stop a study on a STOP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from aimed.checks import CHECKS
+from aimed.checks.context import Context
+from aimed.core.cohort import Cohort
+from aimed.core.errors import DataError
+from aimed.core.finding import Finding, Severity
+from aimed.core.split import Split
+
+__all__ = ["raise_on_stop", "run_checks"]
+
+_ORDER = {Severity.STOP: 0, Severity.WARN: 1, Severity.NOTE: 2}
+
+
+def run_checks(
+    cohort: Cohort,
+    split: Split | None = None,
+    *,
+    subgroups: Collection[str] = (),
+    parameters: int | None = None,
+    horizons: Collection[float] = (),
+    allow: Collection[str] = (),
+    time_columns: Mapping[str, str] | None = None,
+    measured_before_index: bool = False,
+    only: Collection[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Finding]:
+    """Run every check, or those named in `only`, and return what they saw, gravest first.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    split : Split, optional
+        With it the parts are compared, and predictors meet the outcome in ``train`` only.
+    subgroups, parameters, horizons, allow, time_columns, measured_before_index
+        See `Context`.
+    only : collection of str, optional
+        Names of checks, in any order.
+    progress : callable, optional
+        Called with the name of each check before it starts.
+
+    Returns
+    -------
+    list of Finding
+        STOP, then WARN, then NOTE; within one severity in the order of the catalogue.
+
+    Raises
+    ------
+    UnknownNameError
+        If `only`, `subgroups`, `allow` or `time_columns` names something that does not exist.
+
+    Examples
+    --------
+    >>> from aimed.core import Binary, Variable
+    >>> cohort = Cohort(patient=["a", "b", "c"], variables=[Variable(name="age")], columns={"age": [60, 70, 80]},
+    ...                 outcome=Binary(values=[0, 0, 0]))
+    >>> run_checks(cohort, only=["outcome"])[0].message
+    "None of 3 rows have the outcome 'outcome'."
+    """
+    names = list(CHECKS) if only is None else [name for name in CHECKS if name in set(only)]
+    for name in only or ():
+        CHECKS.entry(name)
+    for name in (*subgroups, *allow, *(time_columns or {}), *(time_columns or {}).values()):
+        cohort.variable(name)
+    context = Context(
+        cohort,
+        split,
+        subgroups=tuple(subgroups),
+        parameters=parameters,
+        horizons=tuple(float(h) for h in horizons),
+        allow=frozenset(allow),
+        time_columns=dict(time_columns or {}),
+        measured_before_index=measured_before_index,
+    )
+    found: list[Finding] = []
+    for name in names:
+        if progress is not None:
+            progress(name)
+        found += CHECKS[name](context)
+    return sorted(found, key=lambda finding: _ORDER[finding.severity])
+
+
+def raise_on_stop(findings: Iterable[Finding]) -> None:
+    """Raise if a finding is a STOP, listing all of them with what to do.
+
+    Raises
+    ------
+    DataError
+        With the messages and the advice of every STOP finding; the command line exits with 3.
+
+    Examples
+    --------
+    >>> raise_on_stop([Finding(check="outcome", severity=Severity.STOP, where="outcome",
+    ...                        message="None of 3 rows have the outcome.", advice="Check the coding.")])
+    Traceback (most recent call last):
+        ...
+    aimed.core.errors.DataError: 1 check finding stops the study:
+      outcome: None of 3 rows have the outcome. Check the coding.
+    """
+    stops = [finding for finding in findings if finding.severity is Severity.STOP]
+    if stops:
+        head = "1 check finding stops the study:" if len(stops) == 1 else f"{len(stops)} check findings stop the study:"
+        raise DataError("\n  ".join([head, *(f"{f.check}: {f.message} {f.advice}".rstrip() for f in stops)]))

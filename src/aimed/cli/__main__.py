@@ -1,0 +1,5 @@
+"""The command line as a module: `python -m aimed.cli`."""
+
+from aimed.cli.app import main
+
+main()

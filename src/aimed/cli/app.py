@@ -1,0 +1,334 @@
+"""The verbs of the command line; settings live in the study file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aimed.cli.show import NOTICE, console, findings_table, number, print_json, verdict_panel
+
+if TYPE_CHECKING:
+    from aimed.study.run import Run
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="aimed",
+    help=f"From clinical data to evidence: one study file in, an evaluated and packaged model out. {NOTICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+StudyFile = Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/<study id> when absent.")]
+
+
+def _run_summary(run: Run) -> dict[str, Any]:
+    results = run.results
+    primary = results["study"]["primary"]
+    return {
+        "study": results["study"]["id"],
+        "verdict": results["verdict"],
+        "model": results["model"]["name"],
+        "primary": results["performance"]["measures"][primary],
+        "report": str(run.report),
+        "bundle": str(run.bundle),
+        "notice": NOTICE,
+    }
+
+
+def _exit_for(verdict: str) -> int:
+    return 1 if verdict in ("not met", "not enough evidence") else 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        import aimed
+
+        typer.echo(aimed.__version__)
+        raise typer.Exit()
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help="models, metrics, checks, studies, ...; all when absent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is: models, metrics, checks, readers, splits, tasks, built-in data and shipped studies."""
+    from aimed.core import UnknownNameError
+    from aimed.study.catalogs import catalogs
+
+    found = catalogs()
+    if what is not None:
+        key = what if what in found else f"{what}s" if f"{what}s" in found else None
+        if key is None:
+            raise UnknownNameError("catalogue", what, found)
+        found = {key: found[key]}
+    if as_json:
+        print_json(found)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    terminal = console()
+    for title, entries in found.items():
+        table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+        for name, summary in entries.items():
+            table.add_row(f"  {escape(name)}", escape(summary))
+        terminal.print(table)
+        terminal.print()
+
+
+@app.command()
+def new(
+    source: Annotated[str, typer.Argument(help="A table (CSV, TSV, Parquet, Arrow) or builtin:NAME.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the study file is written.")] = Path("study.toml"),
+    outcome: Annotated[str | None, typer.Option(help="Column of a yes/no outcome.")] = None,
+    positive: Annotated[str | None, typer.Option(help="Value that means the outcome is present.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Column of patient ids.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times to event or censoring.")] = None,
+    event: Annotated[str | None, typer.Option(help="Column that is 1 where the event was seen.")] = None,
+    horizon: Annotated[list[float] | None, typer.Option(help="Horizon in days; may be repeated.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
+) -> None:
+    """Write a commented study file for a table; what can be inferred is."""
+    from aimed.core import RefusedError
+    from aimed.study.new import write_study
+    from aimed.study.store import write_atomic
+
+    if out.exists():
+        raise RefusedError(f"{out.name} is already there", "a new file", "give another --out")
+    text = write_study(
+        source,
+        outcome=outcome,
+        positive=positive,
+        patient=patient,
+        time=time,
+        event=event,
+        horizons_days=horizon or (),
+        title=title,
+        relative_to=out.parent,
+    )
+    write_atomic(out, text)
+    typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
+
+
+@app.command()
+def check(study: StudyFile, as_json: AsJson = False) -> None:
+    """Check the study file and the data, leakage included; nothing is trained."""
+    from aimed.checks.run import raise_on_stop
+    from aimed.study.run import study as open_study
+
+    findings = open_study(study).check()
+    if as_json:
+        print_json({"findings": [f.to_dict() for f in findings]})
+    else:
+        findings_table(findings)
+    raise_on_stop(findings)
+
+
+@app.command()
+def plan(study: StudyFile, as_json: AsJson = False) -> None:
+    """Say what a run would do, and about how long and how much memory it takes."""
+    from aimed.study.run import study as open_study
+
+    planned = open_study(study).plan()
+    if as_json:
+        print_json(planned.to_dict())
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    terminal = console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, text in planned.steps:
+        table.add_row(f"  {name}", escape(text))
+    terminal.print(table)
+    terminal.print(f"  about {planned.seconds:.0f} s and {planned.memory_mb:.0f} MB (an order of magnitude)")
+
+
+@app.command()
+def run(study: StudyFile, out: OutFolder = None, as_json: AsJson = False) -> None:
+    """Run a study, or go on with one that was stopped; writes the evidence report and the bundle."""
+    from aimed.cli.progress import reporter
+    from aimed.study.run import study as open_study
+
+    listener = reporter(as_json)
+    try:
+        done = open_study(study).run(out, listener)
+    finally:
+        listener.close()
+    if as_json:
+        print_json(_run_summary(done))
+    else:
+        verdict_panel(done)
+    raise typer.Exit(_exit_for(done.verdict))
+
+
+@app.command()
+def report(folder: RunPath, as_json: AsJson = False) -> None:
+    """Write the report and the model card of a run again, from its results.json."""
+    from aimed.study.render import render_again
+
+    path = render_again(folder)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        typer.echo(str(path))
+
+
+@app.command()
+def compare(
+    a: RunPath,
+    b: RunPath,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a comparison page there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put two runs side by side."""
+    from aimed.study.compare import compare_runs, write_comparison
+
+    found = compare_runs(a, b)
+    if out is not None:
+        write_comparison(a, b, out)
+    if as_json:
+        print_json(found)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    terminal = console()
+    table = Table("measure", escape(str(found["a"])), escape(str(found["b"])))
+    for name, pair in found["measures"].items():
+        table.add_row(name, number(pair["a"]), number(pair["b"]))
+    terminal.print(table)
+    if not (found["same_data"] and found["same_split"]):
+        terminal.print("The runs differ in data or split: the numbers are not a fair comparison.")
+    if out is not None:
+        terminal.print(f"wrote {out}", markup=False)
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder that holds one.")],
+    table: Annotated[str, typer.Argument(help="A table with the model's inputs.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the predictions as CSV there.")] = None,
+    unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a new table; rows outside the schema are refused, each with a code and a reason."""
+    from aimed.study.predict import open_bundle, predict_table, refusals, to_csv
+
+    model = open_bundle(bundle)
+    rows = predict_table(model, table, unit=unit)
+    text = to_csv(rows, model, out)
+    refused = refusals(rows)
+    predicted = len(rows) - sum(refused.values())
+    if as_json:
+        print_json(
+            {
+                "study": model.manifest["study"],
+                "model_sha256": model.digest,
+                "horizons": model.horizons,
+                "predicted": predicted,
+                "refused": refused,
+                "rows": [row.to_dict() for row in rows],
+                "notice": NOTICE,
+            }
+        )
+    else:
+        if out is None:
+            sys.stdout.write(text)
+        detail = ", ".join(f"{code} {n}" for code, n in sorted(refused.items()))
+        typer.echo(
+            f"{predicted} predicted, {len(rows) - predicted} refused{f' ({detail})' if detail else ''}. {NOTICE}",
+            err=True,
+        )
+    raise typer.Exit(4 if refused and not predicted else 0)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, under which licence, and what is missing for which data."""
+    from aimed.study.doctor import examine
+
+    rows = examine()
+    if as_json:
+        print_json(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("what", "state", "detail", "do")
+    for row in rows:
+        colour = {"ok": "green", "missing": "yellow", "weak": "red"}[row["state"]]
+        table.add_row(escape(row["what"]), f"[{colour}]{row['state']}[/]", escape(row["detail"]), escape(row["do"]))
+    console().print(table)
+
+
+@app.command()
+def demo(
+    name: Annotated[str | None, typer.Argument(help="A shipped study; all that can run when absent.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run folders.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Run the shipped studies and write one index page with their verdicts."""
+    from aimed.cli.progress import reporter
+    from aimed.study.demo import run_demo, write_index
+
+    listener = reporter(as_json)
+    try:
+        runs, left_out = run_demo([name] if name else None, out, listener)
+    finally:
+        listener.close()
+    index = write_index(runs, out)
+    if as_json:
+        print_json(
+            {"runs": [_run_summary(r) for r in runs], "left_out": [str(e) for e in left_out], "index": str(index)}
+        )
+        return
+    for done in runs:
+        verdict_panel(done)
+    for error in left_out:
+        typer.echo(f"left out: {error}")
+    typer.echo(f"index: {index}")
+
+
+def main() -> None:
+    """Run the command line; every error is three short lines and an exit code."""
+    from aimed.core import AimedError
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(standalone_mode=True)
+    except AimedError as error:
+        if "--json" in sys.argv:
+            print_json(
+                {"error": {"code": error.exit_code, "got": error.got, "expected": error.expected, "do": error.do}}
+            )
+        else:
+            lines = [f"got:      {error.got}"]
+            lines += [f"expected: {error.expected}"] if error.expected else []
+            lines += [f"do:       {error.do}"] if error.do else []
+            sys.stderr.write("\n".join(lines) + "\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command again to go on where it stopped\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The doorway of the metrics: arrays are checked once here and then trusted."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aimed.core.errors import DataError
+
+__all__ = [
+    "BoolArray",
+    "FloatArray",
+    "IntArray",
+    "binary",
+    "probabilities",
+    "survival",
+    "tally",
+    "vector",
+    "weights_of",
+]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+"""A float64 array."""
+IntArray: TypeAlias = NDArray[np.int64]
+"""An int64 array."""
+BoolArray: TypeAlias = NDArray[np.bool_]
+"""A boolean array."""
+
+
+def vector(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+    """Return a finite float64 vector.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    values : array, shape (n,)
+    n : int, optional
+        Length it must have.
+
+    Raises
+    ------
+    DataError
+        If it is not a vector of length `n`, is empty, or holds NaN or infinity.
+
+    Examples
+    --------
+    >>> vector("risk", [0.1, float("nan")])
+    Traceback (most recent call last):
+        ...
+    aimed.core.errors.DataError: risk has 1 of 2 values that are not finite; expected finite numbers; drop those \
+rows and count them
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0 or (n is not None and array.size != n):
+        raise DataError(f"{name} has shape {array.shape}", "a vector with one value a row" + (f", {n}" if n else ""))
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise DataError(
+            f"{name} has {bad} of {array.size} values that are not finite",
+            "finite numbers",
+            "drop those rows and count them",
+        )
+    return array
+
+
+def weights_of(weights: ArrayLike | None, n: int) -> FloatArray:
+    """Return row weights as float64; ones when absent.
+
+    Raises
+    ------
+    DataError
+        If a weight is negative or all are zero.
+
+    Examples
+    --------
+    >>> weights_of(None, 2)
+    array([1., 1.])
+    """
+    if weights is None:
+        return np.ones(n)
+    array = vector("weights", weights, n)
+    if array.min() < 0 or not array.any():
+        raise DataError("weights hold a negative value or only zeros", "weights >= 0 with a positive sum")
+    return array
+
+
+def tally(place: NDArray[np.integer], weights: FloatArray, size: int) -> FloatArray:
+    """Return the summed weight at each place from 0 to size - 1.
+
+    Examples
+    --------
+    >>> tally(np.array([0, 2, 2]), np.ones(3), 3)
+    array([1., 0., 2.])
+    """
+    return np.asarray(np.bincount(place, weights=weights, minlength=size), dtype=np.float64)
+
+
+def _zero_one(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+    array = vector(name, values, n)
+    bad = int(((array != 0) & (array != 1)).sum())
+    if bad:
+        raise DataError(f"{name} has {bad} of {array.size} values that are neither 0 nor 1", "0 and 1")
+    return array
+
+
+def probabilities(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+    """Return a vector of probabilities.
+
+    Raises
+    ------
+    DataError
+        If a value lies outside [0, 1].
+
+    Examples
+    --------
+    >>> probabilities("risk", [0.5])
+    array([0.5])
+    """
+    array = vector(name, values, n)
+    bad = int(((array < 0) | (array > 1)).sum())
+    if bad:
+        raise DataError(f"{name} has {bad} of {array.size} values outside [0, 1]", "probabilities")
+    return array
+
+
+def binary(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return a 0/1 outcome and its row weights as float64.
+
+    Raises
+    ------
+    DataError
+        If an outcome is neither 0 nor 1, or a weight is negative.
+
+    Examples
+    --------
+    >>> binary([0, 1])[0]
+    array([0., 1.])
+    """
+    outcome = _zero_one("y", y)
+    return outcome, weights_of(weights, outcome.size)
+
+
+def survival(
+    event: ArrayLike, time: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[BoolArray, FloatArray, FloatArray]:
+    """Return event, time and row weights of a right-censored outcome.
+
+    Raises
+    ------
+    DataError
+        If an event is neither 0 nor 1, a time is negative or not finite, or the lengths differ.
+
+    Examples
+    --------
+    >>> survival([1, 0], [3, 5])[0]
+    array([ True, False])
+    """
+    when = vector("time", time)
+    if when.min() < 0:
+        raise DataError(f"time has {int((when < 0).sum())} of {when.size} negative values", "times >= 0")
+    seen = _zero_one("event", event, when.size)
+    return seen.astype(bool), when, weights_of(weights, when.size)

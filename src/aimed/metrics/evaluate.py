@@ -1,0 +1,820 @@
+"""The whole evaluation of a model on one part: every measure, difference, threshold and curve, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aimed.core.errors import DataError
+from aimed.core.evaluation import Measure
+from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, survival, vector
+from aimed.metrics.binary_kernel import DECISION_GRID, MEASURES, UNIT_GRID, BinaryKernel
+from aimed.metrics.bootstrap import patient_codes
+from aimed.metrics.calibration import risk_groups
+from aimed.metrics.nonparametric import kaplan_meier
+from aimed.metrics.proportions import wilson
+from aimed.metrics.resampled import Kernel, Resampled, numbers, resample
+from aimed.metrics.survival_calibration import deciles_at
+from aimed.metrics.survival_kernel import AT_HORIZON, DECISION_GRID_AT, OVERALL, Rows, SurvivalKernel, at
+from aimed.metrics.utility import treat_all
+
+__all__ = ["evaluate_binary", "evaluate_survival", "measures_binary", "measures_survival"]
+
+_MANY_ROWS = 50_000
+_MANY_DRAWS = 200
+_COMPARED = ("auroc", "auprc", "brier", "scaled_brier", "log_loss", "net_benefit")
+_COMPARED_AT = ("auc", "brier", "net_benefit")
+_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative", "f1")
+_EDGES: FloatArray = np.linspace(0, 1, 21)
+_CONVENTIONS = (
+    "Censoring weights are 1 / G(T-) for events, the left limit of the Kaplan-Meier curve of censoring in these rows, "
+    "and 1 / G(t) for rows followed beyond t; events at a time leave before censorings. Concordance counts tied scores "
+    "as one half, drops pairs of tied event times and counts a row censored at an event time as later; Uno's C counts "
+    "events with time <= tau. Scaled Brier is 1 - Brier / Brier of the Kaplan-Meier curve of these rows. The "
+    "integrated Brier score is the trapezoid integral over the times of the curve over time, divided by their range. "
+    "Calibration at a horizon is a Cox model (Efron ties) on the cloglog of the predicted risk. Rows censored before "
+    "a horizon are in no bar of its histogram."
+)
+
+
+def _draws_used(draws: int, n: int) -> tuple[int, str]:
+    used = min(draws, _MANY_DRAWS) if n > _MANY_ROWS else draws
+    lowered = f", lowered from {draws} because there are more than {_MANY_ROWS:,} rows" if used < draws else ""
+    return used, lowered
+
+
+def _interval_method(draws: int, lowered: str, ranked: str, one_row: bool) -> str:
+    unit = "patients" if one_row else "patients with all their rows"
+    text = f"percentile bootstrap of {unit}, {draws} resamples{lowered}"
+    return f"{text}; stratified by event for {ranked}, which hold the outcome fixed"
+
+
+def _grid(thresholds: Sequence[float], chosen: float | None) -> FloatArray:
+    grid = np.unique(np.asarray([*thresholds, *([] if chosen is None else [chosen])], dtype=np.float64))
+    if grid.size and not (grid[0] > 0 and grid[-1] < 1):
+        raise DataError("a threshold lies outside (0, 1)", "risk thresholds between 0 and 1")
+    return grid
+
+
+def _chosen(grid: FloatArray, chosen: float | None) -> float | None:
+    if chosen is not None:
+        return float(chosen)
+    return float(grid[0]) if grid.size else None
+
+
+def _curve(values: FloatArray, limits: tuple[FloatArray, FloatArray], names: tuple[str, str, str]) -> dict[str, Any]:
+    return dict(zip(names, (numbers(v) for v in (values, *limits)), strict=True))
+
+
+def _counts(n: float, tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
+    return {k: 1000 * v / n for k, v in (("tp", tp), ("fp", fp), ("fn", fn), ("tn", tn))}
+
+
+def _checked(risk: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
+    array = np.asarray(risk, dtype=np.float64)
+    if array.shape != shape:
+        raise DataError(f"{name} has shape {array.shape}", f"{shape}, one row a row of the outcome")
+    if np.isinf(array).any():
+        raise DataError(f"{name} holds infinite values", "finite numbers, NaN where there is no prediction")
+    return array
+
+
+def _probabilities(risk: FloatArray, name: str) -> FloatArray:
+    bad = int(((risk < 0) | (risk > 1)).sum())
+    if bad:
+        raise DataError(f"{name} has {bad} of {risk.size} values outside [0, 1]", "probabilities")
+    return risk
+
+
+def _tell(progress: Callable[[float], None] | None) -> None:
+    if progress is not None:
+        progress(1.0)
+
+
+def _partner(name: str) -> str:
+    return f"model beside {name}"
+
+
+def _compare(
+    found: Resampled,
+    baselines: Mapping[str, BoolArray | None],
+    event: BoolArray,
+    names: Sequence[str],
+    compared: Sequence[str],
+) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Measures of each baseline and the model's differences from it, on the rows both cover."""
+    measures, differences = {}, {}
+    for name, covered in baselines.items():
+        n = event.size if covered is None else int(covered.sum())
+        events = int(event.sum() if covered is None else event[covered].sum())
+        key, model = f"baseline {name}", "model" if covered is None else _partner(name)
+        measures[name] = {m: found.measure(key, m, n, events) for m in names}
+        differences[name] = {m: found.difference(model, key, m, n, events, name) for m in compared}
+    return {"baselines": measures, "differences": differences}
+
+
+# ------------------------------------------------------------------------------------------------ yes/no outcomes
+
+
+def _empty(names: Sequence[str], level: float, note: str) -> dict[str, dict[str, Any]]:
+    return {name: Measure(name=name, value=None, level=level, note=note).to_dict() for name in names}
+
+
+def measures_binary(
+    y: ArrayLike,
+    risk: ArrayLike,
+    patient: ArrayLike | None = None,
+    names: Sequence[str] = ("auroc", "brier", "oe", "calibration_slope", "net_benefit"),
+    draws: int = 500,
+    seed: int = 0,
+    *,
+    threshold: float | None = None,
+    level: float = 0.95,
+) -> dict[str, dict[str, Any]]:
+    """Return some measures of a risk with intervals; never raises for what the rows cannot tell.
+
+    Parameters
+    ----------
+    y : 0/1 array, shape (n,)
+    risk : float array, shape (n,)
+        Probabilities; rows with NaN are left out.
+    patient : array, shape (n,), optional
+        Every row its own patient when absent.
+    names : sequence of str
+        Names from `aimed.metrics.binary_kernel.MEASURES`; an unknown one comes back without a value.
+    draws, seed : int
+    threshold : float, optional
+        For the net benefit.
+    level : float
+
+    Returns
+    -------
+    dict of str to dict
+        `Measure.to_dict`; value None with a note where it cannot be estimated.
+
+    Examples
+    --------
+    >>> found = measures_binary([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], names=["auroc", "oe"], draws=50)
+    >>> found["auroc"]["value"], found["oe"]["value"]
+    (1.0, 1.0)
+    >>> measures_binary([1, 1], [0.1, 0.9], names=["auroc"], draws=50)["auroc"]["note"]
+    'only one outcome class is present'
+    """
+    if np.size(y) == 0:
+        return _empty(names, level, "no rows")
+    outcome, _ = binary(y)
+    p = _probabilities(_checked(risk, "risk", outcome.shape), "risk")
+    known = np.isfinite(p)
+    if not known.any():
+        return _empty(names, level, "no row has a prediction")
+    outcome, p = outcome[known], p[known]
+    codes = patient_codes(None if patient is None else np.asarray(patient)[known], p.size)
+    used, lowered = _draws_used(draws, p.size)
+    kernel = BinaryKernel(outcome, p, np.ones(p.size), np.array([]), threshold, names, False)
+    method = _interval_method(used, lowered, "the AUROC", int(codes.max()) + 1 == p.size)
+    found = resample({"model": (kernel, None)}, codes, outcome == 1, draws=used, level=level, seed=seed, method=method)
+    return _named(found, names, p.size, int(outcome.sum()))
+
+
+def _named(found: Resampled, names: Sequence[str], n: int, events: int) -> dict[str, dict[str, Any]]:
+    out = {}
+    for name in names:
+        if name in found.points["model"]:
+            out[name] = found.measure("model", name, n, events)
+        else:
+            unknown = Measure(name=name, value=None, n=n, events=events, level=found.level, note="no such measure here")
+            out[name] = unknown.to_dict()
+    return out
+
+
+def evaluate_binary(
+    y: ArrayLike,
+    risk: ArrayLike,
+    *,
+    patient: ArrayLike | None = None,
+    baselines: Mapping[str, ArrayLike] | None = None,
+    thresholds: Sequence[float] = (0.05, 0.1, 0.2, 0.3, 0.5),
+    chosen: float | None = None,
+    draws: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Return the whole evaluation of a risk for a yes/no outcome, in JSON types.
+
+    Parameters
+    ----------
+    y : 0/1 array, shape (n,)
+    risk : float array, shape (n,)
+        Probabilities. Rows with NaN have no prediction: they are left out and counted.
+    patient : array, shape (n,), optional
+        Rows of one patient are drawn together; every row its own patient when absent.
+    baselines : mapping of str to float array, shape (n,), optional
+        Risks to compare with, paired in every resample. Where one is NaN, it and the model are compared on the rows
+        both cover.
+    thresholds : sequence of float in (0, 1)
+    chosen : float, optional
+        The threshold decided on; the net benefit is taken there, or at the lowest threshold when absent.
+    draws : int
+        Resamples; at most 200 with more than 50,000 rows, which `interval_method` then says.
+    level : float
+    seed : int
+    progress : callable, optional
+        Called with the share done.
+
+    Returns
+    -------
+    dict
+        The ``performance`` block of a study's results.
+
+    Raises
+    ------
+    DataError
+        If shapes disagree, a risk lies outside [0, 1], or no row has a prediction.
+
+    References
+    ----------
+    Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI). Van Calster et al., arXiv:2412.10288.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random(300)
+    >>> block = evaluate_binary(rng.random(300) < p, p, baselines={"half": np.full(300, 0.5)}, draws=100)
+    >>> block["measures"]["auroc"]["value"] > 0.7, block["differences"]["half"]["auroc"]["lower"] > 0
+    (True, True)
+    """
+    outcome, _ = binary(y)
+    p = _probabilities(_checked(risk, "risk", outcome.shape), "risk")
+    known = np.isfinite(p)
+    if not known.any():
+        raise DataError(f"none of {p.size} rows has a prediction", "at least 1 risk that is a number")
+    others = {
+        k: _probabilities(_checked(v, f"baseline '{k}'", outcome.shape), f"baseline '{k}'")[known]
+        for k, v in (baselines or {}).items()
+    }
+    outcome, p = outcome[known], p[known]
+    n, events, event = p.size, int(outcome.sum()), outcome == 1
+    codes = patient_codes(None if patient is None else np.asarray(patient)[known], n)
+    patients = int(codes.max()) + 1
+    grid = _grid(thresholds, chosen)
+    at_threshold = _chosen(grid, chosen)
+    used, lowered = _draws_used(draws, n)
+    kernel = BinaryKernel(outcome, p, np.ones(n), grid, at_threshold, MEASURES, True)
+    kernels: dict[str, tuple[Kernel, BoolArray | None]] = {"model": (kernel, None)}
+    coverage: dict[str, BoolArray | None] = {}
+    other_kernels: dict[str, BinaryKernel] = {}
+    for name, other in others.items():
+        here = np.isfinite(other)
+        if not here.any():
+            raise DataError(f"baseline '{name}' has no prediction", "at least 1 risk that is a number")
+        coverage[name] = None if here.all() else here
+        filled = np.where(here, other, 0.5)
+        other_kernels[name] = BinaryKernel(
+            outcome, filled, here.astype(np.float64), np.array([]), at_threshold, MEASURES, False
+        )
+        kernels[f"baseline {name}"] = (other_kernels[name], coverage[name])
+        if not here.all():
+            partner = BinaryKernel(outcome, p, here.astype(np.float64), np.array([]), at_threshold, _COMPARED, False)
+            kernels[_partner(name)] = (partner, here)
+    one_row = patients == n
+    method = _interval_method(used, lowered, "AUROC, sensitivity, specificity and likelihood ratios", one_row)
+    found = resample(kernels, codes, event, draws=used, level=level, seed=seed, method=method, progress=progress)
+    block = {
+        "kind": "binary",
+        "n": n,
+        "events": events,
+        "patients": patients,
+        "without_prediction": int((~known).sum()),
+        "draws": used,
+        "level": level,
+        "interval_method": method + ("; Wilson for rates at thresholds" if one_row else ""),
+        "measures": {name: found.measure("model", name, n, events) for name in MEASURES},
+        **_compare(found, coverage, event, MEASURES, _COMPARED),
+        "thresholds": _threshold_rows(found, outcome, p, grid, chosen, one_row),
+        "curves": _binary_curves(found, kernel, other_kernels, coverage, one_row),
+    }
+    _tell(progress)
+    return block
+
+
+def _threshold_rows(
+    found: Resampled, y: FloatArray, risk: FloatArray, grid: FloatArray, chosen: float | None, one_row: bool
+) -> list[dict[str, Any]]:
+    rows = []
+    n, events = y.size, int(y.sum())
+    for i, threshold in enumerate(grid):
+        high = risk >= threshold
+        tp = int((y[high] == 1).sum())
+        fp = int(high.sum()) - tp
+        fn, tn = events - tp, n - events - fp
+        row: dict[str, Any] = {
+            "threshold": float(threshold),
+            "chosen": chosen is not None and float(threshold) == float(chosen),
+            "tp": tp,
+            "fp": fp,
+            "fn": fn,
+            "tn": tn,
+        }
+        for name in _RATES:
+            row[name] = found.measure("model", name, n, events, i, note_if_missing="no row on that side")
+        if one_row:
+            for name, k, of in (
+                ("sensitivity", tp, tp + fn),
+                ("specificity", tn, tn + fp),
+                ("ppv", tp, tp + fp),
+                ("npv", tn, tn + fn),
+            ):
+                if of:
+                    lower, upper = wilson(k, of, found.level)
+                    row[name] |= {"lower": lower, "upper": upper, "method": "Wilson score interval", "note": ""}
+        row["net_benefit"] = found.measure("model", "net_benefits", n, events, i, label="net_benefit")
+        row["per_1000"] = _counts(n, tp, fp, fn, tn)
+        rows.append(row)
+    return rows
+
+
+def _histogram(risk: FloatArray, event: BoolArray, none: BoolArray) -> dict[str, Any]:
+    return {
+        "edges": _EDGES.tolist(),
+        "events": np.histogram(risk[event], _EDGES)[0].tolist(),
+        "nonevents": np.histogram(risk[none], _EDGES)[0].tolist(),
+    }
+
+
+def _binary_curves(
+    found: Resampled,
+    kernel: BinaryKernel,
+    others: Mapping[str, BinaryKernel],
+    coverage: Mapping[str, BoolArray | None],
+    one_row: bool,
+) -> dict[str, Any]:
+    points = found.points["model"]
+    y, risk = kernel.y, kernel.risk
+    prevalence = float(y.mean())
+    observed, n_bin = points["bins"], np.bincount(kernel.bins)
+    predicted = np.bincount(kernel.bins, risk) / n_bin
+    if one_row:
+        limits = np.array([wilson(k * m, m, found.level) for k, m in zip(observed, n_bin.astype(float), strict=True)]).T
+        lower, upper = limits[0], limits[1]
+    else:
+        lower, upper = found.interval("model", "bins")
+    bins = [
+        {"predicted": a, "observed": b, "lower": c, "upper": d, "n": int(m)}
+        for a, b, c, d, m in zip(
+            numbers(predicted), numbers(observed), numbers(lower), numbers(upper), n_bin, strict=True
+        )
+    ]
+    shape = ("observed", "lower", "upper")
+    ones = np.ones(y.size)
+    return {
+        "roc": {"fpr": UNIT_GRID.tolist()}
+        | _curve(points["roc"], found.interval("model", "roc"), ("tpr", "lower", "upper")),
+        "precision_recall": {"recall": UNIT_GRID.tolist()}
+        | _curve(
+            points["precision_recall"], found.interval("model", "precision_recall"), ("precision", "lower", "upper")
+        )
+        | {"prevalence": prevalence},
+        "calibration": {"predicted": kernel.grid.tolist()}
+        | _curve(points["calibration"], found.interval("model", "calibration"), shape)
+        | {"bins": bins, "histogram": _histogram(risk, y == 1, y == 0)},
+        "decision": {"threshold": DECISION_GRID.tolist()}
+        | _curve(points["decision"], found.interval("model", "decision"), ("model", "lower", "upper"))
+        | {
+            "all": treat_all(prevalence, DECISION_GRID).tolist(),
+            "none": [0.0] * DECISION_GRID.size,
+            "baselines": {k: numbers(o.decision(ones * _mask(coverage[k]))) for k, o in others.items()},
+        },
+    }
+
+
+def _mask(covered: BoolArray | None) -> FloatArray | float:
+    return 1.0 if covered is None else covered.astype(np.float64)
+
+
+# ------------------------------------------------------------------------------------------ time-to-event outcomes
+
+
+class _Part:
+    """The rows of a survival evaluation, sorted by time, with what every model on them shares."""
+
+    def __init__(
+        self,
+        event: ArrayLike,
+        time: ArrayLike,
+        score: ArrayLike,
+        curves: ArrayLike,
+        times: ArrayLike,
+        horizons: ArrayLike,
+        patient: ArrayLike | None,
+    ) -> None:
+        seen, when, _ = survival(event, time)
+        self.times = vector("times", times)
+        self.horizons = vector("horizons", np.atleast_1d(np.asarray(horizons, dtype=np.float64)))
+        if (np.diff(self.times) <= 0).any():
+            raise DataError("times do not rise", "a rising grid of times")
+        if not np.isin(self.horizons, self.times).all():
+            raise DataError("a horizon is not one of the times", "the horizons among the times of the survival curves")
+        self._shape = (when.size, self.times.size)
+        own_score, own_curves = self._model({"score": score, "survival": curves}, "the model")
+        known = np.isfinite(own_score) & ~np.isnan(own_curves).any(axis=1)
+        self.without = int((~known).sum())
+        if not known.any():
+            raise DataError(f"none of {known.size} rows has a prediction", "at least 1 row with a survival curve")
+        rows = np.flatnonzero(known)
+        self._order: IntArray = rows[np.argsort(when[rows], kind="stable")]
+        self.rows = Rows(seen[self._order], when[self._order])
+        self.score, self.curves = own_score[self._order], own_curves
+        self.n, self.events = self._order.size, int(self.rows.event.sum())
+        patient = None if patient is None else np.asarray(patient)[self._order]
+        self.codes = patient_codes(patient, self.n)
+        self.patients = int(self.codes.max()) + 1
+        self.at = np.searchsorted(self.times, self.horizons)
+
+    def _model(self, model: Mapping[str, ArrayLike], name: str) -> tuple[FloatArray, NDArray[Any]]:
+        score = _checked(model["score"], f"the score of {name}", self._shape[:1])
+        # Curves stay as given: a copy in sorted order of all times would double the largest array there is.
+        curves = np.asarray(model["survival"])
+        if curves.shape != self._shape:
+            raise DataError(f"the survival of {name} has shape {curves.shape}", f"{self._shape}, rows by times")
+        low, high = np.nanmin(curves, initial=0.0), np.nanmax(curves, initial=1.0)
+        if low < 0 or high > 1:
+            raise DataError(f"the survival of {name} leaves [0, 1]", "probabilities")
+        return score, curves
+
+    def other(self, model: Mapping[str, ArrayLike], name: str) -> tuple[FloatArray, NDArray[Any], BoolArray]:
+        """Return a baseline's score on the sorted rows, its curves as given, and which rows it covers."""
+        score, curves = self._model(model, f"baseline '{name}'")
+        covered = np.isfinite(score[self._order]) & ~np.isnan(curves).any(axis=1)[self._order]
+        if not covered.any():
+            raise DataError(f"baseline '{name}' has no prediction", "at least 1 row with a survival curve")
+        return np.where(covered, score[self._order], 0.0), curves, covered
+
+    def columns(self, curves: NDArray[Any], places: IntArray) -> FloatArray:
+        """Return survival at some times, shape (times, n), on the sorted rows; rows without a curve hold 0.5."""
+        out = np.empty((places.size, self.n))
+        for j, place in enumerate(places):
+            out[j] = curves[self._order, place]
+        np.nan_to_num(out, copy=False, nan=0.5)
+        return out
+
+    def thin(self, last: float, most: int) -> IntArray:
+        """Return evenly spread places among the times in (0, last] that follow-up reaches."""
+        end = min(last, float(self.rows.time[-1]))
+        places = np.flatnonzero((self.times > 0) & (self.times <= end))
+        if places.size > most:
+            places = places[np.unique(np.linspace(0, places.size - 1, most).round().astype(np.int64))]
+        return places.astype(np.int64)
+
+    def kernel(
+        self,
+        score: FloatArray,
+        curves: NDArray[Any],
+        covered: FloatArray,
+        places: IntArray,
+        *,
+        tau: float,
+        thresholds: FloatArray,
+        chosen: float | None,
+        names: Sequence[str],
+        full: bool,
+    ) -> SurvivalKernel:
+        """Return a model made ready for resampling."""
+        need = full or "ibs" in names
+        return SurvivalKernel(
+            self.rows,
+            score,
+            1 - self.columns(curves, self.at.astype(np.int64)).T,
+            self.horizons.tolist(),
+            self.columns(curves, places) if need else np.empty((0, self.n)),
+            self.times[places] if need else np.empty(0),
+            covered,
+            tau,
+            thresholds,
+            chosen,
+            names,
+            full,
+        )
+
+
+def _names(horizons: FloatArray) -> list[str]:
+    return [*OVERALL, *(at(name, h) for h in horizons for name in AT_HORIZON)]
+
+
+def measures_survival(
+    event: ArrayLike,
+    time: ArrayLike,
+    *,
+    score: ArrayLike,
+    survival: ArrayLike,
+    times: ArrayLike,
+    horizons: ArrayLike,
+    patient: ArrayLike | None = None,
+    names: Sequence[str] = ("harrell_c",),
+    tau: float | None = None,
+    threshold: float | None = None,
+    draws: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Return some measures of a survival model with intervals; never raises for what the rows cannot tell.
+
+    Parameters
+    ----------
+    event, time, score, survival, times, horizons, patient, tau
+        As for `evaluate_survival`.
+    names : sequence of str
+        Such as ``"harrell_c"`` or ``"oe@365"``; an unknown one comes back without a value.
+    threshold : float, optional
+        For the net benefit.
+    draws, level, seed
+
+    Returns
+    -------
+    dict of str to dict
+        `Measure.to_dict`; value None with a note where it cannot be estimated.
+
+    Examples
+    --------
+    >>> found = measures_survival([1, 1, 0], [1, 2, 3], score=[3, 2, 1], survival=[[0.2], [0.5], [0.9]], times=[2],
+    ...                           horizons=[2], names=["harrell_c", "oe@2"], draws=20)
+    >>> found["harrell_c"]["value"], round(found["oe@2"]["value"], 3)
+    (1.0, 1.429)
+    """
+    if np.size(time) == 0:
+        return _empty(names, level, "no rows")
+    own = np.asarray(score, dtype=np.float64)
+    if not (np.isfinite(own) & ~np.isnan(np.asarray(survival)).any(axis=1)).any():
+        return _empty(names, level, "no row has a prediction")
+    part = _Part(event, time, score, survival, times, horizons, patient)
+    last = float(part.horizons.max()) if tau is None else float(tau)
+    used, lowered = _draws_used(draws, part.n)
+    kernel = part.kernel(
+        part.score,
+        part.curves,
+        np.ones(part.n),
+        part.thin(last, _grid_size(part.n)),
+        tau=last,
+        thresholds=np.array([]),
+        chosen=threshold,
+        names=names,
+        full=False,
+    )
+    method = _interval_method(used, lowered, "concordance and AUC", part.patients == part.n)
+    found = resample(
+        {"model": (kernel, None)}, part.codes, part.rows.event, draws=used, level=level, seed=seed, method=method
+    )
+    return _named(found, names, part.n, part.events)
+
+
+def _grid_size(n: int) -> int:
+    return 51 if n <= _MANY_ROWS else 31
+
+
+def evaluate_survival(
+    event: ArrayLike,
+    time: ArrayLike,
+    *,
+    score: ArrayLike,
+    survival: ArrayLike,
+    times: ArrayLike,
+    horizons: ArrayLike,
+    patient: ArrayLike | None = None,
+    baselines: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+    tau: float | None = None,
+    thresholds: Sequence[float] = (0.05, 0.1, 0.2, 0.3, 0.5),
+    chosen: float | None = None,
+    unit: str = "day",
+    draws: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Return the whole evaluation of a survival model, in JSON types.
+
+    Parameters
+    ----------
+    event : 0/1 array, shape (n,)
+    time : float array, shape (n,), in `unit`
+    score : float array, shape (n,)
+        Higher is worse. Rows with NaN have no prediction: they are left out and counted.
+    survival : float array, shape (n, t)
+        Predicted survival at `times`.
+    times : float array, shape (t,), rising
+        A regular grid that holds the horizons; curves are shown on it, so it must not be the event times of patients.
+    horizons : float array, shape (h,)
+    patient : array, shape (n,), optional
+        Rows of one patient are drawn together; every row its own patient when absent.
+    baselines : mapping of str to mapping with ``score`` and ``survival``, optional
+        Models to compare with, paired in every resample, on the rows both cover.
+    tau : float, optional
+        Last time of Uno's C and of the integrated Brier score; the largest horizon when absent.
+    thresholds : sequence of float in (0, 1)
+    chosen : float, optional
+        The threshold decided on; the net benefit is taken there, or at the lowest threshold when absent.
+    unit : str
+    draws : int
+        Resamples; at most 200 with more than 50,000 rows, which `interval_method` then says.
+    level : float
+    seed : int
+    progress : callable, optional
+        Called with the share done.
+
+    Returns
+    -------
+    dict
+        The ``performance`` block of a study's results.
+
+    Raises
+    ------
+    DataError
+        If shapes disagree, a survival leaves [0, 1], a horizon is not on the grid, or no row has a prediction.
+
+    References
+    ----------
+    McLernon et al., Ann Intern Med 2023;176:105. Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rate = rng.exponential(size=200)
+    >>> when, grid = rng.exponential(1 / rate), np.array([0.25, 0.5, 1.0])
+    >>> block = evaluate_survival(when < 2, np.minimum(when, 2), score=rate, survival=np.exp(-rate[:, None] * grid),
+    ...                           times=grid, horizons=[1.0], draws=20)
+    >>> 0.6 < block["measures"]["harrell_c"]["value"] < 0.9
+    True
+    """
+    part = _Part(event, time, score, survival, times, horizons, patient)
+    last = float(part.horizons.max()) if tau is None else float(tau)
+    grid = _grid(thresholds, chosen)
+    at_threshold = _chosen(grid, chosen)
+    used, lowered = _draws_used(draws, part.n)
+    names = _names(part.horizons)
+    compared = ["harrell_c", "uno_c", "ibs", *(at(name, h) for h in part.horizons for name in _COMPARED_AT)]
+    places = part.thin(last, _grid_size(part.n))
+
+    def ready(
+        own: FloatArray, curves: NDArray[Any], covered: FloatArray, wanted: Sequence[str], full: bool
+    ) -> SurvivalKernel:
+        shown = grid if full else np.array([])
+        return part.kernel(
+            own, curves, covered, places, tau=last, thresholds=shown, chosen=at_threshold, names=wanted, full=full
+        )
+
+    kernel = ready(part.score, part.curves, np.ones(part.n), names, True)
+    kernels: dict[str, tuple[Kernel, BoolArray | None]] = {"model": (kernel, None)}
+    coverage: dict[str, BoolArray | None] = {}
+    others: dict[str, SurvivalKernel] = {}
+    for name, model in (baselines or {}).items():
+        own, curves, covered = part.other(model, name)
+        coverage[name] = None if covered.all() else covered
+        others[name] = ready(own, curves, covered.astype(np.float64), names, False)
+        kernels[f"baseline {name}"] = (others[name], coverage[name])
+        if not covered.all():
+            kernels[_partner(name)] = (
+                ready(part.score, part.curves, covered.astype(np.float64), compared, False),
+                covered,
+            )
+    one_row = part.patients == part.n
+    method = _interval_method(used, lowered, "concordance and AUC", one_row)
+    found = resample(
+        kernels, part.codes, part.rows.event, draws=used, level=level, seed=seed, method=method, progress=progress
+    )
+    block = {
+        "kind": "survival",
+        "unit": unit,
+        "horizons": part.horizons.tolist(),
+        "tau": last,
+        "n": part.n,
+        "events": part.events,
+        "patients": part.patients,
+        "without_prediction": part.without,
+        "draws": used,
+        "level": level,
+        "interval_method": method,
+        "conventions": _CONVENTIONS,
+        "measures": {name: found.measure("model", name, part.n, part.events) for name in names},
+        **_compare(found, coverage, part.rows.event, names, compared),
+        "thresholds": {f"{h:g}": _threshold_rows_at(found, part, h, grid, chosen) for h in part.horizons},
+        "curves": {
+            "risk_groups": _risk_groups(part, level),
+            "over_time": _over_time(found, kernel, part.n),
+            "calibration": {
+                f"{h:g}": _calibration_at(found, kernel, part, j, one_row) for j, h in enumerate(part.horizons)
+            },
+            "decision": {
+                f"{h:g}": _decision_at(found, kernel, others, coverage, part.n, j) for j, h in enumerate(part.horizons)
+            },
+        },
+    }
+    _tell(progress)
+    return block
+
+
+def _threshold_rows_at(
+    found: Resampled, part: _Part, h: float, grid: FloatArray, chosen: float | None
+) -> list[dict[str, Any]]:
+    rows, points = [], found.points["model"]
+    for i, threshold in enumerate(grid):
+        shares = {k: float(points[at(k, h)][i]) for k in ("tp", "fp", "fn", "tn")}
+        known = {k: v if np.isfinite(v) else None for k, v in shares.items()}
+        row: dict[str, Any] = {
+            "threshold": float(threshold),
+            "chosen": chosen is not None and float(threshold) == float(chosen),
+            **{k: None if v is None else part.n * v for k, v in known.items()},
+        }
+        why = "nobody on one side of the threshold is followed to the horizon, or no row is there"
+        for name in _RATES:
+            row[name] = found.measure("model", at(name, h), part.n, part.events, i, label=name, note_if_missing=why)
+        row["net_benefit"] = found.measure(
+            "model", at("net_benefits", h), part.n, part.events, i, label="net_benefit", note_if_missing=why
+        )
+        row["per_1000"] = {k: None if v is None else 1000 * v for k, v in known.items()}
+        rows.append(row)
+    return rows
+
+
+_QUARTERS = ("Lowest quarter of risk", "Second quarter", "Third quarter", "Highest quarter of risk")
+
+
+def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
+    """Kaplan-Meier and mean predicted curves by quarter of risk at the last horizon."""
+    places = part.thin(float(part.times[-1]), 100)
+    risk = 1 - part.columns(part.curves, part.at[[int(part.horizons.argmax())]].astype(np.int64))[0]
+    code = risk_groups(risk, 4)
+    k = int(code.max()) + 1
+    labels = _QUARTERS if k == 4 else tuple(f"Risk group {i + 1} of {k}" for i in range(k))
+    shown: FloatArray = np.r_[0.0, part.times[places]]
+    predicted = np.zeros((k, places.size))
+    for j, place in enumerate(places):
+        column = part.columns(part.curves, np.array([place], dtype=np.int64))[0]
+        predicted[:, j] = np.bincount(code, column, k) / np.bincount(code, minlength=k)
+    ticks = np.linspace(0, shown[-1], 6)
+    groups, counts = [], {}
+    for i, label in enumerate(labels):
+        own = code == i
+        curve = kaplan_meier(part.rows.event[own], part.rows.time[own], level=level)
+        lower, upper = curve.interval_at(shown)
+        groups.append(
+            {
+                "label": label,
+                "n": int(own.sum()),
+                "events": int(part.rows.event[own].sum()),
+                "survival": numbers(curve.at(shown)),
+                "lower": numbers(lower),
+                "upper": numbers(upper),
+                "predicted": [1.0, *numbers(predicted[i])],
+            }
+        )
+        counts[label] = [int(v) for v in curve.at_risk_at(ticks)]
+    return {"times": shown.tolist(), "groups": groups, "at_risk": {"times": ticks.tolist(), "counts": counts}}
+
+
+def _over_time(found: Resampled, kernel: SurvivalKernel, n: int) -> dict[str, Any]:
+    points = found.points["model"]
+    nothing = np.empty(0)
+    brier = points.get("brier_over_time", nothing)
+    limits = found.interval("model", "brier_over_time") if brier.size else (nothing, nothing)
+    return (
+        {"times": kernel.times.tolist()}
+        | _curve(points["auc_over_time"], found.interval("model", "auc_over_time"), ("auc", "auc_lower", "auc_upper"))
+        | _curve(brier, limits, ("brier", "brier_lower", "brier_upper"))
+        | {"brier_null": numbers(kernel.null_over_time(np.ones(n)))}
+    )
+
+
+def _calibration_at(found: Resampled, kernel: SurvivalKernel, part: _Part, j: int, one_row: bool) -> dict[str, Any]:
+    h, name = float(part.horizons[j]), at("calibration", float(part.horizons[j]))
+    risk = 1 - part.columns(part.curves, part.at[[j]].astype(np.int64))[0]
+    bins = deciles_at(part.rows.event, part.rows.time, risk, h, 10 if part.n >= 200 else 5, found.level)
+    if not one_row:
+        lower, upper = (numbers(v) for v in found.interval("model", at("bins", h)))
+        bins = [b | {"lower": low, "upper": high} for b, low, high in zip(bins, lower, upper, strict=True)]
+    curve = _curve(found.points["model"][name], found.interval("model", name), ("observed", "lower", "upper"))
+    by_then = part.rows.event & (part.rows.time <= h)
+    histogram = _histogram(risk, by_then, part.rows.time > h)
+    return {"predicted": kernel.grid(j).tolist()} | curve | {"bins": bins, "histogram": histogram}
+
+
+def _decision_at(
+    found: Resampled,
+    kernel: SurvivalKernel,
+    others: Mapping[str, SurvivalKernel],
+    coverage: Mapping[str, BoolArray | None],
+    n: int,
+    j: int,
+) -> dict[str, Any]:
+    name = at("decision", kernel.horizon(j))
+    ones = np.ones(n)
+    return (
+        {"threshold": DECISION_GRID_AT.tolist()}
+        | _curve(found.points["model"][name], found.interval("model", name), ("model", "lower", "upper"))
+        | {
+            "all": numbers(kernel.treat_all(j, ones)),
+            "none": [0.0] * DECISION_GRID_AT.size,
+            "baselines": {k: numbers(o.decision(j, ones * _mask(coverage[k]))) for k, o in others.items()},
+        }
+    )

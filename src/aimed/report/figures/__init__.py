@@ -1,0 +1,24 @@
+"""The catalogue of figures: one file a kind, each a function from a block of results to a drawing with its table."""
+
+from aimed.core import Catalog
+
+__all__ = ["FIGURES"]
+
+FIGURES = Catalog(
+    "figure",
+    {
+        "flow": ("aimed.report.figures.flow:draw", "Rows kept and removed at each step, then the parts."),
+        "missingness": ("aimed.report.figures.missingness:draw", "Share of missing values a variable, by outcome."),
+        "leaderboard": ("aimed.report.figures.leaderboard:draw", "Tuning scores of candidates and baselines."),
+        "roc": ("aimed.report.figures.roc:draw", "Sensitivity against 1 - specificity, with a band."),
+        "precision_recall": ("aimed.report.figures.precision_recall:draw", "Precision against recall, with a band."),
+        "calibration": ("aimed.report.figures.calibration:draw", "Observed against predicted risk, with a histogram."),
+        "decision_curve": ("aimed.report.figures.decision_curve:draw", "Net benefit across risk thresholds."),
+        "survival_groups": ("aimed.report.figures.survival_groups:draw", "Kaplan-Meier curves by predicted risk."),
+        "outcome_curve": ("aimed.report.figures.outcome_curve:draw", "Kaplan-Meier curve of the whole cohort."),
+        "over_time": ("aimed.report.figures.over_time:draw", "AUC and Brier score over follow-up."),
+        "forest": ("aimed.report.figures.forest:draw", "Estimates by group with aligned columns."),
+        "importance": ("aimed.report.figures.importance:draw", "How much each variable matters, with whiskers."),
+        "effects": ("aimed.report.figures.effects:draw", "How the prediction moves with each variable."),
+    },
+)

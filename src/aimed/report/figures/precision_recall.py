@@ -1,0 +1,64 @@
+"""The precision-recall curve, with the prevalence as the line of chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aimed.report import numbers, style, titles
+from aimed.report.parts import Context, Figure, Table, num
+
+WIDTH, HEIGHT = 500, 380
+
+
+def draw(data: Mapping[str, Any], context: Context) -> Figure:
+    """Draw precision (positive predictive value) against recall (sensitivity).
+
+    Parameters
+    ----------
+    data : mapping
+        ``curve``: recall, precision, lower, upper, prevalence.
+    context : Context
+
+    Returns
+    -------
+    Figure
+    """
+    curve = data["curve"]
+    recall, precision, lower, upper = (style.floats(curve.get(k)) for k in ("recall", "precision", "lower", "upper"))
+    prevalence = curve.get("prevalence")
+    measure = context.measure("auprc")
+    with style.drawing("precision-recall"):
+        fig, add = style.canvas(WIDTH, HEIGHT)
+        ax = add(58, 10, WIDTH - 72, HEIGHT - 64)
+        if numbers.is_number(prevalence):
+            ax.axhline(prevalence, ls=(0, (4, 4)), lw=1, color=style.FAINT)
+            ax.text(
+                0.01,
+                prevalence - 0.02,
+                f"prevalence {numbers.percent(prevalence)}",
+                color=style.MUTED,
+                va="top",
+                size=11,
+            )
+        style.band(ax, recall, lower, upper, style.ACCENT)
+        ax.plot(recall, precision, color=style.ACCENT)
+        ax.text(0.99, 0.98, "Average precision", ha="right", va="top", color=style.MUTED)
+        ax.text(0.99, 0.92, numbers.measure(measure), ha="right", va="top")
+        ax.set(xlim=(0, 1.005), ylim=(0, 1.01), xlabel="Recall (sensitivity)", ylabel="Precision (PPV)")
+        ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        svg = style.to_svg(fig, "precision-recall")
+    rows = [
+        [num(numbers.fixed(recall[i], 2)), num(numbers.interval_at(i, precision, lower, upper))]
+        for i in range(0, recall.size, max(1, recall.size // 20))
+    ]
+    return Figure(
+        svg,
+        titles.precision_recall(measure, prevalence),
+        f"Test part, with {context.band} bands; the dashed line is a model without skill. {context.how}",
+        f"Precision-recall curve. Average precision {numbers.measure(measure)}; prevalence "
+        f"{numbers.percent(prevalence)}.",
+        Table(["Recall", f"Precision ({context.band})"], rows),
+        WIDTH,
+    )

@@ -1,0 +1,82 @@
+"""The ROC curve, small, with its band and the thresholds of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aimed.report import numbers, style, titles
+from aimed.report.parts import Context, Figure, Table, num
+
+SIZE = 380
+
+
+def draw(data: Mapping[str, Any], context: Context) -> Figure:
+    """Draw sensitivity against 1 - specificity.
+
+    Parameters
+    ----------
+    data : mapping
+        ``curve``: fpr, tpr, lower, upper; ``thresholds``: the threshold table.
+    context : Context
+
+    Returns
+    -------
+    Figure
+    """
+    curve = data["curve"]
+    fpr, tpr, lower, upper = (style.floats(curve.get(k)) for k in ("fpr", "tpr", "lower", "upper"))
+    points = [t for t in data.get("thresholds") or [] if _both(t)]
+    measure = context.measure("auroc")
+    with style.drawing("roc"):
+        fig, add = style.canvas(SIZE, SIZE)
+        ax = add(58, 10, SIZE - 72, SIZE - 64)
+        ax.plot([0, 1], [0, 1], ls=(0, (4, 4)), lw=1, color=style.FAINT)
+        style.band(ax, fpr, lower, upper, style.ACCENT)
+        ax.plot(fpr, tpr, color=style.ACCENT)
+        # Labels may not meet: a threshold closer than 26 px to the last labelled one is drawn without text.
+        last = -1.0
+        for t in points:
+            x, y = 1 - t["specificity"]["value"], t["sensitivity"]["value"]
+            ax.plot(x, y, "o", ms=6, mfc=style.ACCENT if t.get("chosen") else style.PAPER, mec=style.ACCENT, mew=1.5)
+            where = y
+            if t.get("chosen") or last < 0 or abs(where - last) * (SIZE - 64) > 26:
+                ax.text(
+                    x + 0.035,
+                    y - 0.02,
+                    f"at {numbers.percent(t['threshold'], 0)}",
+                    color=style.MUTED,
+                    va="top",
+                    size=11,
+                )
+                last = where
+        ax.text(0.98, 0.11, "AUROC", ha="right", va="bottom", color=style.MUTED)
+        ax.text(0.98, 0.04, numbers.measure(measure), ha="right", va="bottom")
+        ax.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.005), xlabel="1 − specificity", ylabel="Sensitivity")
+        ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        svg = style.to_svg(fig, "roc")
+    rows = [
+        [num(numbers.fixed(fpr[i], 2)), num(numbers.interval_at(i, tpr, lower, upper))]
+        for i in range(0, fpr.size, max(1, fpr.size // 20))
+    ]
+    alt = f"ROC curve. AUROC {numbers.measure(measure)}."
+    for t in points:
+        alt += (
+            f" At threshold {numbers.percent(t['threshold'], 0)}: sensitivity "
+            f"{numbers.fixed(t['sensitivity']['value'], 2)},"
+            f" specificity {numbers.fixed(t['specificity']['value'], 2)}."
+        )
+    return Figure(
+        svg,
+        titles.roc(measure),
+        f"Test part, with {context.band} bands; circles are the thresholds of the study, the filled "
+        f"one was chosen. {context.how}",
+        alt,
+        Table(["1 − specificity", f"Sensitivity ({context.band})"], rows),
+        SIZE,
+    )
+
+
+def _both(t: Mapping[str, Any]) -> bool:
+    return all(numbers.is_number((t.get(k) or {}).get("value")) for k in ("sensitivity", "specificity"))

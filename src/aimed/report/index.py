@@ -1,0 +1,67 @@
+"""The page over several studies: one row a study with its verdict, its primary measure and the way to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from aimed.report import names, numbers, sentences, view
+from aimed.report.parts import Cell, Table, num
+from aimed.report.render import html
+
+__all__ = ["render_index"]
+
+
+def render_index(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the index page of several runs.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        Each with ``results`` (the results dictionary) and ``href`` (path of its report, relative to the index).
+
+    Returns
+    -------
+    str
+        A self-contained HTML page.
+
+    Examples
+    --------
+    >>> "No study has been run yet." in render_index([])
+    True
+    """
+    rows = [_row(e.get("results") or {}, str(e.get("href") or "")) for e in entries]
+    states = [str(view.block(e.get("results") or {}, "verdict", "state") or "no criteria") for e in entries]
+    met = sum(s == "met" for s in states)
+    head = ["Study", "Verdict", "Primary measure (interval)", "Best baseline", "n", "Events", "Run on"]
+    return html(
+        "index",
+        title=f"{met} of {sentences.plural(len(rows), 'study', 'studies')} {'meets' if met == 1 else 'meet'} every criterion"
+        if rows
+        else "Studies",
+        meta="Each row leads to an evidence report; every number is from the test part of that study.",
+        table=Table(head, rows, sortable=True),
+        foot="Made by aimed from the results.json of each run.",
+    )
+
+
+def _row(results: view.Results, href: str) -> list[Cell | str]:
+    study, perf = view.block(results, "study") or {}, view.block(results, "performance") or {}
+    name, measure = view.primary(results)
+    best = view.best_baseline(results, name)
+    title = str(study.get("title") or study.get("id") or "Untitled study")
+    return [
+        Cell(title, href=_safe(href)),
+        Cell(str(view.block(results, "verdict", "state") or "no criteria"), "state"),
+        num(f"{names.title(name, view.unit(results))} {numbers.measure(measure)}", (measure or {}).get("value")),
+        num(f"{view.baseline_title(results, best[0])} {numbers.fixed(best[1]['value'])}" if best else numbers.ABSENT),
+        num(numbers.count(perf.get("n")), perf.get("n")),
+        num(numbers.count(perf.get("events")), perf.get("events")),
+        str(results.get("created") or "")[:10],
+    ]
+
+
+def _safe(href: str) -> str:
+    # Percent-encoding the colon keeps a folder called "javascript:..." a path.
+    return quote(href, safe="/.-_~#")

@@ -1,0 +1,47 @@
+"""Section 14: what the model needs, when it must refuse, and where it must not be used."""
+
+from __future__ import annotations
+
+from aimed.report import numbers, sentences, view
+from aimed.report.parts import Block, Heading, Items, Section, Table
+
+
+def build(results: view.Results) -> Section:
+    """Return the section of deployment limits."""
+    title = "Deployment limits"
+    block = view.block(results, "limits")
+    if not block:
+        return Section("deployment", title, sentences.absent("Deployment limits", view.no_block("limits")), (), False)
+    blocks: list[Block] = []
+    if block.get("inputs"):
+        rows = [
+            [
+                str(i.get("label") or i.get("name")),
+                str(i.get("name") or ""),
+                numbers.number(i.get("unit")),
+                allowed(i),
+                "required" if i.get("required") else "may be missing",
+            ]
+            for i in block["inputs"]
+        ]
+        blocks.append(Table(["Input", "Name", "Unit", "Allowed", ""], rows, "Inputs", sortable=True))
+    if block.get("refusals"):
+        rows = [[str(r.get("code") or ""), str(r.get("reason") or "")] for r in block["refusals"]]
+        blocks.append(Table(["Code", "The model refuses to answer when"], rows, "Refusal rules", wide=False))
+    if block.get("limitations"):
+        blocks += [Heading("Limitations"), Items([str(t) for t in block["limitations"]])]
+    return Section("deployment", title, sentences.deployment(block), blocks)
+
+
+def allowed(item: view.Results) -> str:
+    """Return the range or the categories that an input may have.
+
+    Examples
+    --------
+    >>> allowed({"range": [18, 110]}), allowed({"categories": ["no", "yes"]}), allowed({})
+    ('18 to 110', 'no, yes', 'any')
+    """
+    limits = item.get("range")
+    if limits and len(limits) == 2:
+        return f"{numbers.number(limits[0])} to {numbers.number(limits[1])}"
+    return numbers.number(list(item["categories"])) if item.get("categories") else "any"

@@ -1,0 +1,66 @@
+"""Section 11: which variables the model uses and how, with the sanity check that says whether to believe it."""
+
+from __future__ import annotations
+
+from aimed.report import names, numbers, sentences, view
+from aimed.report.figures import FIGURES
+from aimed.report.parts import Block, Note, Section
+
+
+def build(results: view.Results) -> Section:
+    """Return the section of explanation."""
+    block = view.block(results, "explanation")
+    if not block:
+        return Section(
+            "explanation", "Explanation", sentences.absent("The explanation", view.no_block("explanation")), (), False
+        )
+    context = view.context(results)
+    blocks: list[Block] = []
+    sanity = block.get("sanity") or {}
+    if sanity.get("sentence"):
+        failed = sanity.get("passed") is False
+        blocks.append(
+            Note(
+                f"Sanity check {'failed' if failed else 'passed'}: {sanity['sentence']}", "warn" if failed else "plain"
+            )
+        )
+    permutation = [r for r in block.get("permutation") or [] if numbers.is_number(r.get("value"))]
+    measure = names.title(str(block.get("measure") or "score"), context.unit)
+    if permutation:
+        repeats = permutation[0].get("repeats")
+        often = f", {numbers.count(repeats)} times a variable" if numbers.is_number(repeats) else ""
+        blocks.append(
+            FIGURES["importance"](
+                {
+                    "rows": permutation,
+                    "key": "value",
+                    "axis": f"Loss of {measure}",
+                    "salt": "permutation",
+                    "caption": f"Loss of {measure} on the test part when the values of one variable "
+                    "are shuffled{often}; lines are "
+                    f"{context.band}s. Variables that carry the same information share their importance.",
+                },
+                context,
+            )
+        )
+    shap = [r for r in block.get("shap") or [] if numbers.is_number(r.get("mean_abs"))]
+    if shap:
+        scale = str(block.get("scale") or "prediction")
+        blocks.append(
+            FIGURES["importance"](
+                {
+                    "rows": shap,
+                    "key": "mean_abs",
+                    "axis": f"Mean |Shapley value| ({scale})",
+                    "salt": "shap",
+                    "caption": str(block.get("shap_note") or "Mean absolute Shapley value of each variable."),
+                },
+                context,
+            )
+        )
+    elif block.get("shap_note"):
+        blocks.append(Note(str(block["shap_note"]), "absent"))
+    if block.get("effects"):
+        blocks.append(FIGURES["effects"]({"effects": block["effects"], "scale": block.get("scale")}, context))
+    blocks.append(Note("These figures describe the model. They do not show what causes the outcome."))
+    return Section("explanation", "Explanation", sentences.explanation(block, context.unit), blocks)

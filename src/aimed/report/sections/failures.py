@@ -1,0 +1,31 @@
+"""Section 12: the groups of patients in whom the model errs most."""
+
+from __future__ import annotations
+
+from aimed.report import numbers, sentences, view
+from aimed.report.parts import Block, Note, Section, Table, num
+
+
+def build(results: view.Results) -> Section:
+    """Return the section of failure analysis."""
+    block = view.block(results, "failures")
+    if not block:
+        return Section(
+            "failures", "Failure analysis", sentences.absent("Failures", view.no_block("failures")), (), False
+        )
+    rows = [
+        [
+            str(g.get("rule") or ""),
+            num(numbers.count(g.get("n")), g.get("n")),
+            num(numbers.count(g.get("events")), g.get("events")),
+            num(numbers.fixed(g.get("error")), g.get("error")),
+            num(numbers.percent(g.get("share")), g.get("share")),
+        ]
+        for g in block.get("groups") or []
+    ]
+    blocks: list[Block] = []
+    if rows:
+        blocks.append(Table(["Where", "n", "Events", "Mean error", "Share of the error"], rows, sortable=True))
+    if block.get("note"):
+        blocks.append(Note(str(block["note"])))
+    return Section("failures", "Failure analysis", sentences.failures(block), blocks)

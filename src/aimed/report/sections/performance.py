@@ -1,0 +1,123 @@
+"""Section 6: how well the model ranks, how well its risks agree with what happened, and whether acting on it helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aimed.report import names, numbers, sentences, view
+from aimed.report.figures import FIGURES
+from aimed.report.parts import Block, Context, Heading, Note, Pair, Section, Table, num
+from aimed.report.sections.tables import differences_table, measures_table, threshold_tables
+
+
+def build(results: view.Results) -> Section:
+    """Return the section of performance on the test part."""
+    perf = view.block(results, "performance")
+    if not perf:
+        return Section(
+            "performance", "Performance", sentences.absent("Performance", view.no_block("performance")), (), False
+        )
+    main = view.main_context(results)
+    name, measure = view.primary(results)
+    lead = sentences.performance(
+        name,
+        measure,
+        main.measure("calibration_slope"),
+        main.measure("oe"),
+        view.calibration_curve(results, main.horizon).get("bins"),
+        main.unit,
+    )
+    blocks: list[Block] = [Note(text) for text in _comparisons(results, name, main)]
+    if perf.get("measures"):
+        blocks.append(measures_table(results))
+    differences = differences_table(results)
+    if differences:
+        blocks.append(differences)
+    curves = perf.get("curves") or {}
+    blocks += _discrimination(results, curves, main)
+    horizons: list[str | None] = [h for h in view.horizons(results)] if perf.get("kind") == "survival" else [None]  # noqa: C416
+    calibration = [
+        FIGURES["calibration"]({"curve": curve}, view.context(results, h))
+        for h in horizons
+        if (curve := view.calibration_curve(results, h))
+    ]
+    if calibration:
+        blocks.append(Heading("Calibration"))
+        blocks += [
+            Pair(calibration[i : i + 2]) if len(calibration) > 1 else calibration[i]
+            for i in range(0, len(calibration), 2)
+        ]
+    blocks += _utility(results, curves, horizons)
+    if perf.get("conventions"):
+        blocks.append(Note(str(perf["conventions"])))
+    return Section("performance", "Performance", lead, blocks)
+
+
+def _comparisons(results: view.Results, name: str, context: Context) -> list[str]:
+    differences = view.block(results, "performance", "differences") or {}
+    clauses = [
+        sentences.beats(view.baseline_title(results, b), found[name], names.describe(name).better)[1]
+        for b, found in differences.items()
+        if name in found
+    ]
+    title = names.title(name, context.unit)
+    return [f"In {title} the model is {sentences.join(clauses)}."] if clauses else []
+
+
+def _discrimination(results: view.Results, curves: view.Results, context: Context) -> list[Block]:
+    out: list[Block] = []
+    pair = []
+    if _has(curves.get("roc"), "fpr", "tpr"):
+        data = {"curve": curves["roc"], "thresholds": view.thresholds(results, None)}
+        pair.append(FIGURES["roc"](data, context))
+    if _has(curves.get("precision_recall"), "recall", "precision"):
+        pair.append(FIGURES["precision_recall"]({"curve": curves["precision_recall"]}, context))
+    if pair:
+        out.append(Pair(pair))
+    if _has(curves.get("risk_groups"), "times", "groups"):
+        out.append(FIGURES["survival_groups"](curves["risk_groups"], context))
+    if _has(curves.get("over_time"), "times"):
+        out.append(FIGURES["over_time"](curves["over_time"], context))
+    return [Heading("Discrimination"), *out] if out else []
+
+
+def _utility(results: view.Results, curves: view.Results, horizons: list[str | None]) -> list[Block]:
+    out: list[Block] = []
+    for h in horizons:
+        found: Any = curves.get("decision") or {}
+        curve = found.get(h) if h else found
+        chosen = view.chosen_threshold(results, h)
+        context = view.context(results, h)
+        if _has(curve, "threshold", "model"):
+            called = {b: view.baseline_title(results, b) for b in curve.get("baselines") or {}}
+            data = {"curve": curve, "chosen": chosen["threshold"] if chosen else None, "titles": called}
+            out.append(FIGURES["decision_curve"](data, context))
+        rows = view.thresholds(results, h)
+        if rows:
+            out += threshold_tables(rows, context.when)
+            if any(t.get("per_1000") for t in rows):
+                out.append(_per_1000(rows, context.when))
+    return [Heading("Clinical utility"), *out] if out else []
+
+
+def _per_1000(rows: list[dict[str, Any]], when: str) -> Table:
+    keys = (
+        ("tp", "With outcome, flagged"),
+        ("fn", "With outcome, missed"),
+        ("fp", "Without, flagged"),
+        ("tn", "Without, not flagged"),
+    )
+    body = [
+        [
+            num(numbers.percent(t["threshold"], 0), t["threshold"], strong=bool(t.get("chosen"))),
+            *(num(numbers.count((t.get("per_1000") or {}).get(k)), strong=bool(t.get("chosen"))) for k, _ in keys),
+        ]
+        for t in rows
+    ]
+    return Table(
+        ["Threshold", *(title for _, title in keys)], body, f"Of 1{numbers.THIN}000 such patients{when}", wide=False
+    )
+
+
+def _has(block: Any, *keys: str) -> bool:
+    return bool(block) and all(block.get(k) for k in keys)

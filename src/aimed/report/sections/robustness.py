@@ -1,0 +1,29 @@
+"""Section 10: what happens when inputs are shifted, damaged or out of range."""
+
+from __future__ import annotations
+
+from aimed.report import sentences, view
+from aimed.report.parts import Block, Note, Section
+
+
+def build(results: view.Results) -> Section:
+    """Return the section of robustness, out-of-distribution inputs and refusals."""
+    title = "Robustness and refusals"
+    block = view.block(results, "robustness")
+    refusals = view.block(results, "limits", "refusals") or []
+    blocks: list[Block] = []
+    if refusals:
+        verb = "is" if len(refusals) == 1 else "are"
+        blocks.append(
+            Note(f"{sentences.plural(len(refusals), 'rule')} to refuse an input {verb} listed under Deployment limits.")
+        )
+    if not block:
+        lead = sentences.absent("Robustness to shifted or damaged inputs", view.no_block("robustness"))
+        return Section("robustness", title, lead.replace("inputs were", "inputs was"), blocks, False)
+    tests = sum(len(v) for v in block.values() if isinstance(v, list))
+    lead = (
+        f"{sentences.plural(tests, 'robustness test')} were recorded."
+        if tests
+        else "Robustness was recorded as follows."
+    )
+    return Section("robustness", title, lead, [*view.record(block), *blocks])

@@ -1,0 +1,147 @@
+"""Section 1: each acceptance criterion with its value, and the key numbers beside their baselines."""
+
+from __future__ import annotations
+
+from aimed.report import names, numbers, sentences, view
+from aimed.report.parts import Block, Criterion, Facts, Key, Section, Strip, Verdict
+
+
+def build(results: view.Results) -> Section:
+    """Return the verdict section."""
+    verdict = view.block(results, "verdict")
+    blocks: list[Block] = []
+    unit = view.unit(results)
+    if verdict:
+        rows = [
+            Criterion(
+                str(c.get("text") or ""),
+                names.title(str(c.get("measure") or ""), unit),
+                numbers.interval(c.get("value"), c.get("lower"), c.get("upper")),
+                str(c.get("state") or ""),
+                str(c.get("why") or ""),
+            )
+            for c in verdict.get("criteria") or []
+        ]
+        changed = bool(verdict.get("changed_after_opening"))
+        blocks.append(
+            Verdict(
+                str(verdict.get("state") or "no criteria"),
+                rows,
+                openings(verdict.get("openings")),
+                "The study changed after the test part had been opened, so these numbers are no "
+                "longer those of an untouched test."
+                if changed
+                else "",
+                str((verdict.get("simple_model") or {}).get("sentence") or ""),
+            )
+        )
+    keys = _keys(results)
+    if keys:
+        blocks.append(Strip(keys))
+    study = view.block(results, "study") or {}
+    facts = [
+        ("Intended use", study.get("intended_use")),
+        ("For", "; ".join(str(u) for u in study.get("intended_users") or [])),
+        ("Not for", "; ".join(str(u) for u in study.get("not_for") or [])),
+        ("Design", study.get("design")),
+    ]
+    if any(v for _, v in facts):
+        blocks.append(Facts([(k, str(v)) for k, v in facts if v]))
+    return Section("verdict", "Verdict", sentences.verdict(verdict), blocks, bool(verdict))
+
+
+def openings(n: object) -> str:
+    """Return how often the test part was opened, in words.
+
+    Examples
+    --------
+    >>> openings(1), openings(3), openings(None)
+    ('Test part opened once', 'Test part opened 3 times', 'Openings of the test part were not recorded')
+    """
+    if not isinstance(n, int) or isinstance(n, bool):
+        return "Openings of the test part were not recorded"
+    return "Test part " + {0: "not opened", 1: "opened once", 2: "opened twice"}.get(n, f"opened {n} times")
+
+
+def _keys(results: view.Results) -> list[Key]:
+    name, measure = view.primary(results)
+    context = view.main_context(results)
+    keys: list[Key] = []
+    if measure:
+        best = view.best_baseline(results, name)
+        beside = (
+            f"{view.baseline_title(results, best[0])}: {numbers.fixed(best[1]['value'])}" if best else "no baseline"
+        )
+        keys.append(_key(names.title(name, context.unit), measure, beside))
+    for base in ("calibration_slope", "oe"):
+        found = context.measure(base)
+        if found:
+            keys.append(_key(f"{names.describe(base).title}{context.when}", found, "ideal: 1"))
+    chosen = view.chosen_threshold(results, context.horizon)
+    if chosen and chosen.get("net_benefit"):
+        at = numbers.percent(chosen["threshold"], 0)
+        keys.append(
+            _key(
+                f"Net benefit at {at}{context.when}",
+                chosen["net_benefit"],
+                _treat_all(results, context.horizon, chosen["threshold"]),
+            )
+        )
+    worst = _worst(results)
+    if worst:
+        keys.append(worst)
+    perf = view.block(results, "performance") or {}
+    if numbers.is_number(perf.get("n")):
+        train = view.block(results, "data", "parts", "train") or {}
+        beside = (
+            f"train: {numbers.count(train.get('n'))}, {numbers.count(train.get('events'))} events"
+            if train
+            else "test part"
+        )
+        keys.append(Key("Test part", numbers.count(perf["n"]), f"{numbers.count(perf.get('events'))} events", beside))
+    return keys[:6]
+
+
+def _key(label: str, measure: view.Results, beside: str) -> Key:
+    lower, upper = measure.get("lower"), measure.get("upper")
+    span = (
+        f"{numbers.fixed(lower)} to {numbers.fixed(upper)}"
+        if numbers.is_number(lower) and numbers.is_number(upper)
+        else "no interval"
+    )
+    value = numbers.fixed(measure["value"]) if numbers.is_number(measure.get("value")) else "not estimable"
+    return Key(label, value, span, beside)
+
+
+def _treat_all(results: view.Results, horizon: str | None, threshold: float) -> str:
+    curve = view.block(results, "performance", "curves", "decision") or {}
+    curve = (curve.get(horizon) or {}) if horizon else curve
+    grid, values = curve.get("threshold") or [], curve.get("all") or []
+    near = min(range(len(grid)), key=lambda i: abs(grid[i] - threshold), default=None)
+    if near is None or near >= len(values) or abs(grid[near] - threshold) > 0.02:
+        return "treating none: 0"
+    return f"treating all: {numbers.fixed(values[near])}"
+
+
+def _worst(results: view.Results) -> Key | None:
+    block = view.block(results, "subgroups") or {}
+    name = str(block.get("primary") or "")
+    words = names.describe(name)
+    rows = [
+        (f"{c.get('label') or c.get('column')}: {g.get('group')}", (g.get("measures") or {}).get(name) or {})
+        for c in block.get("columns") or []
+        for g in c.get("groups") or []
+    ]
+    rows = [r for r in rows if numbers.is_number(r[1].get("value"))]
+    if not rows:
+        return None
+    if words.better == "target":
+        reference = words.reference or 0.0
+        label, worst = max(rows, key=lambda r: abs(float(r[1]["value"]) - reference))
+    else:
+        label, worst = (max if words.better == "lower" else min)(rows, key=lambda r: float(r[1]["value"]))
+    overall = view.measures(results).get(name) or {}
+    beside = (
+        f"all patients: {numbers.fixed(overall.get('value'))}" if overall else f"n = {numbers.count(worst.get('n'))}"
+    )
+    return _key(f"Worst group ({label})", worst, beside)

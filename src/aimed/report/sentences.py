@@ -1,0 +1,527 @@
+"""The rules that turn the numbers of a run into the opening sentence of each section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from aimed.report import names, numbers
+
+__all__ = [
+    "absent",
+    "beats",
+    "calibration",
+    "checklists",
+    "checks",
+    "data",
+    "deployment",
+    "discrimination",
+    "explanation",
+    "failures",
+    "join",
+    "model",
+    "outcome",
+    "performance",
+    "plural",
+    "subgroups",
+    "top_tenth",
+    "uncertainty",
+    "verdict",
+]
+
+Record = Mapping[str, Any]
+Sign = Literal["good", "bad", "open"]
+
+
+def plural(n: float, one: str, many: str = "") -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "patient"), plural(3, "category", "categories"), plural(0, "event")
+    ('1 patient', '3 categories', '0 events')
+    """
+    return f"{numbers.count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def join(parts: Sequence[str], last: str = "and") -> str:
+    """Return a list as running text.
+
+    Examples
+    --------
+    >>> join(["a"]), join(["a", "b"]), join(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def absent(what: str, why: str) -> str:
+    """Return the one sentence of a section that was not assessed.
+
+    Examples
+    --------
+    >>> absent("Subgroups", "the run recorded none")
+    'Subgroups were not assessed: the run recorded none.'
+    """
+    return f"{what} were not assessed: {why}." if what.endswith("s") else f"{what} was not assessed: {why}."
+
+
+def _bounds(measure: Record | None) -> tuple[float | None, float | None, float | None]:
+    if not measure:
+        return None, None, None
+    value, lower, upper = (measure.get(k) for k in ("value", "lower", "upper"))
+    return (
+        value if numbers.is_number(value) else None,
+        lower if numbers.is_number(lower) else None,
+        upper if numbers.is_number(upper) else None,
+    )
+
+
+def discrimination(name: str, measure: Record | None, unit: str = "day") -> tuple[Sign, str]:
+    """Return how well the model ranks patients: a sign and a clause.
+
+    Examples
+    --------
+    >>> discrimination("auroc", {"value": 0.99, "lower": 0.97, "upper": 1.0})
+    ('good', 'ranks patients very well (AUROC 0.99)')
+    >>> discrimination("auroc", {"value": 0.56, "lower": 0.45, "upper": 0.66})[1]
+    'has not been shown to rank patients better than chance (AUROC 0.56, 0.45 to 0.66)'
+    """
+    title = names.title(name, unit)
+    value, lower, upper = _bounds(measure)
+    if value is None:
+        return "open", f"could not be judged on ranking ({title} not estimable)"
+    if lower is None or upper is None:
+        return "open", f"has {title} {numbers.short(value)} without an interval"
+    if upper < 0.5:
+        return "bad", f"ranks patients the wrong way round ({title} {numbers.short(value)})"
+    if lower <= 0.5:
+        span = f"{numbers.short(lower)} to {numbers.short(upper)}"
+        return "bad", f"has not been shown to rank patients better than chance ({title} {numbers.short(value)}, {span})"
+    words = (
+        "ranks patients very well"
+        if value >= 0.9
+        else "ranks patients well"
+        if value >= 0.8
+        else "ranks patients moderately well"
+        if value >= 0.7
+        else "ranks patients weakly"
+    )
+    return ("good" if value >= 0.7 else "bad"), f"{words} ({title} {numbers.short(value)})"
+
+
+def top_tenth(bins: Sequence[Record] | None) -> Literal["over", "under", "fits"] | None:
+    """Return whether the highest decile of risk is over- or under-predicted, or None when unknown.
+
+    Examples
+    --------
+    >>> top_tenth([{"predicted": 0.8, "observed": 0.6, "lower": 0.5, "upper": 0.7, "n": 40}])
+    'over'
+    """
+    if not bins:
+        return None
+    top = max(bins, key=lambda b: b.get("predicted") or 0.0)
+    _, lower, upper = _bounds({**top, "value": top.get("observed")})
+    if lower is None or upper is None or not numbers.is_number(top.get("predicted")):
+        return None
+    return "over" if top["predicted"] > upper else "under" if top["predicted"] < lower else "fits"
+
+
+def calibration(slope: Record | None, oe: Record | None, bins: Sequence[Record] | None = None) -> tuple[Sign, str]:
+    """Return how well predicted and observed risks agree: a sign and a clause.
+
+    The average (O/E) is named before the spread (slope), and the spread before the top tenth; an interval
+    of O/E wider than 0.5 is too wide to say that all is well.
+
+    Examples
+    --------
+    >>> good = {"value": 1.0, "lower": 0.9, "upper": 1.1}
+    >>> calibration(good, good)
+    ('good', 'no miscalibration was seen')
+    >>> calibration({"value": 0.7, "lower": 0.6, "upper": 0.8}, good)
+    ('bad', 'its risks are too extreme (slope 0.70)')
+    """
+    o, o_low, o_high = _bounds(oe)
+    s, s_low, s_high = _bounds(slope)
+    top = top_tenth(bins)
+    if o_high is not None and o_high < 1:
+        return "bad", f"over-predicts on average (O/E {numbers.short(o)})"
+    if o_low is not None and o_low > 1:
+        return "bad", f"under-predicts on average (O/E {numbers.short(o)})"
+    if s_high is not None and s_high < 1:
+        return "bad", f"its risks are too extreme (slope {numbers.short(s)})"
+    if s_low is not None and s_low > 1:
+        return "bad", f"its risks are too close together (slope {numbers.short(s)})"
+    if top in ("over", "under"):
+        return "bad", f"{top}-predicts in the top tenth"
+    if o_low is None or o_high is None or s_low is None or s_high is None:
+        return "open", "its calibration could not be judged"
+    if o_high - o_low > 0.5 or s_high - s_low > 1:
+        span = f"O/E {numbers.short(o_low)} to {numbers.short(o_high)}"
+        return "open", f"its calibration is too imprecise to judge ({span})"
+    return "good", "no miscalibration was seen"
+
+
+def performance(
+    name: str,
+    measure: Record | None,
+    slope: Record | None,
+    oe: Record | None,
+    bins: Sequence[Record] | None = None,
+    unit: str = "day",
+) -> str:
+    """Return the opening sentence on performance: ranking, then calibration, with the right conjunction.
+
+    Examples
+    --------
+    >>> sure = {"value": 1.0, "lower": 0.9, "upper": 1.1}
+    >>> top = [{"predicted": 0.8, "observed": 0.6, "lower": 0.5, "upper": 0.7, "n": 40}]
+    >>> performance("auroc", {"value": 0.85, "lower": 0.8, "upper": 0.9}, sure, sure, top)
+    'The model ranks patients well (AUROC 0.85) but over-predicts in the top tenth.'
+    >>> performance("auroc", {"value": 0.85, "lower": 0.8, "upper": 0.9}, sure, sure)
+    'The model ranks patients well (AUROC 0.85), and no miscalibration was seen.'
+    """
+    sign, ranking = discrimination(name, measure, unit)
+    fit_sign, fit = calibration(slope, oe, bins)
+    word = "but" if {sign, fit_sign} == {"good", "bad"} or fit_sign == "open" else "and"
+    same_subject = fit.startswith(("over-", "under-"))
+    return f"The model {ranking}{'' if same_subject else ','} {word} {fit}."
+
+
+def beats(title: str, difference: Record | None, better: str = "higher") -> tuple[Sign, str]:
+    """Return whether the model is better than a baseline, from the paired difference model - baseline.
+
+    Examples
+    --------
+    >>> beats("age alone", {"value": 0.09, "lower": 0.06, "upper": 0.12})
+    ('good', 'better than age alone (difference 0.09, 0.06 to 0.12)')
+    >>> beats("age alone", {"value": 0.01, "lower": -0.02, "upper": 0.04})
+    ('open', 'not shown to differ from age alone (difference 0.01, −0.02 to 0.04)')
+    """
+    value, lower, upper = _bounds(difference)
+    if value is None or lower is None or upper is None:
+        return "open", f"not compared with {title}"
+    text = f"{title} (difference {numbers.short(value)}, {numbers.short(lower)} to {numbers.short(upper)})"
+    if lower <= 0 <= upper:
+        return "open", f"not shown to differ from {text}"
+    good = (lower > 0) if better != "lower" else (upper < 0)
+    return ("good", f"better than {text}") if good else ("bad", f"worse than {text}")
+
+
+def verdict(block: Record | None) -> str:
+    """Return the opening sentence on the acceptance criteria.
+
+    Examples
+    --------
+    >>> verdict({"state": "met", "criteria": [{"state": "met"}], "openings": 1})
+    'The one acceptance criterion is met, on a test part that was opened once.'
+    >>> verdict({"state": "not met", "criteria": [{"state": "met"}, {"state": "not met"}], "openings": 3})
+    '1 of 2 acceptance criteria is not met, on a test part that was opened 3 times.'
+    """
+    if not block:
+        return "No verdict was reached: the run recorded none."
+    criteria = block.get("criteria") or []
+    opened = _opened(block.get("openings"))
+    if not criteria:
+        return f"No acceptance criteria were set before the run, so there is no verdict{opened}."
+    n = len(criteria)
+    failed = sum(c.get("state") == "not met" for c in criteria)
+    unsure = sum(c.get("state") not in ("met", "not met") for c in criteria)
+    if n == 1:
+        state = "is not met" if failed else "cannot be decided for lack of evidence" if unsure else "is met"
+        return f"The one acceptance criterion {state}{opened}."
+    if failed:
+        return f"{failed} of {n} acceptance criteria {'is' if failed == 1 else 'are'} not met{opened}."
+    if unsure:
+        return f"{unsure} of {n} acceptance criteria cannot be decided for lack of evidence{opened}."
+    return f"All {n} acceptance criteria are met{opened}."
+
+
+def _opened(openings: object) -> str:
+    if not isinstance(openings, int) or isinstance(openings, bool):
+        return ""
+    times = {0: "not opened", 1: "opened once", 2: "opened twice"}.get(openings, f"opened {openings} times")
+    return f", on a test part that was {times}"
+
+
+def checks(findings: Sequence[Record]) -> str:
+    """Return the opening sentence on the data checks.
+
+    Examples
+    --------
+    >>> checks([{"severity": "NOTE"}, {"severity": "WARN"}])
+    '1 of 2 findings is a warning; none stops the run.'
+    >>> checks([])
+    'The checks reported nothing.'
+    """
+    n = len(findings)
+    stops = sum(str(f.get("severity")) == "STOP" for f in findings)
+    warns = sum(str(f.get("severity")) == "WARN" for f in findings)
+    if not n:
+        return "The checks reported nothing."
+    if stops:
+        return f"{stops} of {plural(n, 'finding')} {'stops' if stops == 1 else 'stop'} the run."
+    if warns:
+        return (
+            f"{warns} of {plural(n, 'finding')} {'is a warning' if warns == 1 else 'are warnings'}; none stops the run."
+        )
+    return f"{'The one finding is a note' if n == 1 else f'All {n} findings are notes'}; nothing stops the run."
+
+
+def data(block: Record) -> str:
+    """Return the opening sentence on the cohort.
+
+    Examples
+    --------
+    >>> data({"rows": 90, "patients": 80, "flow": [{"removed": 10, "remaining": 90}],
+    ...       "missing": [{"label": "BMI", "fraction": 0.2}]})
+    '90 rows of 80 patients remain after 10 were removed; the variable most often missing is BMI (20.0%).'
+    """
+    rows, patients = block.get("rows") or 0, block.get("patients") or 0
+    removed = sum(int(s.get("removed") or 0) for s in block.get("flow") or [])
+    who = plural(patients, "patient") if rows == patients else f"{plural(rows, 'row')} of {plural(patients, 'patient')}"
+    verb = "remains" if rows == 1 else "remain"
+    start = (
+        f"{who} {verb} after {numbers.count(removed)} {'was' if removed == 1 else 'were'} removed"
+        if removed
+        else (f"All {who} of the source were used")
+    )
+    missing = [m for m in block.get("missing") or [] if numbers.is_number(m.get("fraction"))]
+    if not missing:
+        return f"{start}."
+    worst = max(missing, key=lambda m: float(m["fraction"]))
+    if not worst["fraction"]:
+        return f"{start}; no value is missing."
+    label = worst.get("label") or worst.get("variable")
+    return f"{start}; the variable most often missing is {label} ({numbers.percent(worst['fraction'])})."
+
+
+def outcome(block: Record, parts: Record | None = None) -> str:
+    """Return the opening sentence on how often the outcome happens, and whether the parts agree.
+
+    Examples
+    --------
+    >>> outcome({"kind": "binary", "label": "Death", "prevalence": {
+    ...     "train": {"value": 0.3, "lower": 0.27, "upper": 0.33},
+    ...     "test": {"value": 0.4, "lower": 0.36, "upper": 0.44}}})
+    'Death is more frequent in test (40.0%) than in train (30.0%).'
+    """
+    label = str(block.get("label") or "The outcome")
+    label = label[:1].upper() + label[1:]
+    prevalence = block.get("prevalence") or {}
+    _, train_low, train_high = _bounds(prevalence.get("train"))
+    train, test = ((prevalence.get(k) or {}).get("value") for k in ("train", "test"))
+    _, test_low, test_high = _bounds(prevalence.get("test"))
+    if not numbers.is_number(train) or not numbers.is_number(test):
+        return f"{label} is the outcome; how often it happens was not recorded for both parts."
+    a, b = numbers.percent(test), numbers.percent(train)
+    if train_low is None or train_high is None or test_low is None or test_high is None:
+        return f"{label} occurs in {a} of the test part and {b} of the training part."
+    if test_low > train_high:
+        return f"{label} is more frequent in test ({a}) than in train ({b})."
+    if test_high < train_low:
+        return f"{label} is less frequent in test ({a}) than in train ({b})."
+    return f"{label} is about as frequent in test ({a}) as in train ({b})."
+
+
+def model(block: Record, unit: str = "day") -> str:
+    """Return the opening sentence on the chosen model and how it was chosen.
+
+    Examples
+    --------
+    >>> rows = [{"name": "a", "title": "Cox model", "kind": "candidate", "metric": "uno_c", "mean": 0.72,
+    ...          "lower": 0.7, "upper": 0.74, "chosen": True},
+    ...         {"name": "b", "title": "Kaplan-Meier", "kind": "baseline", "metric": "uno_c", "mean": 0.5}]
+    >>> model({"title": "Cox model", "leaderboard": rows})
+    "Cox model was the only candidate; in tuning it reached Uno's C 0.72, against 0.50 for Kaplan-Meier."
+    """
+    title = str(block.get("title") or block.get("name") or "The model")
+    board = [r for r in block.get("leaderboard") or [] if numbers.is_number(r.get("mean"))]
+    chosen = next((r for r in board if r.get("chosen")), None)
+    if chosen is None:
+        return f"The model is: {title}."
+    lower_is_better = names.describe(chosen["metric"]).better == "lower"
+    pick = min if lower_is_better else max
+    metric = names.title(str(chosen["metric"]), unit)
+    candidates = [r for r in board if r.get("kind") == "candidate"]
+    baselines = [r for r in board if r.get("kind") == "baseline"]
+    best = pick(candidates or [chosen], key=lambda r: float(r["mean"]))
+    if len(candidates) < 2:
+        how = "was the only candidate; in tuning it"
+    elif best is chosen or best["mean"] == chosen["mean"]:
+        how = f"was the best of {len(candidates)} candidates in tuning; it"
+    else:
+        how = f"was chosen from {len(candidates)} candidates although {best['title']} scored better; it"
+    sentence = f"{title} {how} reached {metric} {numbers.short(chosen['mean'])}"
+    if baselines:
+        rival = pick(baselines, key=lambda r: float(r["mean"]))
+        sentence += f", against {numbers.short(rival['mean'])} for {rival['title']}"
+    return sentence + "."
+
+
+def uncertainty(perf: Record | None, primary: str, optimism: Record | None, unit: str = "day") -> str:
+    """Return the opening sentence on how precise the primary measure is and how much training flattered it.
+
+    Examples
+    --------
+    >>> perf = {"level": 0.95, "measures": {"auroc": {"value": 0.8, "lower": 0.7, "upper": 0.9}}}
+    >>> uncertainty(perf, "auroc", None)
+    'The 95% interval of AUROC is wide (0.70 to 0.90).'
+    """
+    measure = ((perf or {}).get("measures") or {}).get(primary)
+    _, lower, upper = _bounds(measure)
+    level = f"{100 * float((perf or {}).get('level') or 0.95):g}%"
+    if lower is None or upper is None:
+        text = f"No interval of {names.title(primary, unit)} could be computed"
+    else:
+        width = upper - lower
+        word = "narrow" if width <= 0.05 else "moderate in width" if width < 0.15 else "wide"
+        span = f"{numbers.short(lower)} to {numbers.short(upper)}"
+        text = f"The {level} interval of {names.title(primary, unit)} is {word} ({span})"
+    fall = (optimism or {}).get("optimism")
+    if numbers.is_number(fall):
+        size = "little" if abs(fall) < 0.02 else "clearly" if abs(fall) < 0.05 else "strongly"
+        text += f"; training data flatter the model {size} (optimism {numbers.fixed(fall)})"
+    return text + "."
+
+
+def subgroups(block: Record, unit: str = "day") -> str:
+    """Return the opening sentence on the groups: failures first, then lack of evidence.
+
+    Examples
+    --------
+    >>> groups = [{"group": "male", "state": "met"}, {"group": "female", "state": "not enough evidence"}]
+    >>> subgroups({"primary": "auroc", "columns": [{"label": "Sex", "groups": groups}]})
+    'No group fails; for 1 of 2 groups there is not enough evidence (Sex: female).'
+    """
+    rows = [(c.get("label") or c.get("column"), g) for c in block.get("columns") or [] for g in c.get("groups") or []]
+    n = len(rows)
+    if not n:
+        return "No subgroup was named in the study file."
+
+    def named(state: str) -> list[str]:
+        return [f"{label}: {g.get('group')}" for label, g in rows if g.get("state") == state]
+
+    failed, unsure, met = named("not met"), named("not enough evidence"), named("met")
+    if failed:
+        text = (
+            f"{len(failed)} of {n} groups {'does' if len(failed) == 1 else 'do'} not meet the criterion "
+            f"({_some(failed)})"
+        )
+        return text + (f"; for {len(unsure)} there is not enough evidence." if unsure else ".")
+    if unsure:
+        return f"No group fails; for {len(unsure)} of {n} groups there is not enough evidence ({_some(unsure)})."
+    if met:
+        return f"All {len(met)} groups with a criterion meet it."
+    low, high = _extremes(rows, str(block.get("primary") or ""))
+    if low is None or high is None:
+        return f"No criterion was set for subgroups; {plural(n, 'group')} were described."
+    primary = names.title(str(block.get("primary")), unit)
+    return (
+        f"No criterion was set for subgroups; {primary} runs from {numbers.short(low[1])} ({low[0]}) "
+        f"to {numbers.short(high[1])} ({high[0]})."
+    )
+
+
+def _some(texts: Sequence[str], limit: int = 3) -> str:
+    shown = list(texts[:limit])
+    rest = len(texts) - limit
+    return join([*shown, f"{rest} more"]) if rest > 0 else join(shown)
+
+
+def _extremes(
+    rows: Sequence[tuple[Any, Record]], primary: str
+) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
+    values = [
+        (f"{label}: {g.get('group')}", float(g["measures"][primary]["value"]))
+        for label, g in rows
+        if numbers.is_number(((g.get("measures") or {}).get(primary) or {}).get("value"))
+    ]
+    if not values:
+        return None, None
+    return min(values, key=lambda v: v[1]), max(values, key=lambda v: v[1])
+
+
+def explanation(block: Record, unit: str = "day") -> str:
+    """Return the opening sentence on what the model uses: variables whose interval excludes zero.
+
+    Examples
+    --------
+    >>> explanation({"measure": "auroc", "permutation": [
+    ...     {"label": "Age", "value": 0.1, "lower": 0.08, "upper": 0.12},
+    ...     {"label": "BMI", "value": 0.0, "lower": -0.01, "upper": 0.01}]})
+    'The model leans most on Age; 1 of 2 variables is shown to matter for AUROC.'
+    """
+    rows = [r for r in block.get("permutation") or [] if numbers.is_number(r.get("value"))]
+    sanity = block.get("sanity") or {}
+    doubt = " The sanity check failed, so do not rely on this section." if sanity.get("passed") is False else ""
+    if not rows:
+        return "No importance was computed." + doubt
+    sure = [r for r in rows if numbers.is_number(r.get("lower")) and r["lower"] > 0]
+    measure = names.title(str(block.get("measure") or ""), unit)
+    if not sure:
+        return f"No variable is shown to matter for {measure} when its values are shuffled." + doubt
+    top = max(sure, key=lambda r: float(r["value"]))
+    verb = "is" if len(sure) == 1 else "are"
+    return (
+        f"The model leans most on {top.get('label') or top.get('variable')}; "
+        f"{len(sure)} of {plural(len(rows), 'variable')} {verb} shown to matter for {measure}." + doubt
+    )
+
+
+def failures(block: Record) -> str:
+    """Return the opening sentence on where the errors gather.
+
+    Examples
+    --------
+    >>> failures({"groups": [{"rule": "age > 80", "n": 31, "error": 0.24, "share": 0.18}]})
+    'The largest errors gather where age > 80 (31 rows, 18.0% of the total error).'
+    """
+    groups = [g for g in block.get("groups") or [] if numbers.is_number(g.get("error"))]
+    if not groups:
+        return "No group of patients stands out by its errors."
+    worst = max(groups, key=lambda g: float(g["error"]))
+    share = f", {numbers.percent(worst['share'])} of the total error" if numbers.is_number(worst.get("share")) else ""
+    return f"The largest errors gather where {worst.get('rule')} ({plural(worst.get('n') or 0, 'row')}{share})."
+
+
+def deployment(block: Record) -> str:
+    """Return the opening sentence on what the model needs and when it refuses.
+
+    Examples
+    --------
+    >>> deployment({"inputs": [{"required": True}, {"required": False}], "refusals": [{}], "limitations": []})
+    'The model takes 2 inputs, of which 1 is required, and refuses to answer under 1 rule.'
+    """
+    inputs = block.get("inputs") or []
+    need = sum(bool(i.get("required")) for i in inputs)
+    refusals = block.get("refusals") or []
+    text = f"The model takes {plural(len(inputs), 'input')}"
+    if inputs:
+        text += ", none of them required" if not need else f", of which {need} {'is' if need == 1 else 'are'} required"
+    if refusals:
+        return f"{text}, and refuses to answer under {plural(len(refusals), 'rule')}."
+    return f"{text}{', and' if inputs else ' and'} has no rule to refuse."
+
+
+def checklists(block: Record) -> str:
+    """Return the opening sentence on the reporting guidelines.
+
+    Examples
+    --------
+    >>> checklists({"tripod+ai": {"title": "TRIPOD+AI", "items": [{"state": "filled"}, {"state": "missing"}]}})
+    'TRIPOD+AI: 1 of 2 items is filled from this run; 1 still needs words from the authors.'
+    """
+    texts = []
+    for name, one in block.items():
+        items = [i for i in (one or {}).get("items") or [] if i.get("state") != "not applicable"]
+        filled = sum(i.get("state") == "filled" for i in items)
+        left = len(items) - filled
+        text = f"{(one or {}).get('title') or name}: {filled} of {plural(len(items), 'item')} "
+        text += f"{'is' if filled == 1 else 'are'} filled from this run"
+        texts.append(
+            text + (f"; {left} still {'needs' if left == 1 else 'need'} words from the authors." if left else ".")
+        )
+    return " ".join(texts)

@@ -1,0 +1,368 @@
+"""The rules that turn the numbers of a figure into its title, which says the finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aimed.report import names, numbers, sentences
+
+__all__ = [
+    "calibration",
+    "decision_curve",
+    "effects",
+    "flow",
+    "importance",
+    "leaderboard",
+    "missingness",
+    "outcome_curve",
+    "over_time",
+    "precision_recall",
+    "ratios",
+    "roc",
+    "subgroups",
+    "survival_groups",
+]
+
+Record = Mapping[str, Any]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def flow(steps: Sequence[Record]) -> str:
+    """Return the title of the participant flow.
+
+    Examples
+    --------
+    >>> flow([{"removed": 0, "remaining": 100}, {"removed": 20, "remaining": 80}])
+    '80 of 100 rows were kept'
+    """
+    if not steps:
+        return "No inclusion step was recorded"
+    start = int(steps[0]["remaining"]) + int(steps[0].get("removed") or 0)
+    end = int(steps[-1]["remaining"])
+    if start == end:
+        return f"All {sentences.plural(end, 'row')} were kept"
+    return f"{numbers.count(end)} of {sentences.plural(start, 'row')} were kept"
+
+
+def missingness(rows: Sequence[Record]) -> str:
+    """Return the title of the missing-value figure, with whether missingness follows the outcome.
+
+    Examples
+    --------
+    >>> missingness([{"label": "BMI", "fraction": 0.2, "by_outcome": {"event": 0.4, "no_event": 0.1}}])
+    'BMI is missing most often (20.0%), and more so in patients with the outcome'
+    """
+    known = [r for r in rows if numbers.is_number(r.get("fraction"))]
+    if not known or not any(r["fraction"] for r in known):
+        return "No value is missing"
+    top = max(known, key=lambda r: float(r["fraction"]))
+    by = top.get("by_outcome") or {}
+    event, none = by.get("event"), by.get("no_event")
+    text = f"{top.get('label') or top.get('variable')} is missing most often ({numbers.percent(top['fraction'])})"
+    if numbers.is_number(event) and numbers.is_number(none) and abs(event - none) >= 0.05:
+        text += f", and {'more' if event > none else 'less'} so in patients with the outcome"
+    return text
+
+
+def leaderboard(rows: Sequence[Record], unit: str = "day") -> str:
+    """Return the title of the tuning figure: what was chosen, and whether its interval clears the best baseline.
+
+    Examples
+    --------
+    >>> leaderboard([{"title": "Cox", "kind": "candidate", "metric": "uno_c", "mean": 0.7, "lower": 0.66,
+    ...               "upper": 0.74, "chosen": True}, {"title": "KM", "kind": "baseline", "metric": "uno_c", "mean": 0.5}])
+    "Cox was chosen; its Uno's C lies clear of the best baseline (KM)"
+    """
+    chosen = next((r for r in rows if r.get("chosen")), None)
+    if chosen is None:
+        return "No model was chosen in tuning"
+    metric = str(chosen["metric"])
+    low = names.describe(metric).better == "lower"
+    base = [r for r in rows if r.get("kind") == "baseline" and numbers.is_number(r.get("mean"))]
+    if not base:
+        return f"{chosen['title']} was chosen; no baseline was tuned beside it"
+    best = (min if low else max)(base, key=lambda r: float(r["mean"]))
+    bound = chosen.get("upper" if low else "lower")
+    title = names.title(metric, unit)
+    if numbers.is_number(bound) and ((bound < best["mean"]) if low else (bound > best["mean"])):
+        return f"{chosen['title']} was chosen; its {title} lies clear of the best baseline ({best['title']})"
+    return f"{chosen['title']} was chosen; its {title} is not clear of the best baseline ({best['title']})"
+
+
+def roc(measure: Record | None) -> str:
+    """Return the title of the ROC curve.
+
+    Examples
+    --------
+    >>> roc({"value": 0.55, "lower": 0.48, "upper": 0.62})
+    'The model has not been shown to rank patients better than chance (AUROC 0.55, 0.48 to 0.62)'
+    """
+    return f"The model {sentences.discrimination('auroc', measure)[1]}"
+
+
+def precision_recall(measure: Record | None, prevalence: float | None) -> str:
+    """Return the title of the precision-recall curve: how many times better than chance.
+
+    Examples
+    --------
+    >>> precision_recall({"value": 0.6, "lower": 0.5, "upper": 0.7}, 0.2)
+    'Average precision is 0.60, 3.0 times the prevalence of 0.20'
+    """
+    value = (measure or {}).get("value")
+    if not numbers.is_number(value) or not prevalence:
+        return "Precision against recall"
+    lower = (measure or {}).get("lower")
+    if numbers.is_number(lower) and lower <= prevalence:
+        return (
+            f"Average precision ({numbers.short(value)}) is not shown to exceed the prevalence "
+            f"({numbers.short(prevalence)})"
+        )
+    times = numbers.fixed(value / prevalence, 1)
+    return f"Average precision is {numbers.short(value)}, {times} times the prevalence of {numbers.short(prevalence)}"
+
+
+def calibration(slope: Record | None, oe: Record | None, bins: Sequence[Record] | None, when: str = "") -> str:
+    """Return the title of the calibration figure.
+
+    Examples
+    --------
+    >>> sure = {"value": 1.0, "lower": 0.9, "upper": 1.1}
+    >>> calibration(sure, sure, [], " by 365 days")
+    'No miscalibration was seen by 365 days'
+    """
+    text = sentences.calibration(slope, oe, bins)[1]
+    if text.startswith(("over-", "under-")):
+        text = "the model " + text
+    head, bracket, tail = text.replace("its ", "the ", 1).partition(" (")
+    return _sentence(f"{head}{when}{bracket}{tail}")
+
+
+def decision_curve(curve: Record) -> str:
+    """Return the title of the decision curve: where the model beats treating all and treating none.
+
+    Examples
+    --------
+    >>> decision_curve({"threshold": [0.1, 0.2, 0.3], "model": [0.2, 0.15, -0.01], "all": [0.2, 0.1, 0.0],
+    ...                 "none": [0, 0, 0]})
+    'The model has the highest net benefit at thresholds near 20%'
+    """
+    thresholds, model = list(curve.get("threshold") or []), list(curve.get("model") or [])
+    rivals = [list(curve.get("all") or []), list(curve.get("none") or [])]
+    rivals += [list(v) for v in (curve.get("baselines") or {}).values()]
+    wins = []
+    for i, value in enumerate(model):
+        others = [r[i] for r in rivals if i < len(r) and numbers.is_number(r[i])]
+        wins.append(numbers.is_number(value) and bool(others) and value > max(others) + 1e-9)
+    best, run = (0, 0), 0
+    for i, win in enumerate(wins):
+        run = run + 1 if win else 0
+        if run > best[1] - best[0]:
+            best = (i - run + 1, i + 1)
+    if best[1] == best[0]:
+        return "At no threshold does the model beat every simple strategy"
+    low, high = thresholds[best[0]], thresholds[best[1] - 1]
+    if low == high:
+        return f"The model has the highest net benefit at thresholds near {numbers.percent(low, 0)}"
+    return (
+        f"The model has the highest net benefit at thresholds from {numbers.percent(low, 0)} to "
+        f"{numbers.percent(high, 0)}"
+    )
+
+
+def survival_groups(groups: Sequence[Record], unit: str, end: float | None) -> str:
+    """Return the title of the risk-group curves: how far apart the extremes end.
+
+    Examples
+    --------
+    >>> survival_groups([{"label": "low", "survival": [1, 0.9], "lower": [1, 0.8], "upper": [1, 0.95]},
+    ...                  {"label": "high", "survival": [1, 0.4], "lower": [1, 0.3], "upper": [1, 0.5]}], "day", 365)
+    'At 365 days 90% (low) and 40% (high) of patients are free of the event'
+    """
+    if len(groups) < 2:
+        return "Survival by predicted risk"
+
+    def last(group: Record, key: str) -> float | None:
+        known = [v for v in group.get(key) or [] if numbers.is_number(v)]
+        return float(known[-1]) if known else None
+
+    a, b = groups[0], groups[-1]
+    first, second = last(a, "survival"), last(b, "survival")
+    if first is None or second is None:
+        return "Survival by predicted risk"
+    bounds = [last(a, "lower"), last(a, "upper"), last(b, "lower"), last(b, "upper")]
+    when = f"At {numbers.horizon(end, unit)}" if end is not None else "At the end"
+    if None not in bounds and bounds[0] <= bounds[3] and bounds[2] <= bounds[1]:  # type: ignore[operator]
+        return f"{when} the lowest and the highest risk group cannot be told apart"
+    return (
+        f"{when} {numbers.percent(first, 0)} ({a['label']}) and {numbers.percent(second, 0)} ({b['label']}) "
+        "of patients are free of the event"
+    )
+
+
+def outcome_curve(curve: Record, unit: str) -> str:
+    """Return the title of the cohort's Kaplan-Meier curve: median time, or what is left at the end.
+
+    Examples
+    --------
+    >>> outcome_curve({"times": [0, 100, 200], "survival": [1, 0.7, 0.45]}, "day")
+    'Half of the patients have the event by about 200 days'
+    """
+    pairs = [(t, s) for t, s in zip(curve["times"], curve["survival"], strict=True) if numbers.is_number(s)]
+    if not pairs:
+        return "Event-free survival could not be estimated"
+    below = next((t for t, s in pairs if s <= 0.5), None)
+    if below is not None:
+        return f"Half of the patients have the event by about {numbers.horizon(round(below, 1), unit)}"
+    return (
+        f"{numbers.percent(pairs[-1][1], 0)} of the patients are free of the event at "
+        f"{numbers.horizon(pairs[-1][0], unit)}"
+    )
+
+
+def over_time(curve: Record) -> str:
+    """Return the title of accuracy over follow-up: does ranking hold, and is the null model beaten.
+
+    Examples
+    --------
+    >>> over_time({"auc": [0.8, 0.7], "brier": [0.1, 0.2], "brier_null": [0.12, 0.22]})
+    'Ranking falls from 0.80 to 0.70 over follow-up; the Brier score stays below that of the null model'
+    """
+    auc = [v for v in curve.get("auc") or [] if numbers.is_number(v)]
+    pairs = [
+        (a, b)
+        for a, b in zip(curve.get("brier") or [], curve.get("brier_null") or [], strict=False)
+        if numbers.is_number(a) and numbers.is_number(b)
+    ]
+    if not auc:
+        ranking = "Ranking over time could not be estimated"
+    elif abs(auc[-1] - auc[0]) < 0.03:
+        ranking = f"Ranking holds over follow-up (AUC {numbers.short(min(auc))} to {numbers.short(max(auc))})"
+    else:
+        verb = "rises" if auc[-1] > auc[0] else "falls"
+        ranking = f"Ranking {verb} from {numbers.short(auc[0])} to {numbers.short(auc[-1])} over follow-up"
+    if not pairs:
+        return ranking
+    worse = sum(a >= b for a, b in pairs)
+    if not worse:
+        return f"{ranking}; the Brier score stays below that of the null model"
+    if worse == len(pairs):
+        return f"{ranking}; the Brier score is nowhere below that of the null model"
+    return f"{ranking}; the Brier score is below that of the null model at {len(pairs) - worse} of {len(pairs)} times"
+
+
+def subgroups(block: Record, unit: str = "day") -> str:
+    """Return the title of the subgroup forest: the lowest group against the overall spread.
+
+    Examples
+    --------
+    >>> g = lambda name, v: {"group": name, "measures": {"auroc": {"value": v, "lower": v - 0.05, "upper": v + 0.05}}}
+    >>> subgroups({"primary": "auroc", "columns": [{"label": "Sex", "groups": [g("male", 0.8), g("female", 0.6)]}]})
+    'AUROC is worst for Sex: female (0.60), clear of the best group (Sex: male, 0.80)'
+    """
+    primary = str(block.get("primary") or "")
+    title = names.title(primary, unit)
+    rows = []
+    for column in block.get("columns") or []:
+        for group in column.get("groups") or []:
+            measure = (group.get("measures") or {}).get(primary) or {}
+            if numbers.is_number(measure.get("value")):
+                rows.append((f"{column.get('label') or column.get('column')}: {group.get('group')}", measure))
+    if len(rows) < 2:
+        return f"{title} by subgroup"
+    better = names.describe(primary).better
+    reference = names.describe(primary).reference
+    if better == "target" and reference is not None:
+        rows.sort(key=lambda r: -abs(float(r[1]["value"]) - reference))
+        return f"{title} is farthest from {reference:g} for {rows[0][0]} ({numbers.short(rows[0][1]['value'])})"
+    rows.sort(key=lambda r: float(r[1]["value"]), reverse=better == "lower")
+    (worst, a), (best, b) = rows[0], rows[-1]
+    edges = (a.get("lower"), a.get("upper"), b.get("lower"), b.get("upper"))
+    apart = all(numbers.is_number(e) for e in edges) and (edges[1] < edges[2] or edges[0] > edges[3])
+    link = "clear of" if apart else "within the uncertainty of"
+    return (
+        f"{title} is worst for {worst} ({numbers.short(a['value'])}), {link} the best group ({best}, "
+        f"{numbers.short(b['value'])})"
+    )
+
+
+def ratios(rows: Sequence[Record], ratio_name: str) -> str:
+    """Return the title of the forest of odds or hazard ratios.
+
+    Examples
+    --------
+    >>> ratios([{"label": "Age", "ratio": 2.0, "ratio_lower": 1.5, "ratio_upper": 2.7}], "odds ratio")
+    'The odds ratio of Age (2.00) is farthest from 1; 1 of 1 intervals excludes 1'
+    """
+
+    def size(row: Record) -> float:
+        ratio = row.get("ratio")
+        return max(ratio, 1 / ratio) if numbers.is_number(ratio) and ratio and ratio > 0 else 0.0
+
+    known = [r for r in rows if size(r)]
+    if not known:
+        return f"No {ratio_name} could be estimated"
+    bounded = [r for r in known if numbers.is_number(r.get("ratio_lower")) and numbers.is_number(r.get("ratio_upper"))]
+    sure = [r for r in bounded if r["ratio_lower"] > 1 or r["ratio_upper"] < 1]
+    top = max(known, key=size)
+    text = (
+        f"The {ratio_name} of {top.get('label') or top.get('term')} ({numbers.short(top['ratio'])}) is farthest from 1"
+    )
+    if not bounded:
+        return text
+    return f"{text}; {len(sure)} of {len(bounded)} intervals {'excludes' if len(sure) == 1 else 'exclude'} 1"
+
+
+def importance(rows: Sequence[Record], key: str) -> str:
+    """Return the title of an importance figure: the leader, and whether it is clear of the second.
+
+    Examples
+    --------
+    >>> importance([{"label": "Age", "mean_abs": 0.1}], "mean_abs")
+    'Age is the only variable'
+    >>> importance([{"label": "Age", "value": 0.1, "lower": 0.08, "upper": 0.12},
+    ...             {"label": "BMI", "value": 0.01, "lower": 0.0, "upper": 0.02}], "value")
+    'Age matters most, clearly more than BMI'
+    """
+    known = sorted((r for r in rows if numbers.is_number(r.get(key))), key=lambda r: -float(r[key]))
+    if not known or float(known[0][key]) <= 0:
+        return "No variable is shown to matter"
+    first = known[0].get("label") or known[0].get("variable")
+    if len(known) < 2:
+        return f"{first} is the only variable"
+    second = known[1].get("label") or known[1].get("variable")
+    low, high = known[0].get("lower"), known[1].get("upper")
+    clear = numbers.is_number(low) and numbers.is_number(high) and low > high
+    if key == "mean_abs":
+        rest = f", clearly more than {second}" if clear else f", closely followed by {second}"
+        return f"{first} moves single predictions most{rest}"
+    return f"{first} matters most, clearly more than {second}" if clear else f"{first} and {second} matter most"
+
+
+def effects(rows: Sequence[Record]) -> str:
+    """Return the title of the effect curves: which variable moves the prediction over the widest range.
+
+    Examples
+    --------
+    >>> effects([{"label": "Age", "ale": [-1.0, 1.0]}, {"label": "BMI", "ale": [0.0, 0.1]}])
+    'The prediction moves most with Age, rising over its range'
+    """
+
+    def span(row: Record) -> float:
+        values = [float(v) for v in row.get("ale") or [] if numbers.is_number(v)]
+        return max(values) - min(values) if values else 0.0
+
+    if not rows or not any(span(r) for r in rows):
+        return "The prediction does not move with any variable shown"
+    top = max(rows, key=span)
+    values = [float(v) for v in top["ale"] if numbers.is_number(v)]
+    text = f"The prediction moves most with {top.get('label') or top.get('variable')}"
+    if top.get("kind") == "category":
+        return text
+    net = values[-1] - values[0]
+    if abs(net) < 0.5 * span(top):
+        return f"{text}, not in one direction"
+    return f"{text}, {'rising' if net > 0 else 'falling'} over its range"

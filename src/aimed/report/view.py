@@ -1,0 +1,225 @@
+"""How the sections look into a results dictionary: the primary measure, horizons, baselines, thresholds and contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aimed.report import names, numbers
+from aimed.report.parts import Block, Context, Facts, Heading, Table, num
+
+__all__ = [
+    "baseline_title",
+    "best_baseline",
+    "block",
+    "calibration_curve",
+    "chosen_threshold",
+    "context",
+    "horizons",
+    "measures",
+    "no_block",
+    "primary",
+    "record",
+    "thresholds",
+    "unit",
+]
+
+Results = Mapping[str, Any]
+
+
+def block(results: Results, *path: str) -> Any:
+    """Return what lies at a path of keys, or None when any part of it is absent.
+
+    Examples
+    --------
+    >>> block({"model": {"calibration": None}}, "model", "calibration", "method") is None
+    True
+    """
+    found: Any = results
+    for key in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(key)
+    return found
+
+
+def no_block(key: str) -> str:
+    """Return why a section has nothing to show."""
+    return f"the results of this run hold no '{key}' block"
+
+
+def unit(results: Results) -> str:
+    """Return the unit of time, singular.
+
+    Examples
+    --------
+    >>> unit({"performance": {"unit": "days"}}), unit({})
+    ('day', 'day')
+    """
+    found = block(results, "performance", "unit") or block(results, "outcome", "unit") or "day"
+    text = str(found)
+    return text[:-1] if text.endswith("s") and len(text) > 2 else text
+
+
+def measures(results: Results) -> dict[str, Any]:
+    """Return the measures of the model on the test part, by name."""
+    return dict(block(results, "performance", "measures") or {})
+
+
+def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
+    """Return the name and record of the primary measure, or of the first measure of ranking when none was named.
+
+    Examples
+    --------
+    >>> primary({"study": {"primary": "uno_c"}, "performance": {"measures": {"uno_c": {"value": 0.7}}}})
+    ('uno_c', {'value': 0.7})
+    """
+    found = measures(results)
+    named = block(results, "study", "primary")
+    for name in (named, "auroc", "uno_c", "harrell_c", *found):
+        if name in found:
+            return str(name), found[str(name)]
+    return str(named or "auroc"), None
+
+
+def horizons(results: Results) -> list[str]:
+    """Return the horizons that have a calibration curve or a measure, as they are spelt in the names.
+
+    Examples
+    --------
+    >>> horizons({"performance": {"measures": {"oe@365": {}, "oe@90": {}, "uno_c": {}}}})
+    ['90', '365']
+    """
+    found = {at for name in measures(results) if (at := names.split_name(name)[1])}
+    if block(results, "performance", "kind") == "survival":
+        found |= set(block(results, "performance", "curves", "calibration") or {})
+    return sorted(found, key=float)
+
+
+def _main_horizon(results: Results) -> str | None:
+    every = horizons(results)
+    at = names.split_name(primary(results)[0])[1]
+    return at if at in every else every[-1] if every else None
+
+
+def context(results: Results, horizon: str | None = None) -> Context:
+    """Return what figures need to know besides their data."""
+    perf = block(results, "performance") or {}
+    method, draws = perf.get("interval_method"), perf.get("draws")
+    how = ""
+    if method:
+        how = f"Intervals: {method}" + (f", {numbers.count(draws)} draws." if numbers.is_number(draws) else ".")
+    label = block(results, "study", "outcome_label") or block(results, "outcome", "label") or "outcome"
+    return Context(
+        outcome=str(label),
+        unit=unit(results),
+        horizon=horizon,
+        level=float(perf.get("level") or 0.95),
+        how=how,
+        measures=measures(results),
+    )
+
+
+def main_context(results: Results) -> Context:
+    """Return the context at the horizon that the report puts first."""
+    return context(results, _main_horizon(results))
+
+
+def calibration_curve(results: Results, horizon: str | None) -> dict[str, Any]:
+    """Return the calibration curve at a horizon, or the only one."""
+    found = block(results, "performance", "curves", "calibration") or {}
+    return dict(found.get(horizon) or {} if horizon else found)
+
+
+def thresholds(results: Results, horizon: str | None) -> list[dict[str, Any]]:
+    """Return the threshold table at a horizon, or the only one."""
+    found = block(results, "performance", "thresholds") or []
+    return list(found.get(horizon) or []) if isinstance(found, Mapping) else list(found)
+
+
+def chosen_threshold(results: Results, horizon: str | None) -> dict[str, Any] | None:
+    """Return the row of the chosen threshold, or None."""
+    return next((t for t in thresholds(results, horizon) if t.get("chosen")), None)
+
+
+def baseline_title(results: Results, name: str) -> str:
+    """Return the title of a baseline as the leaderboard spells it.
+
+    Examples
+    --------
+    >>> baseline_title({}, "age_only")
+    'age only'
+    """
+    for row in block(results, "model", "leaderboard") or []:
+        if row.get("name") == name and row.get("title"):
+            return str(row["title"])
+    return name.replace("_", " ")
+
+
+def best_baseline(results: Results, measure: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and measure of the baseline that does best, or None.
+
+    Examples
+    --------
+    >>> best_baseline({"performance": {"baselines": {"a": {"auroc": {"value": 0.5}}, "b": {"auroc": {"value": 0.7}}}}}, "auroc")
+    ('b', {'value': 0.7})
+    """
+    words = names.describe(measure)
+    found = [
+        (name, m[measure])
+        for name, m in (block(results, "performance", "baselines") or {}).items()
+        if numbers.is_number(((m or {}).get(measure) or {}).get("value"))
+    ]
+    if not found:
+        return None
+    reference = words.reference or 0.0
+    if words.better == "target":
+        return min(found, key=lambda f: abs(float(f[1]["value"]) - reference))
+    pick = min if words.better == "lower" else max
+    return pick(found, key=lambda f: float(f[1]["value"]))
+
+
+def record(value: Mapping[str, Any], title: str = "") -> list[Block]:
+    """Return any mapping of plain values as facts and tables, for blocks whose keys are free.
+
+    Examples
+    --------
+    >>> [part.type for part in record({"models": 60, "groups": [{"a": 1}]})]
+    ['facts', 'heading', 'table']
+    """
+    out: list[Block] = [Heading(title)] if title else []
+    facts = [(_words(k), _value(v)) for k, v in value.items() if not _is_table(v)]
+    if facts:
+        out.append(Facts(facts))
+    for key, rows in value.items():
+        if _is_table(rows):
+            columns = list(dict.fromkeys(k for row in rows for k in row))
+            body = [[_cell(row.get(c)) for c in columns] for row in rows]
+            out += [Heading(_words(key)), Table([_words(c) for c in columns], body)]
+    return out
+
+
+def _words(key: str) -> str:
+    text = str(key).replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def _is_table(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and bool(value)
+        and all(isinstance(v, Mapping) for v in value)
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping) and "value" in value and "lower" in value:
+        return numbers.measure(value)
+    return numbers.number(value)
+
+
+def _cell(value: object) -> Any:
+    if isinstance(value, Mapping) and "value" in value and "lower" in value:
+        return num(numbers.measure(value), value.get("value"))
+    return num(numbers.number(value), value) if isinstance(value, (int, float)) else numbers.number(value)

@@ -1,0 +1,250 @@
+"""Assembling the results: one record from the payloads of the stages, the one source of every number shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+import aimed
+from aimed.bundle.schema import Schema
+from aimed.core import Binary, Cohort, Measure, Split, Survival
+from aimed.fit.adapter import StudyModel
+from aimed.metrics.nonparametric import kaplan_meier, median_followup
+from aimed.metrics.proportions import wilson
+from aimed.study.describe import describe_data
+from aimed.study.limits import deployment_limits
+from aimed.study.models import recipes_of, simplest
+from aimed.study.spec import StudySpec
+from aimed.study.tasks import outcome_label, primary_of, task_of
+from aimed.trust.checklist import fill
+from aimed.trust.criteria import judge, overall
+
+__all__ = ["reproduce", "results"]
+
+PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap", "skops", "matplotlib")
+
+
+def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
+    outcome = cohort.outcome
+    parts = {"all": np.arange(cohort.n), **split.parts}
+    block: dict[str, Any] = {
+        "kind": task_of(spec).kind,
+        "label": outcome_label(spec),
+        "unit": spec.outcome.unit,
+        "horizons": list(spec.outcome.at()),
+        "reference_standard": spec.outcome.reference_standard,
+        "followup": None,
+        "curve": None,
+        "prevalence": {},
+    }
+    if isinstance(outcome, Binary):
+        for part, rows in parts.items():
+            events = int(outcome.values[rows].sum())
+            low, high = wilson(events, rows.size)
+            block["prevalence"][part] = Measure(
+                name="prevalence",
+                value=events / rows.size,
+                lower=low,
+                upper=high,
+                n=rows.size,
+                events=events,
+                method="Wilson",
+            ).to_dict()
+    elif isinstance(outcome, Survival):
+        horizon = float(spec.outcome.at()[-1])
+        for part, rows in parts.items():
+            curve = kaplan_meier(outcome.event[rows], outcome.time[rows])
+            risk = 1.0 - float(curve.at([horizon])[0])
+            low, high = (float(bound[0]) for bound in curve.interval_at([horizon]))
+            block["prevalence"][part] = Measure(
+                name=f"risk@{horizon:g}",
+                value=risk,
+                lower=1.0 - high,
+                upper=1.0 - low,
+                n=rows.size,
+                events=int(outcome.event[rows].sum()),
+                method="Kaplan-Meier, log-log interval",
+            ).to_dict()
+        block["followup"] = dict(
+            zip(("median", "lower", "upper"), median_followup(outcome.event, outcome.time), strict=True)
+        )
+        end = float(np.quantile(outcome.time, 0.98))
+        grid = np.linspace(0.0, end, 81)
+        ticks = np.linspace(0.0, end, 6)
+        curve = kaplan_meier(outcome.event, outcome.time)
+        lower, upper = curve.interval_at(grid)
+        block["curve"] = {
+            "times": grid,
+            "survival": curve.at(grid),
+            "lower": lower,
+            "upper": upper,
+            "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
+        }
+    return block
+
+
+def _lookup(performance: Mapping[str, Any], subgroups: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return every measure a criterion may name."""
+    found: dict[str, Any] = dict(performance["measures"])
+    for baseline, measures in performance["differences"].items():
+        for name, measure in measures.items():
+            found[f"difference({baseline}).{name}"] = measure
+    for column in (subgroups or {}).get("columns", []):
+        for group in column["groups"]:
+            for name, measure in group["measures"].items():
+                if measure["value"] is None or measure["lower"] is None:
+                    continue
+                key = f"worst_subgroup({name})"
+                if key not in found or measure["lower"] < found[key]["lower"]:
+                    found[key] = measure
+    return found
+
+
+def _simple_model(spec: StudySpec, fitted: Mapping[str, Any], performance: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whether the chosen model beats the simplest one, in the primary measure on the test part."""
+    candidates, _ = recipes_of(spec)
+    simple = simplest(candidates)
+    primary = primary_of(spec)
+    if fitted["name"] == simple.name:
+        others = [c.title for c in candidates if c.name != simple.name]
+        if not others:
+            return {"beaten": None, "sentence": f"{fitted['title']} was the only candidate."}
+        return {
+            "beaten": False,
+            "sentence": f"No other candidate beat the simple model by more than one standard error on the tuning "
+            f"folds, so {fitted['title'].lower()} was kept. {fitted['choice']}",
+        }
+    gap = performance["differences"].get(simple.name, {}).get(primary)
+    if gap is None or gap["value"] is None or gap["lower"] is None:
+        return {"beaten": None, "sentence": f"The difference to {simple.title.lower()} could not be estimated."}
+    lower_is_better = primary.partition("@")[0] in ("brier", "log_loss", "ibs", "ici", "e50", "e90")
+    value, low, high = (-1.0 if lower_is_better else 1.0) * np.asarray([gap["value"], gap["lower"], gap["upper"]])
+    low, high = min(low, high), max(low, high)
+    beaten = bool(low > 0)
+    text = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+    if beaten:
+        sentence = f"{fitted['title']} beats {simple.title.lower()} in {primary} by {text} on the test part."
+    else:
+        sentence = (
+            f"{fitted['title']} does not beat {simple.title.lower()} on the test part: the gain in {primary} is "
+            f"{text}. The simple model is as good as shown."
+        )
+    return {"beaten": beaten, "sentence": sentence}
+
+
+def results(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    *,
+    digest: str,
+    lock_sha256: str,
+    findings: Sequence[Mapping[str, Any]],
+    fitted: Mapping[str, Any],
+    calibrated: Mapping[str, Any],
+    performance: Mapping[str, Any],
+    failures: Mapping[str, Any] | None,
+    explanation: Mapping[str, Any],
+    subgroups: Mapping[str, Any] | None,
+    openings: Sequence[Mapping[str, Any]],
+    model: StudyModel,
+    schema: Schema,
+) -> dict[str, Any]:
+    """Return the whole record except how it was made; see `reproduce`."""
+    head = spec.study
+    criteria = judge(list(spec.evaluate.accept), _lookup(performance, subgroups))
+    sample = next(
+        (f["evidence"] for f in findings if f["check"] == "sample_size" and "required" in f["evidence"]), None
+    )
+    record: dict[str, Any] = {
+        "schema": 1,
+        "aimed_version": aimed.__version__,
+        "task": head.task,
+        "study": {
+            "id": head.id,
+            "title": head.title,
+            "intended_use": head.intended_use,
+            "intended_users": list(head.intended_users),
+            "not_for": list(head.not_for),
+            "population": head.population,
+            "setting": head.setting,
+            "license": head.license,
+            "design": head.design or task_of(spec).design,
+            "seed": head.seed,
+            "file_sha256": spec.digest(),
+            "outcome_label": outcome_label(spec),
+            "primary": primary_of(spec),
+            "text": spec.text,
+            "statements": dict(spec.report.statements),
+        },
+        "verdict": {
+            "state": overall(criteria),
+            "criteria": criteria,
+            "openings": len(openings),
+            "changed_after_opening": any(o["study_sha256"] != spec.digest() for o in openings),
+            "simple_model": _simple_model(spec, fitted, performance),
+        },
+        "checks": [dict(f) for f in findings],
+        "data": describe_data(cohort, split, digest),
+        "outcome": _outcome(spec, cohort, split),
+        "split": {
+            "by": split.by,
+            "fraction": spec.split.test.fraction if split.by == "patient" else None,
+            "seed": head.seed,
+            "lock_sha256": lock_sha256,
+            "proof": split.proof(),
+            "openings": [dict(o) for o in openings],
+        },
+        "model": {
+            **fitted,
+            "preparation": [dict(step) for step in model.preparation.steps_],
+            "calibration": calibrated["calibration"],
+            "threshold": calibrated["threshold"],
+            "sample_size": sample,
+            "optimism": calibrated["optimism"],
+            "coefficients": explanation.get("coefficients"),
+            "ratio_name": model.recipe.ratio_name,
+        },
+        "performance": dict(performance),
+        "stability": None,
+        "subgroups": subgroups,
+        "explanation": {k: v for k, v in explanation.items() if k != "coefficients"},
+        "failures": failures,
+        "limits": None,
+        "checklists": {},
+    }
+    record["limits"] = deployment_limits(spec, schema, record)
+    if "tripod+ai" in spec.report.checklists:
+        record["checklists"]["tripod+ai"] = fill(record, dict(spec.report.statements))
+    return record
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def reproduce(
+    record: dict[str, Any], seconds: Mapping[str, float], peak_memory_mb: float, digests: Mapping[str, str]
+) -> None:
+    """Add how the results were made: versions, machine, seed, time and digests."""
+    record["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    record["reproduce"] = {
+        "command": f"aimed run {record['study']['id']}.toml",
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "seed": record["study"]["seed"],
+        "seconds": dict(seconds),
+        "peak_memory_mb": peak_memory_mb,
+        "digests": {"study file": record["study"]["file_sha256"], "data": record["data"]["digest"], **digests},
+    }

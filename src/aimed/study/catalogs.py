@@ -1,0 +1,43 @@
+"""Everything that has a name, for `aimed list` and the reference pages."""
+
+from __future__ import annotations
+
+import tomllib
+
+from aimed.calibrate import CALIBRATORS
+from aimed.checks import CHECKS
+from aimed.core import Catalog
+from aimed.explain import EXPLAINERS
+from aimed.metrics import METRICS
+from aimed.prognosis import MODELS
+from aimed.readers import READERS
+from aimed.readers.builtin import BUILTIN
+from aimed.splits import SPLITS
+from aimed.study.shipped import SHIPPED
+from aimed.study.tasks import TASKS
+from aimed.trust import CHECKLISTS
+
+__all__ = ["CATALOGS", "catalogs"]
+
+CATALOGS: dict[str, Catalog] = {
+    "models": MODELS,
+    "metrics": METRICS,
+    "checks": CHECKS,
+    "splits": SPLITS,
+    "calibrators": CALIBRATORS,
+    "explainers": EXPLAINERS,
+    "checklists": CHECKLISTS,
+    "readers": READERS,
+}
+"""The catalogues of the rooms, by what they hold."""
+
+
+def catalogs() -> dict[str, dict[str, str]]:
+    """Return name → summary of every entry, by catalogue; nothing heavy is imported."""
+    out = {"tasks": {name: task.title for name, task in TASKS.items()}}
+    out |= {title: {e.name: e.summary for e in found.entries().values()} for title, found in CATALOGS.items()}
+    out["builtin data"] = {f"builtin:{name}": f"{s.summary} ({s.package})" for name, s in BUILTIN.items()}
+    out["studies"] = {
+        name: str(tomllib.loads(path.read_text(encoding="utf-8"))["study"]["title"]) for name, path in SHIPPED.items()
+    }
+    return out

@@ -1,0 +1,98 @@
+"""What a run would do, and how long and how much memory it would take, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aimed.core import Cohort
+from aimed.study.spec import StudySpec
+from aimed.study.tasks import primary_of, task_of
+
+__all__ = ["Plan", "make_plan"]
+
+# Seconds to fit one model on 100,000 cells (rows x columns), measured on a 2-core laptop; an order of magnitude.
+_FIT_SECONDS = {
+    "logistic": 0.06,
+    "decision_tree": 0.1,
+    "random_forest": 2.5,
+    "gradient_boosting": 0.5,
+    "cox": 0.08,
+    "prevalence": 0.005,
+    "kaplan_meier": 0.005,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps of a run with their size."""
+
+    steps: tuple[tuple[str, str], ...]
+    seconds: float
+    memory_mb: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "steps": [{"stage": name, "what": what} for name, what in self.steps],
+            "seconds": self.seconds,
+            "memory_mb": self.memory_mb,
+        }
+
+
+def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
+    """Return the plan of a study.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    cohort : Cohort
+        As read; nothing is fitted.
+    """
+    task = task_of(spec)
+    candidates = spec.model.candidates or task.candidates
+    baselines = spec.model.baselines or task.baselines
+    folds, trials = spec.split.tune.folds, spec.tune.trials
+    p = len(cohort.predictors)
+    cells = cohort.n * p / 1e5
+    fit = sum((0.02 + _FIT_SECONDS.get(c, 0.5) * cells) * folds * trials for c in candidates)
+    fit = min(fit, spec.tune.seconds())
+    other = 4.0 + cohort.n * spec.evaluate.draws * 6e-7 * (1 + len(spec.subgroups.columns))
+    test = spec.split.test
+    drawn = {
+        "patient": f"{test.fraction:.0%} of patients at random, stratified by outcome",
+        "time": f"patients from {test.start} on",
+        "site": f"sites {', '.join(test.hold_out)}",
+        "column": f"the column {test.column}",
+    }[test.by]
+    steps = (
+        ("read", f"{cohort.n:,} rows of {cohort.patients:,} patients, {p} predictors, from {cohort.source}"),
+        ("check", "leakage, duplicates, outcome, units, missing values, sample size"),
+        ("split", f"test part: {drawn}; {folds} tuning folds by patient; locked in splits.lock"),
+        (
+            "fit",
+            f"{', '.join(candidates)} against {', '.join(baselines)}; "
+            f"up to {trials} trials each within {spec.tune.budget}",
+        ),
+        (
+            "calibrate",
+            ", ".join(spec.calibrate.methods)
+            if task.kind == "binary"
+            else "none: survival models are judged as fitted",
+        ),
+        (
+            "evaluate",
+            f"opens the test part; primary {primary_of(spec)}; {spec.evaluate.draws} bootstrap draws by patient",
+        ),
+        (
+            "explain",
+            f"permutation importance ({spec.explain.repeats} repeats), SHAP, "
+            f"effects of {spec.explain.effects} predictors",
+        ),
+        ("audit", f"subgroups: {', '.join(spec.subgroups.columns) or 'none declared'}"),
+        ("report", "results.json, report.html, model_card.md"),
+        ("package", "bundle/ without pickle, with golden cases"),
+    )
+    return Plan(
+        steps=steps, seconds=round(fit + other, 0), memory_mb=round(350 + cohort.n * (p + 10) * 8 * 6 / 2**20, 0)
+    )

@@ -1,0 +1,25 @@
+"""Writing the report of a finished run again, from its results alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aimed.report.page import render
+from aimed.study.store import RunFolder
+from aimed.trust.card import model_card
+
+__all__ = ["render_again"]
+
+
+def render_again(folder: str | Path) -> Path:
+    """Write ``report.html`` and ``model_card.md`` of a run again and return the path of the report.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no results.
+    """
+    home = RunFolder(folder)
+    results = home.read_json("results.json")
+    home.write("model_card.md", model_card(results))
+    return home.write("report.html", render(results))

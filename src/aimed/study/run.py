@@ -1,0 +1,384 @@
+"""The flow as a sentence: read, check, split, fit, calibrate, evaluate, explain, audit, report, package."""
+
+from __future__ import annotations
+
+import io
+import resource
+import sys
+import time as clock
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+import aimed
+from aimed.bundle.store import load_model, save_model
+from aimed.checks.run import raise_on_stop
+from aimed.core import Cohort, Finding, Split, StudyFileError
+from aimed.splits.lock import apply_lock, make_lock
+from aimed.study import assemble, stages
+from aimed.study.models import recipes_of
+from aimed.study.plan import Plan, make_plan
+from aimed.study.spec import StudySpec, load_spec
+from aimed.study.store import RunFolder, key_of
+from aimed.study.tasks import known_measures, primary_of, read_cohort
+from aimed.trust.criteria import validate
+
+__all__ = ["STAGES", "Reporter", "Run", "Study", "study"]
+
+STAGES = ("read", "check", "split", "fit", "calibrate", "evaluate", "explain", "audit", "report", "package")
+"""The stages of a run, in order."""
+
+
+class Reporter:
+    """Hears how a run goes; this one says nothing."""
+
+    def started(self, stage: str) -> None:
+        """Hear that a stage begins."""
+
+    def advanced(self, share: float, text: str = "") -> None:
+        """Hear how much of the running stage is done, in [0, 1]."""
+
+    def finished(self, stage: str, seconds: float, resumed: bool) -> None:
+        """Hear that a stage is done; `resumed` when it was found finished."""
+
+    def found(self, findings: list[Finding]) -> None:
+        """Hear what the checks saw."""
+
+    def close(self) -> None:
+        """Clear what is on the screen, after an error too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run produced.
+
+    Attributes
+    ----------
+    folder : path
+        The run folder.
+    results : dict
+        The content of ``results.json``.
+    """
+
+    folder: Path
+    results: dict[str, Any] = field(repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """``met``, ``not met``, ``not enough evidence`` or ``no criteria``."""
+        return str(self.results["verdict"]["state"])
+
+    @property
+    def report(self) -> Path:
+        """Path of the evidence report."""
+        return self.folder / "report.html"
+
+    @property
+    def bundle(self) -> Path:
+        """Path of the packaged model."""
+        return self.folder / "bundle"
+
+
+class Study:
+    """A study file with everything that can be done with it.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    data : frame, optional
+        A polars or pandas frame in place of ``[data] source``.
+
+    Examples
+    --------
+    >>> import aimed
+    >>> s = aimed.study("breast-cancer-diagnosis")
+    >>> s.spec.study.task
+    'classify'
+    """
+
+    def __init__(self, spec: StudySpec, data: Any = None) -> None:
+        self.spec = spec
+        self.data = data
+        self._cohort: Cohort | None = None
+        self._validate()
+
+    def _validate(self) -> None:
+        spec = self.spec
+        primary_of(spec)
+        candidates, baselines = recipes_of(spec)
+        known = known_measures(spec)
+        validate(
+            list(spec.evaluate.accept),
+            known,
+            baselines=[b.name for b in baselines],
+            subgroups=bool(spec.subgroups.columns),
+        )
+        fixed = {c.name for c in candidates}
+        for name in spec.model.parameters:
+            if name not in fixed:
+                raise StudyFileError(
+                    f"[model] parameters.{name} belongs to no candidate", f"one of: {', '.join(sorted(fixed))}"
+                )
+
+    def read(self) -> Cohort:
+        """Read the rows, once."""
+        if self._cohort is None:
+            self._cohort = read_cohort(self.spec, self.data)
+        return self._cohort
+
+    def split(self) -> Split:
+        """Draw the parts and folds, without locking them."""
+        return stages.draw_split(self.spec, self.read())
+
+    def check(self) -> list[Finding]:
+        """Look for what would make the results wrong; nothing is trained."""
+        return stages.check(self.spec, self.read(), self.split())
+
+    def plan(self) -> Plan:
+        """Say what a run would do, how long it takes and how much memory it needs."""
+        return make_plan(self.spec, self.read())
+
+    def run(self, folder: str | Path | None = None, reporter: Reporter | None = None) -> Run:
+        """Run every stage that is not yet done and return the results.
+
+        Parameters
+        ----------
+        folder : path, optional
+            Run folder; ``runs/<study id>`` in the working directory when absent.
+        reporter : Reporter, optional
+
+        Raises
+        ------
+        DataError
+            If a check ends the run, or the data cannot be used.
+        RefusedError
+            If the split lock does not fit, or another run holds the folder.
+        """
+        home = RunFolder(folder if folder is not None else Path("runs") / self.spec.study.id)
+        # What can be refused without writing is refused before the folder exists.
+        self.read()
+        home.open()
+        with home.lock():
+            return _Flow(self, home, reporter or Reporter()).go()
+
+
+def study(source: str | Path | StudySpec, data: Any = None) -> Study:
+    """Open a study.
+
+    Parameters
+    ----------
+    source : str, path or StudySpec
+        A study file, or the name of a shipped study.
+    data : frame, optional
+        Takes the place of ``[data] source``.
+
+    Raises
+    ------
+    StudyFileError
+        If the file cannot be read or asks for something that does not exist.
+
+    Examples
+    --------
+    >>> study("breast-cancer-diagnosis").spec.outcome.positive
+    'malignant'
+    """
+    if isinstance(source, StudySpec):
+        return Study(source, data)
+    from aimed.study.shipped import SHIPPED
+
+    name = str(source)
+    if name in SHIPPED and not Path(name).exists():
+        return Study(load_spec(SHIPPED[name]), data)
+    return Study(load_spec(source), data)
+
+
+class _Flow:
+    """One pass through the stages; each is skipped when its inputs and outputs are unchanged."""
+
+    def __init__(self, owner: Study, home: RunFolder, reporter: Reporter) -> None:
+        self.spec = owner.spec
+        self.owner = owner
+        self.home = home
+        self.reporter = reporter
+        self.seconds: dict[str, float] = {}
+
+    def stage(
+        self, name: str, key: str, work: Callable[[], tuple[Any, list[str]]], always: bool = False
+    ) -> dict[str, Any]:
+        self.reporter.started(name)
+        found = None if always else self.home.stage(name, key)
+        if found is None:
+            began = clock.monotonic()
+            payload, files = work()
+            found = self.home.finish_stage(name, key, payload, files, clock.monotonic() - began)
+            self.reporter.finished(name, found["seconds"], resumed=False)
+        else:
+            self.reporter.finished(name, found["seconds"], resumed=True)
+        self.seconds[name] = found["seconds"]
+        return found
+
+    def go(self) -> Run:
+        spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
+        version = aimed.__version__
+
+        self.reporter.started("read")
+        began = clock.monotonic()
+        cohort = self.owner.read()
+        digest = cohort.digest()
+        self.seconds["read"] = round(clock.monotonic() - began, 3)
+        self.reporter.finished("read", self.seconds["read"], resumed=False)
+
+        drawn = stages.draw_split(spec, cohort)
+        key = key_of("check", version, digest, part["split"], part["predictors"], part["subgroups"], part["model"])
+
+        def check() -> tuple[Any, list[str]]:
+            findings = stages.check(spec, cohort, drawn, self.reporter.advanced)
+            self.reporter.found(findings)
+            home.write_json("findings.json", [f.to_dict() for f in findings])
+            raise_on_stop(findings)
+            return [f.to_dict() for f in findings], ["findings.json"]
+
+        findings = self.stage("check", key, check)["payload"]
+
+        # The lock is outside the stage record on purpose: it outlives every change of the study file.
+        settings = {**part["split"]["test"], "seed": spec.study.seed}
+        lock = home.file("splits.lock")
+        parts = drawn.parts
+        if lock.exists():
+            parts = apply_lock(
+                lock.read_text(encoding="utf-8"), spec.study.id, cohort.patient, settings, list(drawn.parts.values())
+            )
+
+        key = key_of("split", version, digest, part["split"], spec.study.id, spec.study.seed)
+
+        def cut() -> tuple[Any, list[str]]:
+            if not lock.exists():
+                home.write("splits.lock", make_lock(spec.study.id, drawn.parts, cohort.patient, settings))
+            return stages.with_folds(spec, cohort, parts).proof(), ["splits.lock"]
+
+        split_record = self.stage("split", key, cut)
+        split = stages.with_folds(spec, cohort, parts)
+        lock_sha = split_record["files"]["splits.lock"]
+
+        fit_key = key_of(
+            "fit",
+            version,
+            digest,
+            lock_sha,
+            part["split"],
+            part["predictors"],
+            part["model"],
+            part["tune"],
+            part["outcome"],
+            spec.study.seed,
+            spec.evaluate.tau_days,
+        )
+
+        def fit() -> tuple[Any, list[str]]:
+            payload, model, out_of_fold = stages.fit(spec, cohort, split, home, fit_key, self.reporter.advanced)
+            save_model(model, home.file("fit", "model"))
+            buffer = io.BytesIO()
+            np.save(buffer, out_of_fold, allow_pickle=False)
+            home.write("fit/out_of_fold.npy", buffer.getvalue())
+            return payload, [*_files(home, "fit/model"), "fit/out_of_fold.npy"]
+
+        fitted = self.stage("fit", fit_key, fit)["payload"]
+
+        cal_key = key_of(
+            "calibrate", fit_key, part["calibrate"], spec.evaluate.threshold, spec.evaluate.optimism, spec.study.seed
+        )
+
+        def calibrate() -> tuple[Any, list[str]]:
+            model = load_model(home.file("fit", "model"))
+            out_of_fold = np.load(home.file("fit", "out_of_fold.npy"), allow_pickle=False)
+            payload, model = stages.calibrate(spec, cohort, split, model, out_of_fold, self.reporter.advanced)
+            save_model(model, home.file("model"))
+            return payload, _files(home, "model")
+
+        cal_record = self.stage("calibrate", cal_key, calibrate)
+        calibrated = cal_record["payload"]
+        model_sha = key_of(cal_record["files"])
+        model = load_model(home.file("model"))
+
+        judged = {k: v for k, v in part["evaluate"].items() if k not in ("accept", "optimism")}
+        eval_key = key_of("evaluate", cal_key, model_sha, judged, part["outcome"])
+
+        def evaluate() -> tuple[Any, list[str]]:
+            home.open_test(model_sha, spec.digest(), "evaluation of the chosen model")
+            payload, table = stages.evaluate(spec, cohort, split, model, fitted, calibrated, self.reporter.advanced)
+            home.write("predictions.parquet", _parquet(table))
+            return payload, ["predictions.parquet"]
+
+        performance = self.stage("evaluate", eval_key, evaluate)["payload"]
+
+        key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec))
+
+        def explain() -> tuple[Any, list[str]]:
+            return stages.explain(spec, cohort, split, model, self.reporter.advanced), []
+
+        explanation = self.stage("explain", key, explain)["payload"]
+
+        key = key_of("audit", eval_key, part["subgroups"], part["evaluate"]["accept"], primary_of(spec))
+
+        def audit() -> tuple[Any, list[str]]:
+            return stages.audit(spec, cohort, split, model, calibrated, self.reporter.advanced), []
+
+        audited = self.stage("audit", key, audit)["payload"]
+
+        openings = home.openings()
+        results = assemble.results(
+            spec,
+            cohort,
+            split,
+            digest=digest,
+            lock_sha256=lock_sha,
+            findings=findings,
+            fitted=fitted,
+            calibrated=calibrated,
+            performance=performance["performance"],
+            failures=performance["failures"],
+            explanation=explanation,
+            subgroups=audited,
+            openings=openings,
+            model=model,
+            schema=stages.input_schema(spec, cohort, split, model),
+        )
+        report_key = key_of("report", results, spec.text)
+
+        def report() -> tuple[Any, list[str]]:
+            assemble.reproduce(results, self.seconds, _peak_mb(), {"model": model_sha, "splits.lock": lock_sha})
+            return stages.report(results, home), ["results.json", "report.html", "model_card.md"]
+
+        self.stage("report", report_key, report)
+        results = home.read_json("results.json")
+
+        key = key_of("package", cal_key, model_sha, report_key)
+
+        def package() -> tuple[Any, list[str]]:
+            stages.package(spec, cohort, split, model, calibrated, results, home)
+            return {}, _files(home, "bundle")
+
+        self.stage("package", key, package)
+        home.write_json("provenance.json", results["reproduce"])
+        return Run(home.path, results)
+
+
+def _files(home: RunFolder, folder: str) -> list[str]:
+    root = home.file(folder)
+    return sorted(str(p.relative_to(home.path)) for p in root.rglob("*") if p.is_file())
+
+
+def _parquet(table: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    pl.DataFrame(dict(table)).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 1024), 1)

@@ -1,0 +1,455 @@
+"""The study file: what is asked, of which data, judged by which criteria, written before the run."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aimed.core import StudyFileError, nearest, parse
+
+__all__ = ["StudySpec", "load_spec", "read_spec"]
+
+TaskName: TypeAlias = Literal["risk", "classify", "survival"]
+"""Tasks that exist today; later ones join here."""
+
+Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "native", "mean"]
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StudyHead(_Strict):
+    """Who the study is for and what it asks."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    title: str = Field(min_length=3)
+    task: TaskName
+    design: Literal["diagnostic", "prognostic"] | None = None
+    seed: int = Field(default=0, ge=0)
+    intended_use: str = ""
+    intended_users: tuple[str, ...] = ()
+    not_for: tuple[str, ...] = ()
+    population: str = ""
+    setting: str = ""
+    license: str = ""
+
+
+class DataPart(_Strict):
+    """Where the rows come from and which of them take part."""
+
+    source: str
+    patient: str
+    unit: str | None = None
+    site: str | None = None
+    time: str | None = None
+    include: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    separator: str | None = None
+
+    @model_validator(mode="after")
+    def _rules(self) -> DataPart:
+        for rule in self.include:
+            parse(rule)
+        return self
+
+
+class OutcomePart(_Strict):
+    """What is predicted."""
+
+    column: str | None = None
+    positive: int | float | str | bool | None = None
+    time: str | None = None
+    event: str | None = None
+    event_value: int | float | str | bool = 1
+    unit: Literal["day", "month", "year"] = "day"
+    horizon: float | None = Field(default=None, gt=0)
+    horizon_days: float | None = Field(default=None, gt=0)
+    horizons: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    horizons_days: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    label: str | None = None
+    reference_standard: str = ""
+
+    @model_validator(mode="after")
+    def _one_spelling(self) -> OutcomePart:
+        if (self.column is None) == (self.time is None or self.event is None):
+            raise ValueError("name either 'column', or 'time' and 'event'")
+        if self.unit != "day" and (self.horizon_days or self.horizons_days):
+            raise ValueError(f"unit is '{self.unit}': write 'horizon' or 'horizons' in {self.unit}s")
+        if (self.horizon and self.horizon_days) or (self.horizons and self.horizons_days):
+            raise ValueError("write the horizon once, with or without '_days'")
+        return self
+
+    def at(self) -> tuple[float, ...]:
+        """Return the horizons, in ``unit``."""
+        one = self.horizon or self.horizon_days
+        return (one,) if one else tuple(sorted(self.horizons or self.horizons_days))
+
+
+class PredictorPart(_Strict):
+    """Which columns the model may see and how missing values are handled."""
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    missing: Missing = "mean_indicators"
+    nonlinear: dict[str, str] = Field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+
+
+class VariablePart(_Strict):
+    """What a column means."""
+
+    label: str | None = None
+    unit: str | None = None
+    kind: Literal["number", "category", "date", "text"] | None = None
+    range: tuple[float, float] | None = None
+    categories: tuple[str, ...] = ()
+    missing_codes: tuple[int | float | str, ...] = ()
+    code: str | None = None
+
+
+class TestPart(_Strict):
+    """How the test part is drawn."""
+
+    by: Literal["patient", "time", "site", "column"] = "patient"
+    fraction: Share = 0.25
+    start: dt.date | None = Field(default=None, alias="from")
+    hold_out: tuple[str, ...] = ()
+    column: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> TestPart:
+        need = {"time": "start", "site": "hold_out", "column": "column"}.get(self.by)
+        if need and not getattr(self, need):
+            raise ValueError(f"by = '{self.by}' needs '{'from' if need == 'start' else need}'")
+        return self
+
+
+class TunePart(_Strict):
+    """How tuning folds are drawn inside the training part."""
+
+    by: Literal["patient"] = "patient"
+    folds: int = Field(default=5, ge=2, le=20)
+
+
+class SplitPart(_Strict):
+    """Test part and tuning folds."""
+
+    test: TestPart = TestPart()
+    tune: TunePart = TunePart()
+
+
+class PublishedModel(_Strict):
+    """A published formula used as a baseline, with its source."""
+
+    source: str = Field(min_length=5)
+    intercept: float = 0.0
+    coefficients: dict[str, float]
+    link: Literal["logit", "cox"] = "logit"
+    baseline_survival: dict[str, float] = Field(default_factory=dict)
+    mean_linear_predictor: float = 0.0
+
+
+class ModelPart(_Strict):
+    """Candidates to compare and baselines to beat."""
+
+    candidates: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    published: dict[str, PublishedModel] = Field(default_factory=dict)
+    parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class TuneSettings(_Strict):
+    """How long to tune."""
+
+    trials: int = Field(default=20, ge=0, le=10_000)
+    budget: str = "10m"
+    metric: str | None = None
+
+    @model_validator(mode="after")
+    def _budget(self) -> TuneSettings:
+        self.seconds()
+        return self
+
+    def seconds(self) -> float:
+        """Return the time budget in seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)", self.budget.strip())
+        if not match:
+            raise ValueError("budget is a number with s, m or h, such as '10m'")
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class CalibratePart(_Strict):
+    """Which calibrations may be chosen on the tuning data."""
+
+    methods: tuple[Literal["none", "sigmoid", "isotonic", "temperature"], ...] = (
+        "none",
+        "sigmoid",
+        "temperature",
+        "isotonic",
+    )
+
+
+class EvaluatePart(_Strict):
+    """What is measured on the test part, and what counts as good enough."""
+
+    primary: str | None = None
+    thresholds: tuple[Share, ...] = ()
+    threshold: Share | None = None
+    tau_days: float | None = Field(default=None, gt=0)
+    accept: tuple[str, ...] = ()
+    draws: int = Field(default=500, ge=50, le=20_000)
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    optimism: int = Field(default=0, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _criteria(self) -> EvaluatePart:
+        for text in self.accept:
+            parse(text)
+        return self
+
+
+class DerivePart(_Strict):
+    """A band cut from a number."""
+
+    source: str = Field(alias="from")
+    cuts: tuple[float, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _shape(self) -> DerivePart:
+        if list(self.cuts) != sorted(set(self.cuts)):
+            raise ValueError("cuts must rise")
+        if self.labels and len(self.labels) != len(self.cuts) + 1:
+            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} bands, so as many labels")
+        return self
+
+
+class SubgroupPart(_Strict):
+    """Groups in which every measure is repeated."""
+
+    columns: tuple[str, ...] = ()
+    derive: dict[str, DerivePart] = Field(default_factory=dict)
+    min_events: int = Field(default=20, ge=1)
+
+
+class ExplainPart(_Strict):
+    """How much explanation is made."""
+
+    repeats: int = Field(default=20, ge=1, le=1000)
+    effects: int = Field(default=6, ge=0, le=50)
+    shap: bool = True
+
+
+class ReportPart(_Strict):
+    """Which checklists are filled, and the author's own words."""
+
+    checklists: tuple[str, ...] = ("tripod+ai",)
+    statements: dict[str, str] = Field(default_factory=dict)
+
+
+class StudySpec(_Strict):
+    """A whole study file.
+
+    Examples
+    --------
+    >>> spec = read_spec('''
+    ... schema = 1
+    ... [study]
+    ... id = "demo"
+    ... title = "Is a breast mass malignant?"
+    ... task = "classify"
+    ... [data]
+    ... source = "builtin:breast_cancer"
+    ... patient = "id"
+    ... [outcome]
+    ... column = "diagnosis"
+    ... positive = "malignant"
+    ... ''')
+    >>> spec.split.test.fraction
+    0.25
+    """
+
+    version: Literal[1] = Field(alias="schema")
+    study: StudyHead
+    data: DataPart
+    outcome: OutcomePart
+    predictors: PredictorPart = PredictorPart()
+    variables: dict[str, VariablePart] = Field(default_factory=dict)
+    split: SplitPart = SplitPart()
+    model: ModelPart = ModelPart()
+    tune: TuneSettings = TuneSettings()
+    calibrate: CalibratePart = CalibratePart()
+    evaluate: EvaluatePart = EvaluatePart()
+    subgroups: SubgroupPart = SubgroupPart()
+    explain: ExplainPart = ExplainPart()
+    report: ReportPart = ReportPart()
+    text: str = Field(default="", exclude=True, repr=False)
+    folder: Path = Field(default=Path(), exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _task_fits_outcome(self) -> StudySpec:
+        out = self.outcome
+        if self.study.task == "survival" and (out.time is None or not out.at()):
+            raise ValueError("[outcome] of a survival study needs 'time', 'event' and 'horizons_days'")
+        if self.study.task == "classify" and out.column is None:
+            raise ValueError("[outcome] of a classify study needs 'column'")
+        if self.study.task == "risk" and out.column is None and len(out.at()) != 1:
+            raise ValueError("[outcome] of a risk study needs 'column', or 'time', 'event' and one 'horizon_days'")
+        return self
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def _keys(model: Any) -> dict[str, Any]:
+    """Return the keys of a table and what each holds; a table of named tables has none of its own."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {f.alias or n: f.annotation for n, f in model.model_fields.items() if not f.exclude}
+    return {}
+
+
+def _known_keys(path: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that may stand at a place of the study file."""
+    model: Any = StudySpec
+    for step in path:
+        model = get_args(model)[1] if get_origin(model) is dict else _keys(model).get(str(step))
+    return list(_keys(model))
+
+
+def _tuples(value: Any) -> Any:
+    """Turn TOML's lists into tuples, so that strict validation takes them."""
+    if isinstance(value, list):
+        return tuple(_tuples(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return value
+
+
+_WANT = {
+    "missing": "this key",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list in square brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+
+
+def _explain(error: ValidationError, text: str, name: str) -> StudyFileError:
+    errors = error.errors(include_input=False, include_url=False)
+    # A misspelt key also makes the right one missing; the misspelling is what helps.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    location = [p for p in first["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
+    place = tuple(location)
+    where = f"[{place[0]}] " if len(place) > 1 else ""
+    where += ".".join(str(p) for p in (place[1:] if len(place) > 1 else place))
+    line = _line(text, place)
+    at = f"{name}{f', line {line}' if line else ''}: "
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        close = nearest(str(place[-1]), known)
+        return StudyFileError(
+            f"{at}unknown key {where}",
+            f"one of: {', '.join(known)}",
+            f"did you mean '{close}'?" if close else "remove it",
+        )
+    if kind == "missing":
+        return StudyFileError(f"{at}{where} is missing", "this key", "add it")
+    if kind == "value_error":
+        return StudyFileError(f"{at}{where.strip() or 'the study file'}: {first['msg'].removeprefix('Value error, ')}")
+    if kind == "literal_error":
+        return StudyFileError(f"{at}{where} has another value", first["ctx"]["expected"], "choose one of them")
+    return StudyFileError(f"{at}{where} is of the wrong kind", _WANT.get(kind, first["msg"].lower()), "correct it")
+
+
+def _line(text: str, place: tuple[str | int, ...]) -> int | None:
+    """Return the line of a key, found by its table and name; None when it cannot be told."""
+    keys = [str(p) for p in place if not isinstance(p, int)]
+    if not keys:
+        return None
+    table, last = ".".join(keys[:-1]), keys[-1]
+    current = ""
+    fallback = None
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        header = re.fullmatch(r"\[\[?([^\]]+)\]\]?(\s*#.*)?", line)
+        if header:
+            current = header[1].strip().replace('"', "")
+            if current == ".".join(keys):
+                return number
+            if current == table:
+                fallback = number
+        elif re.match(rf"(?:[\w.\"]+\.)?\"?{re.escape(last)}\"?\s*[=.]", line):
+            if current == table or ".".join(filter(None, [current, line.split("=")[0].strip()])) == ".".join(keys):
+                return number
+        elif current and ".".join(keys).startswith(f"{current}.") and re.search(rf"\b{re.escape(last)}\b\s*=", line):
+            fallback = number
+    return fallback
+
+
+def read_spec(text: str, *, name: str = "study file", folder: str | Path = ".") -> StudySpec:
+    r"""Check the text of a study file and return it as a specification.
+
+    Raises
+    ------
+    StudyFileError
+        On bad TOML, an unknown key (it names the nearest one), a missing key, a wrong type or a rule that
+        cannot be read; with the line where it can be told.
+
+    Examples
+    --------
+    >>> read_spec('schema = 1\n[studdy]\nid = "x"')
+    Traceback (most recent call last):
+        ...
+    aimed.core.errors.StudyFileError: study file, line 2: unknown key studdy; ...; did you mean 'study'?
+    """
+    try:
+        record = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"{name} is not valid TOML: {error}", "TOML", "correct that line") from None
+    if not record:
+        raise StudyFileError(f"{name} is empty", "a study", "start with: aimed new") from None
+    try:
+        spec = StudySpec.model_validate(_tuples(record))
+    except ValidationError as error:
+        raise _explain(error, text, name) from None
+    except StudyFileError as error:
+        raise StudyFileError(f"{name}: {error.got}", error.expected, error.do) from None
+    return spec.model_copy(update={"text": text, "folder": Path(folder)})
+
+
+def load_spec(path: str | Path) -> StudySpec:
+    """Read and check a study file.
+
+    Raises
+    ------
+    StudyFileError
+        See `read_spec`; also when there is no such file or it is not UTF-8.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        beside = nearest(path.name, [p.name for p in path.parent.glob("*.toml")]) if path.parent.is_dir() else None
+        raise StudyFileError(
+            f"there is no study file {path.name} in that folder",
+            "a TOML file",
+            f"did you mean '{beside}'?" if beside else "make one with: aimed new",
+        ) from None
+    except (UnicodeDecodeError, IsADirectoryError, PermissionError):
+        raise StudyFileError(f"{path.name} cannot be read as UTF-8 text", "a TOML file", "save it again") from None
+    return read_spec(text, name=path.name, folder=path.parent)

@@ -1,0 +1,674 @@
+"""The stages of a run, each a function from artefact to artefact that can be called alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimed.bundle.pack import pack
+from aimed.bundle.schema import Schema, describe
+from aimed.calibrate.choose import choose
+from aimed.checks import CHECKS
+from aimed.checks.run import run_checks
+from aimed.core import Binary, Cohort, DataError, Finding, NotEstimableError, Split, Survival
+from aimed.explain.build import Inside
+from aimed.explain.build import explain as build_explanation
+from aimed.fit.adapter import StudyModel
+from aimed.fit.optimism import optimism_corrected
+from aimed.fit.recipe import Recipe
+from aimed.fit.tune import Tuning, tune
+from aimed.metrics.binary import auroc
+from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
+from aimed.metrics.survival import harrell_c
+from aimed.prognosis.coefficients import coefficients
+from aimed.report.page import render
+from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
+from aimed.study.describe import event_flags
+from aimed.study.models import recipes_of, simplest
+from aimed.study.spec import StudySpec
+from aimed.study.store import RunFolder
+from aimed.study.tasks import outcome_label, primary_of, targets, task_of
+from aimed.trust.card import model_card
+from aimed.trust.failures import error_groups
+from aimed.trust.subgroups import audit as audit_subgroups
+
+__all__ = [
+    "audit",
+    "calibrate",
+    "check",
+    "draw_split",
+    "evaluate",
+    "explain",
+    "fit",
+    "package",
+    "report",
+    "with_folds",
+]
+
+Progress = Callable[[float, str], None]
+CURVE_POINTS = 50
+
+
+def _silent(share: float, text: str = "") -> None:
+    """Ignore progress."""
+
+
+def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
+    """Draw train, test and tuning folds as the study file says."""
+    test, seed = spec.split.test, spec.study.seed
+    events = event_flags(cohort.outcome).astype(np.int64)
+    match test.by:
+        case "time":
+            if cohort.time is None:
+                raise DataError("[split] by = 'time' but [data] names no time column", "a time column", "name it")
+            parts = by_time(cohort.patient, time=cohort.time, start=test.start)
+        case "site":
+            if cohort.site is None:
+                raise DataError("[split] by = 'site' but [data] names no site column", "a site column", "name it")
+            parts = by_site(cohort.patient, site=cohort.site, hold_out=test.hold_out)
+        case "column":
+            parts = by_column(cohort.patient, labels=_words(cohort, str(test.column)))
+        case _:
+            parts = by_patient(cohort.patient, fraction=test.fraction, seed=seed, stratum=events)
+    return with_folds(spec, cohort, parts)
+
+
+def _words(cohort: Cohort, name: str) -> NDArray[Any]:
+    variable, column = cohort.variable(name), cohort.column(name)
+    if variable.kind == "category":
+        words: NDArray[Any] = np.asarray([*variable.categories, ""], dtype=str)[column]
+        return words
+    return np.asarray(column, dtype=str)
+
+
+def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.int64]]) -> Split:
+    """Add tuning folds to parts and prove that nothing overlaps."""
+    folds = grouped_folds(
+        parts["train"],
+        cohort.patient,
+        folds=spec.split.tune.folds,
+        seed=spec.study.seed + 1,
+        stratum=event_flags(cohort.outcome).astype(np.int64),
+    )
+    return Split(parts=parts, by=spec.split.test.by, patient=cohort.patient, folds=folds)
+
+
+def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = _silent) -> list[Finding]:
+    """Run every check on the cohort and its split."""
+    done = 0
+
+    def step(name: str) -> None:
+        nonlocal done
+        progress(done / len(CHECKS), name)
+        done += 1
+
+    return run_checks(
+        cohort,
+        split,
+        subgroups=spec.subgroups.columns,
+        parameters=candidate_parameters(spec, cohort),
+        allow=spec.predictors.allow,
+        horizons=spec.outcome.at() if task_of(spec).kind == "survival" else (),
+        progress=step,
+    )
+
+
+def candidate_parameters(spec: StudySpec, cohort: Cohort) -> int:
+    """Return how many coefficients the full linear model would have: what sample-size rules count."""
+    total = 0
+    for v in cohort.predictors:
+        knots = re.fullmatch(r"spline\((\d)\)", spec.predictors.nonlinear.get(v.name, ""))
+        total += int(knots[1]) - 1 if knots else 1 if v.kind == "number" else max(1, len(v.categories) - 1)
+    return total
+
+
+def time_grid(spec: StudySpec) -> NDArray[np.float64]:
+    """Return the times at which survival curves are judged: a grid to the last horizon, horizons included."""
+    last = spec.evaluate.tau_days or spec.outcome.at()[-1]
+    grid = np.linspace(last / CURVE_POINTS, last, CURVE_POINTS)
+    return np.unique(np.r_[grid, np.asarray(spec.outcome.at(), dtype=np.float64)])
+
+
+def preparation_of(spec: StudySpec) -> dict[str, Any]:
+    """Return what the study file says of preparing predictors; what it leaves open is the recipe's to say."""
+    said = spec.predictors.model_fields_set
+    options: dict[str, Any] = {}
+    if "missing" in said:
+        options["missing"] = spec.predictors.missing
+    if "nonlinear" in said:
+        options["nonlinear"] = dict(spec.predictors.nonlinear)
+    return options
+
+
+def fit(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    home: RunFolder | None = None,
+    key: str = "",
+    progress: Progress = _silent,
+) -> tuple[dict[str, Any], StudyModel, NDArray[np.float64]]:
+    """Compare the candidates on the tuning folds and fit the chosen one on the training part.
+
+    Returns
+    -------
+    (dict, StudyModel, array of shape (n,))
+        The ``model`` block so far, the fitted model, and its out-of-fold predictions (NaN outside train).
+    """
+    candidates, baselines = recipes_of(spec)
+    X, y = cohort.matrix(), targets(cohort)
+    journal = None if home is None else home.file("fit", f"tuning-{key[:16]}.log")
+    tuning = tune(
+        candidates,
+        baselines,
+        X,
+        y,
+        split.folds,
+        cohort.predictors,
+        metric=spec.tune.metric or task_of(spec).tuning_metric,
+        preparation=preparation_of(spec),
+        parameters=spec.model.parameters,
+        grid=time_grid(spec) if task_of(spec).kind == "survival" else None,
+        trials=spec.tune.trials,
+        seconds=spec.tune.seconds(),
+        seed=spec.study.seed,
+        journal=journal,
+        progress=progress,
+    )
+    train = split.parts["train"]
+    model = StudyModel(
+        tuning.chosen.recipe,
+        cohort.predictors,
+        tuning.chosen.parameters,
+        preparation_of(spec),
+        spec.study.seed,
+    ).fit(X[train], y[train])
+    return _fit_payload(tuning, model), model, tuning.out_of_fold
+
+
+def _fit_payload(tuning: Tuning, model: StudyModel) -> dict[str, Any]:
+    board = []
+    for row in tuning.rows:
+        lower, upper = row.interval()
+        board.append(
+            {
+                "name": row.recipe.name,
+                "title": row.recipe.title,
+                "kind": row.kind,
+                "metric": tuning.metric.name,
+                "mean": row.mean if row.folds else None,
+                "lower": lower,
+                "upper": upper,
+                "folds": row.folds,
+                "trials": row.trials,
+                "seconds": round(row.seconds, 2),
+                "parameters": row.parameters,
+                "note": row.note,
+                "chosen": row is tuning.chosen,
+            }
+        )
+    return {
+        "name": model.recipe.name,
+        "title": model.recipe.title,
+        "description": model.recipe.description,
+        "family": model.recipe.family,
+        "parameters": model.parameters,
+        "n_fitted": model.n_fitted,
+        "missing_method": model.preparation.missing,
+        "leaderboard": board,
+        "choice": tuning.reason,
+        "tuning": {
+            "metric": tuning.metric.name,
+            "direction": tuning.metric.direction,
+            "trials": tuning.trials,
+            "seconds": round(tuning.seconds, 2),
+            "resumed": tuning.resumed,
+            "out_of_budget": tuning.out_of_budget,
+        },
+    }
+
+
+def calibrate(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: StudyModel,
+    out_of_fold: NDArray[np.float64],
+    progress: Progress = _silent,
+) -> tuple[dict[str, Any], StudyModel]:
+    """Choose a calibration and the decision threshold on out-of-fold predictions of the training part."""
+    train = split.parts["train"]
+    payload: dict[str, Any] = {"calibration": None, "optimism": None}
+    outcome = cohort.outcome
+    if isinstance(outcome, Binary):
+        risk, y = out_of_fold[train], np.asarray(outcome.values)[train]
+        rows = np.isfinite(risk)
+        chosen = choose(
+            risk[rows],
+            y[rows],
+            cohort.patient[train][rows],
+            methods=spec.calibrate.methods,
+            seed=spec.study.seed,
+        )
+        model.calibrator = None if chosen.name == "none" else chosen.calibrator
+        payload["calibration"] = {
+            "method": chosen.name,
+            "scores": chosen.scores,
+            "sentence": chosen.sentence,
+            "parameters": chosen.calibrator.to_state() if chosen.calibrator is not None else {},
+        }
+        prevalence = float(y.mean())
+    else:
+        payload["calibration"] = {
+            "method": "none",
+            "scores": {},
+            "sentence": "Survival models are judged as they were fitted; no recalibration was applied.",
+            "parameters": {},
+        }
+        prevalence = _overall_risk(spec, cohort, train)
+    threshold = spec.evaluate.threshold
+    payload["threshold"] = {
+        "value": threshold if threshold is not None else round(float(np.clip(prevalence, 0.01, 0.99)), 2),
+        "rule": "named in the study file before the run"
+        if threshold is not None
+        else "the share of the training part with the outcome; name [evaluate] threshold to choose it yourself",
+    }
+    if spec.evaluate.optimism:
+        X, y_all = cohort.matrix(), targets(cohort)
+        payload["optimism"] = optimism_corrected(
+            model,
+            X[train],
+            y_all[train],
+            cohort.patient[train],
+            draws=spec.evaluate.optimism,
+            seed=spec.study.seed,
+            progress=progress,
+        )
+    return payload, model
+
+
+def _overall_risk(spec: StudySpec, cohort: Cohort, rows: NDArray[np.int64]) -> float:
+    from aimed.metrics.nonparametric import kaplan_meier
+
+    outcome = cohort.outcome
+    if not isinstance(outcome, Survival):
+        raise TypeError("a survival outcome is needed")
+    curve = kaplan_meier(outcome.event[rows], outcome.time[rows])
+    return 1.0 - float(curve.at(np.asarray([spec.outcome.at()[0]]))[0])
+
+
+def _thresholds(spec: StudySpec, chosen: float) -> tuple[float, ...]:
+    default = (0.05, 0.1, 0.2, 0.3, 0.5)
+    return tuple(sorted({*(spec.evaluate.thresholds or default), chosen}))
+
+
+def comparators(spec: StudySpec, fitted: Mapping[str, Any]) -> list[tuple[str, Recipe, dict[str, Any]]]:
+    """Return the models to stand beside the chosen one on the test part: baselines, and the simplest candidate."""
+    candidates, baselines = recipes_of(spec)
+    out: list[tuple[str, Recipe, dict[str, Any]]] = [(b.name, b, {}) for b in baselines]
+    simple = simplest(candidates)
+    rows = {row["name"]: row for row in fitted["leaderboard"] if row["kind"] == "candidate"}
+    if simple.name != fitted["name"] and rows.get(simple.name, {}).get("folds"):
+        out.append((simple.name, simple, dict(rows[simple.name]["parameters"])))
+    return out
+
+
+def evaluate(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: StudyModel,
+    fitted: Mapping[str, Any],
+    calibrated: Mapping[str, Any],
+    progress: Progress = _silent,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Measure the model on the test part beside its baselines.
+
+    Returns
+    -------
+    (dict, dict of str to array)
+        ``performance`` and ``failures`` blocks, and the predictions as columns.
+    """
+    X, y = cohort.matrix(), targets(cohort)
+    train, test = split.parts["train"], split.parts["test"]
+    chosen = float(calibrated["threshold"]["value"])
+    beside = {}
+    for name, recipe, parameters in comparators(spec, fitted):
+        beside[name] = StudyModel(recipe, cohort.predictors, parameters, preparation_of(spec), spec.study.seed).fit(
+            X[train], y[train]
+        )
+    common: dict[str, Any] = {
+        "patient": cohort.patient[test],
+        "thresholds": _thresholds(spec, chosen),
+        "chosen": chosen,
+        "draws": spec.evaluate.draws,
+        "level": spec.evaluate.level,
+        "seed": spec.study.seed,
+        "progress": lambda share: progress(share, "bootstrap"),
+    }
+    table: dict[str, NDArray[Any]] = {"id": _ids(cohort, test), "patient": cohort.patient[test].astype(str)}
+    outcome = cohort.outcome
+    if isinstance(outcome, Survival):
+        grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
+        survival = model.survival(X[test], grid)
+        score = model.score(X[test])
+        block = evaluate_survival(
+            outcome.event[test],
+            outcome.time[test],
+            score=score,
+            survival=survival,
+            times=grid,
+            horizons=horizons,
+            baselines={
+                name: {"score": other.score(X[test]), "survival": other.survival(X[test], grid)}
+                for name, other in beside.items()
+            },
+            tau=float(spec.evaluate.tau_days or horizons[-1]),
+            unit=outcome.unit,
+            **common,
+        )
+        at = np.searchsorted(grid, horizons)
+        error = (1.0 - survival[:, at[0]]) - (outcome.event[test] & (outcome.time[test] <= horizons[0]))
+        known = outcome.event[test] | (outcome.time[test] >= horizons[0])
+        table |= {"score": score, "event": outcome.event[test].astype(np.int8), "time": outcome.time[test]}
+        table |= {f"risk@{h:g}": 1.0 - survival[:, k] for h, k in zip(horizons, at, strict=True)}
+    else:
+        risk = model.risk(X[test])[:, 0]
+        block = evaluate_binary(
+            y[test],
+            risk,
+            baselines={name: other.risk(X[test])[:, 0] for name, other in beside.items()},
+            **common,
+        )
+        error, known = risk - y[test], np.ones(test.size, dtype=bool)
+        table |= {"risk": risk, "outcome": y[test]}
+    known = known & np.isfinite(error)
+    failures = error_groups(np.abs(error[known]), X[test][known], cohort.predictors, event_flags(outcome)[test][known])
+    return {"performance": block, "failures": failures}, table
+
+
+def _ids(cohort: Cohort, rows: NDArray[np.int64]) -> NDArray[Any]:
+    ids = cohort.ids if cohort.ids is not None else np.arange(cohort.n).astype(str)
+    chosen: NDArray[Any] = ids[rows].astype(str)
+    return chosen
+
+
+def audit(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: StudyModel,
+    calibrated: Mapping[str, Any],
+    progress: Progress = _silent,
+) -> dict[str, Any] | None:
+    """Repeat the measures in each declared group of the test part."""
+    if not spec.subgroups.columns:
+        return None
+    test = split.parts["test"]
+    X, y = cohort.matrix()[test], targets(cohort)[test]
+    patient, primary = cohort.patient[test], primary_of(spec)
+    draws, seed = min(spec.evaluate.draws, 300), spec.study.seed
+    threshold = float(calibrated["threshold"]["value"])
+    outcome = cohort.outcome
+    measures: Callable[[NDArray[np.bool_]], dict[str, dict[str, Any]]]
+    if isinstance(outcome, Survival):
+        grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
+        survival, score = model.survival(X, grid), model.score(X)
+        first = f"{horizons[0]:g}"
+        names = list(dict.fromkeys([primary, "harrell_c", f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
+
+        def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+            return measures_survival(
+                y["event"][rows],
+                y["time"][rows],
+                score=score[rows],
+                survival=survival[rows],
+                times=grid,
+                horizons=horizons,
+                patient=patient[rows],
+                names=names,
+                tau=float(spec.evaluate.tau_days or horizons[-1]),
+                threshold=threshold,
+                draws=draws,
+                level=spec.evaluate.level,
+                seed=seed,
+            )
+    else:
+        risk = model.risk(X)[:, 0]
+        names = list(dict.fromkeys([primary, "auroc", "oe", "calibration_slope", "brier", "net_benefit"]))
+
+        def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+            return measures_binary(
+                y[rows],
+                risk[rows],
+                patient=patient[rows],
+                names=names,
+                threshold=threshold,
+                draws=draws,
+                level=spec.evaluate.level,
+                seed=seed,
+            )
+
+    groups = {}
+    for name in spec.subgroups.columns:
+        variable = cohort.variable(name)
+        if variable.kind != "category":
+            column = cohort.column(name)[test]
+            labels = np.where(np.isnan(column), "missing", np.char.mod("%g", np.nan_to_num(column)))
+        else:
+            labels = np.asarray([*variable.categories, "missing"], dtype=str)[cohort.column(name)[test]]
+        order = [*variable.categories, "missing"] if variable.kind == "category" else sorted(set(labels.tolist()))
+        groups[name] = (labels, variable.title, order)
+    criterion = next(
+        (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
+        None,
+    )
+    return audit_subgroups(
+        groups,
+        measures,
+        names=names,
+        primary=primary,
+        criterion=criterion,
+        events=event_flags(outcome)[test],
+        patient=patient,
+        min_events=spec.subgroups.min_events,
+        # Censored rows carry information about survival; only a yes/no outcome needs as many without it.
+        min_nonevents=0 if isinstance(outcome, Survival) else spec.subgroups.min_events,
+        progress=progress,
+    )
+
+
+def explain(
+    spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel, progress: Progress = _silent
+) -> dict[str, Any]:
+    """Say what the model used: permutation importance, SHAP, effects and coefficients."""
+    X, y = cohort.matrix(), targets(cohort)
+    train, test = split.parts["train"], split.parts["test"]
+    shown = test[np.isfinite(model.score(X[test]))]
+    binary = task_of(spec).kind == "binary"
+    y_shown = y[shown]
+
+    def metric(score: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+        if binary:
+            return auroc(y_shown[rows], score)
+        return harrell_c(y_shown["event"][rows], y_shown["time"][rows], score)
+
+    def risk(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return model.risk(rows, spec.outcome.at()[:1] if not binary else None)[:, 0]
+
+    inside = None
+    if spec.explain.shap and model.recipe.family != "baseline":
+        background = model.preparation.transform(X[train])
+        inside = Inside(
+            estimator=model.estimator,
+            background=background[np.isfinite(background).all(axis=1)]
+            if not model.preparation.passes_missing
+            else background,
+            rows=model.preparation.transform(X[shown]),
+            origin=model.preparation.feature_origin_,
+            family=model.recipe.family,
+            calibrated=model.calibrator is not None,
+        )
+    block = build_explanation(
+        model.score,
+        risk,
+        X[shown],
+        cohort.predictors,
+        metric,
+        "auroc" if binary else "harrell_c",
+        patient=cohort.patient[shown],
+        inside=inside,
+        refit=lambda order: _refit(model, X[train], y[train][order]).score,
+        n_train=int(train.size),
+        repeats=spec.explain.repeats,
+        n_effects=spec.explain.effects,
+        level=spec.evaluate.level,
+        seed=spec.study.seed,
+        progress=progress,
+    )
+    table = coefficient_table(model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed)
+    return {**block, "coefficients": table}
+
+
+def _refit(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:
+    return StudyModel(model.recipe, model.variables, model.parameters, model.preparation_options, model.seed).fit(X, y)
+
+
+def coefficient_table(
+    model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], patient: NDArray[Any], level: float, seed: int
+) -> list[dict[str, Any]] | None:
+    """Return coefficients with intervals and people's labels; None for models that have none.
+
+    Parameters
+    ----------
+    model : StudyModel
+        Fitted.
+    X, y, patient : arrays with n rows
+        Training rows; a penalised model, which has no standard errors, is refitted on draws of their patients.
+    level : float
+    seed : int
+
+    Notes
+    -----
+    Numbers are fitted standardised. The coefficient is given for one unit where that is a readable step, and for
+    one standard deviation where the whole range of the predictor is small.
+    """
+    names = list(model.preparation.feature_names_out_)
+    rows = coefficients(model.estimator, names)
+    if not rows:
+        return None
+    drawn = None
+    if any(row["lower"] is None for row in rows):
+        drawn = _bootstrap_coefficients(model, X, y, patient, level, seed)
+    variables = {v.name: (j, v) for j, v in enumerate(model.variables)}
+    out = []
+    for k, (row, origin, scale) in enumerate(
+        zip(rows, model.preparation.feature_origin_, model.preparation.feature_scale_, strict=True)
+    ):
+        j, v = variables[origin]
+        record = dict(row)
+        if row["lower"] is None and drawn is not None:
+            record["lower"], record["upper"] = float(drawn[0][k]), float(drawn[1][k])
+            record["note"] = f"penalised; percentile interval of {COEFFICIENT_DRAWS} refits on draws of patients"
+        known = X[np.isfinite(X[:, j]), j]
+        readable = scale <= 1.0 or bool(np.isin(known, (0.0, 1.0)).all())
+        plain = row["term"] == origin and v.kind == "number" and readable
+        for name in ("estimate", "lower", "upper"):
+            record[name] = None if record[name] is None else record[name] * (scale if plain else 1.0)
+        for name, source in (("ratio", "estimate"), ("ratio_lower", "lower"), ("ratio_upper", "upper")):
+            record[name] = None if record[source] is None else float(np.exp(record[source]))
+        label = v.label or v.name
+        if plain:
+            record["label"], record["per"] = v.title, f"1 {v.unit}" if v.unit else "1 unit"
+        elif v.kind == "category":
+            record["label"], record["per"] = row["term"].replace(origin, label, 1), "against the reference level"
+        else:
+            record["label"] = row["term"].replace(origin, label, 1) + (", per SD" if row["term"] == origin else "")
+            record["per"] = "1 standard deviation"
+        out.append(record)
+    return out
+
+
+COEFFICIENT_DRAWS = 200
+COEFFICIENT_CELLS = 2_000_000
+"""Above this many cells a penalised model is not refitted for intervals; they would be narrow and slow."""
+
+
+def _bootstrap_coefficients(
+    model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], patient: NDArray[Any], level: float, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    Z = model.preparation.transform(X)
+    if Z.size > COEFFICIENT_CELLS:
+        return None
+    rows = np.isfinite(Z).all(axis=1)
+    Z, y, patient = Z[rows], y[rows], patient[rows]
+    rng = np.random.default_rng(seed)
+    ids, codes = np.unique(patient, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(ids.size + 1))
+    found = []
+    for _ in range(COEFFICIENT_DRAWS):
+        drawn = np.concatenate([order[starts[c] : starts[c + 1]] for c in rng.integers(0, ids.size, ids.size)])
+        try:
+            again = model.recipe.build(model.parameters, model.seed).fit(Z[drawn], y[drawn])
+        except NotEstimableError:
+            continue
+        found.append(np.ravel(again.coef_))
+    if len(found) < 0.9 * COEFFICIENT_DRAWS:
+        return None
+    low, high = np.quantile(found, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    return low, high
+
+
+def package(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: StudyModel,
+    calibrated: Mapping[str, Any],
+    results: Mapping[str, Any],
+    home: RunFolder,
+) -> None:
+    """Write the bundle."""
+    survival = task_of(spec).kind == "survival"
+    pack(
+        model,
+        home.file("bundle"),
+        meta={
+            "study": {"id": spec.study.id, "title": spec.study.title},
+            "intended_use": spec.study.intended_use,
+            "intended_users": list(spec.study.intended_users),
+            "not_for": list(spec.study.not_for),
+            "outcome": {"label": outcome_label(spec), "unit": spec.outcome.unit},
+            "thresholds": [calibrated["threshold"]["value"]],
+            "created": results["created"],
+        },
+        schema=input_schema(spec, cohort, split, model),
+        extra_members={"README.md": model_card(dict(results))},
+        horizons=list(spec.outcome.at()) if survival else None,
+        times=time_grid(spec).tolist() if survival else None,
+    )
+
+
+def input_schema(spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel) -> Schema:
+    """Return what each input of the model must be, from the training part."""
+    train = split.parts["train"]
+    return describe(
+        model,
+        cohort.matrix()[train],
+        patient=cohort.patient[train],
+        missing_codes={name: v.missing_codes for name, v in spec.variables.items() if v.missing_codes},
+    )
+
+
+def report(results: Mapping[str, Any], home: RunFolder) -> list[str]:
+    """Write results, report and model card; each is generated from the results alone."""
+    home.write_json("results.json", results)
+    whole = home.read_json("results.json")
+    home.write("report.html", render(whole))
+    home.write("model_card.md", model_card(whole))
+    return ["results.json", "report.html", "model_card.md"]

@@ -1,0 +1,203 @@
+"""The run folder: every artefact written whole or not at all, stages resumed by content, test openings counted."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aimed.core import DataError, RefusedError
+
+__all__ = ["RunFolder", "file_sha256", "jsonable", "key_of", "write_atomic"]
+
+
+def jsonable(value: Any) -> Any:
+    """Return plain JSON types: numpy scalars and arrays unpacked, NaN and infinity as None.
+
+    Examples
+    --------
+    >>> jsonable({"a": np.float64("nan"), "b": np.array([1, 2])})
+    {'a': None, 'b': [1, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return str(value)
+
+
+def key_of(*parts: Any) -> str:
+    """Return a SHA-256 over JSON of the parts; equal content gives an equal key."""
+    text = json.dumps(jsonable(list(parts)), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    sha = hashlib.sha256()
+    with path.open("rb") as f:
+        while chunk := f.read(1 << 20):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def write_atomic(path: Path, content: str | bytes) -> Path:
+    """Write a file under a temporary name, flush it to disk, then rename it into place.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder cannot be written; the old file is then still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"{path.name} could not be written ({error.strerror or 'I/O error'})",
+            "a folder with free space that may be written",
+            "free some space or choose another run folder; finished stages are kept",
+        ) from None
+    return path
+
+
+class RunFolder:
+    """The folder of one study's runs.
+
+    Parameters
+    ----------
+    path : path
+        Made when it does not exist.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def open(self) -> RunFolder:
+        """Make the folder and clear what a killed run left half-written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"the run folder cannot be made ({error.strerror})", "a folder that may be written", "choose another"
+            ) from None
+        for leftover in self.path.rglob(".*.part"):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        return self
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one process; a second run at the same time is refused.
+
+        The operating system lets go of the lock when the process dies, however it dies.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RefusedError(
+                    "another run is using this run folder", "one run at a time", "wait for it, or choose another --out"
+                ) from None
+            yield
+
+    def file(self, *parts: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path.joinpath(*parts)
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file whole."""
+        return write_atomic(self.file(name), content)
+
+    def write_json(self, name: str, record: Any) -> Path:
+        """Write JSON whole; NaN becomes null."""
+        return self.write(name, json.dumps(jsonable(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read JSON, or raise a DataError that names the file."""
+        try:
+            return json.loads(self.file(name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"there is no {name} in the run folder", "a finished run", "run the study first") from None
+        except ValueError:
+            raise DataError(f"{name} is damaged", "valid JSON", "run the study again") from None
+
+    def stage(self, name: str, key: str) -> dict[str, Any] | None:
+        """Return a finished stage's payload when its key and the content of its files still match."""
+        path = self.file("stages", f"{name}.json")
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            fits = record["key"] == key and all(
+                self.file(file).is_file() and file_sha256(self.file(file)) == sha
+                for file, sha in record["files"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return record if fits else None
+
+    def finish_stage(self, name: str, key: str, payload: Any, files: Sequence[str], seconds: float) -> dict[str, Any]:
+        """Record that a stage is done, with the hashes of the files it wrote."""
+        record = {
+            "stage": name,
+            "key": key,
+            "seconds": round(seconds, 3),
+            "files": {file: file_sha256(self.file(file)) for file in files},
+            "payload": jsonable(payload),
+        }
+        self.write_json(f"stages/{name}.json", record)
+        return record
+
+    def openings(self) -> list[dict[str, Any]]:
+        """Return the recorded openings of the test set."""
+        path = self.file("openings.json")
+        if not path.exists():
+            return []
+        found = self.read_json("openings.json")
+        if not isinstance(found, list):
+            raise RefusedError("openings.json is damaged", "the list of test-set openings", "restore it")
+        return found
+
+    def open_test(self, model_sha256: str, study_sha256: str, reason: str) -> list[dict[str, Any]]:
+        """Record an opening of the test set before it happens; the same model on the same question counts once."""
+        found = self.openings()
+        if not any(o["model_sha256"] == model_sha256 and o["study_sha256"] == study_sha256 for o in found):
+            found.append(
+                {
+                    "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                    "model_sha256": model_sha256,
+                    "study_sha256": study_sha256,
+                    "reason": reason,
+                }
+            )
+            self.write_json("openings.json", found)
+        return found

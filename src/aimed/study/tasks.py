@@ -1,0 +1,186 @@
+"""The tasks a study may have: defaults, outcome columns and measures of each, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimed.core import Binary, Cohort, Survival, UnknownNameError
+from aimed.readers.columns import Band, Declared
+from aimed.readers.outcome import OutcomeColumns
+from aimed.readers.table import read_table
+from aimed.study.spec import StudySpec
+
+__all__ = ["BINARY_MEASURES", "SURVIVAL_MEASURES", "TASKS", "Task", "known_measures", "read_cohort", "targets"]
+
+BINARY_MEASURES = (
+    "auroc",
+    "auprc",
+    "brier",
+    "scaled_brier",
+    "log_loss",
+    "calibration_intercept",
+    "calibration_slope",
+    "oe",
+    "ici",
+    "e50",
+    "e90",
+    "net_benefit",
+)
+SURVIVAL_MEASURES = ("harrell_c", "uno_c", "ibs")
+AT_HORIZON = (
+    "auc",
+    "brier",
+    "scaled_brier",
+    "oe",
+    "calibration_slope",
+    "ici",
+    "e50",
+    "e90",
+    "net_benefit",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is particular to one task."""
+
+    name: str
+    title: str
+    kind: Literal["binary", "survival"]
+    candidates: tuple[str, ...]
+    baselines: tuple[str, ...]
+    primary: str
+    tuning_metric: str
+    design: str
+    prediction: str
+
+
+_TABLE_MODELS = ("logistic", "decision_tree", "random_forest", "gradient_boosting")
+
+TASKS: Mapping[str, Task] = {
+    "risk": Task(
+        name="risk",
+        title="Risk of an event by a fixed time",
+        kind="binary",
+        candidates=_TABLE_MODELS,
+        baselines=("prevalence",),
+        primary="auroc",
+        tuning_metric="log_loss",
+        design="prognostic",
+        prediction="risk",
+    ),
+    "classify": Task(
+        name="classify",
+        title="Presence of a condition now, from a table",
+        kind="binary",
+        candidates=_TABLE_MODELS,
+        baselines=("prevalence",),
+        primary="auroc",
+        tuning_metric="log_loss",
+        design="diagnostic",
+        prediction="probability",
+    ),
+    "survival": Task(
+        name="survival",
+        title="Time to an event with censoring",
+        kind="survival",
+        candidates=("cox",),
+        baselines=("kaplan_meier",),
+        primary="uno_c",
+        tuning_metric="ibs",
+        design="prognostic",
+        prediction="risk",
+    ),
+}
+
+
+def task_of(spec: StudySpec) -> Task:
+    """Return the task of a study."""
+    return TASKS[spec.study.task]
+
+
+def known_measures(spec: StudySpec) -> list[str]:
+    """Return the names of the measures a study produces, horizons included."""
+    if task_of(spec).kind == "binary":
+        return list(BINARY_MEASURES)
+    return [*SURVIVAL_MEASURES, *(f"{name}@{h:g}" for h in spec.outcome.at() for name in AT_HORIZON)]
+
+
+def primary_of(spec: StudySpec) -> str:
+    """Return the primary measure, checked against what the study produces."""
+    name = spec.evaluate.primary or task_of(spec).primary
+    if name not in known_measures(spec):
+        raise UnknownNameError("measure", name, known_measures(spec))
+    return name
+
+
+def outcome_label(spec: StudySpec) -> str:
+    """Return the outcome in words."""
+    return spec.outcome.label or spec.outcome.column or spec.outcome.event or "outcome"
+
+
+def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
+    """Read the rows of a study.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    data : frame, optional
+        Takes the place of ``[data] source``.
+    """
+    out, head = spec.outcome, spec.data
+    source = data if data is not None else head.source
+    if isinstance(source, str) and not source.startswith("builtin:"):
+        source = spec.folder / source
+    at = out.at()
+    split_column = [spec.split.test.column] if spec.split.test.column else []
+    return read_table(
+        source,
+        patient=head.patient,
+        unit=head.unit,
+        site=head.site,
+        time=head.time,
+        include=head.include,
+        predictors=spec.predictors.include,
+        exclude=[*spec.predictors.exclude, *split_column],
+        descriptors=[*spec.subgroups.columns, *split_column],
+        bands={name: Band(source=d.source, cuts=d.cuts, labels=d.labels) for name, d in spec.subgroups.derive.items()},
+        declared={
+            name: Declared(
+                kind=v.kind,
+                label=v.label,
+                unit=v.unit,
+                plausible=v.range,
+                categories=v.categories,
+                missing_codes=v.missing_codes,
+                code=v.code,
+            )
+            for name, v in spec.variables.items()
+        },
+        outcome=OutcomeColumns(
+            column=out.column,
+            positive=out.positive,
+            time=out.time,
+            event=out.event,
+            event_value=out.event_value,
+            horizon=at[0] if task_of(spec).kind == "binary" and at and out.column is None else None,
+            unit=out.unit,
+            label=outcome_label(spec),
+        ),
+        encoding=head.encoding,
+        separator=head.separator,
+    )
+
+
+def targets(cohort: Cohort) -> NDArray[Any]:
+    """Return the outcome as estimators take it: int8 or scikit-survival's structured array."""
+    if isinstance(cohort.outcome, Survival):
+        return cohort.outcome.structured()
+    if isinstance(cohort.outcome, Binary):
+        return np.asarray(cohort.outcome.values)
+    raise TypeError(f"a study cannot use an outcome of type {type(cohort.outcome).__name__}")

@@ -1,0 +1,317 @@
+"""The model card: Hugging Face front matter and Markdown, every number with its interval, n and path in the results."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aimed.trust.words import at, number, plural, title
+
+__all__ = ["escape", "model_card"]
+
+_METRIC_IDS = {"auroc": "roc_auc", "brier": "brier_score", "auprc": "average_precision"}
+_LEADING = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")
+
+
+def escape(text: Any) -> str:
+    r"""Return text that Markdown and HTML show as it stands, on one line.
+
+    Examples
+    --------
+    >>> print(escape("<b>*Age*</b> | [x](y)"))
+    &lt;b&gt;\*Age\*&lt;/b&gt; \| \[x\](y)
+    """
+    line = " ".join(_printable(str(text)).split())
+    line = re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LEADING.sub(lambda m: f"{m[1]}\\{m[2]}" if not m[2].isdigit() else f"{m[1]}&#8203;{m[2]}", line)
+
+
+def _printable(text: str) -> str:
+    """Replace control, private, surrogate and line-separating characters by blanks."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp", "Cf") else c for c in text)
+
+
+def _yaml(value: Any) -> str:
+    """A scalar or list as JSON, which YAML reads the same; text is always quoted."""
+    if isinstance(value, str):
+        return json.dumps(_printable(value), ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_yaml(v) for v in value)}]"
+    return json.dumps(value)
+
+
+def model_card(results: Mapping[str, Any]) -> str:
+    """Return the model card of a run.
+
+    Parameters
+    ----------
+    results : mapping
+        The whole results record; blocks that are absent are said to be absent.
+
+    Returns
+    -------
+    str
+        Markdown with YAML front matter.
+
+    Notes
+    -----
+    Sections follow Mitchell et al. Each number stands in a table row with its interval, n, events and the path in
+    ``results.json`` it was read from; text from the study file is escaped.
+
+    References
+    ----------
+    Mitchell et al., Model cards for model reporting, FAT* 2019, doi 10.1145/3287560.3287596.
+
+    Examples
+    --------
+    >>> card = model_card({"study": {"id": "demo", "title": "Death after infarction"}, "model": {"title": "Cox"}})
+    >>> card.splitlines()[0], "# Death after infarction" in card
+    ('---', True)
+    """
+    sections = (
+        _front(results),
+        _head(results),
+        _details(results),
+        _use(results),
+        _factors(results),
+        _metrics(results),
+        _data(results),
+        _analyses(results),
+        _ethics(results),
+        _caveats(results),
+    )
+    return "\n".join(line for section in sections for line in section) + "\n"
+
+
+def _unit(r: Mapping[str, Any]) -> str:
+    return str(at(r, "performance.unit") or at(r, "outcome.unit") or "day")
+
+
+def _front(r: Mapping[str, Any]) -> list[str]:
+    licence = str(at(r, "study.license") or "")
+    known = {name: m for name, m in (at(r, "performance.measures") or {}).items() if m.get("value") is not None}
+    lines = ["---", 'library_name: "aimed"', 'pipeline_tag: "tabular-classification"']
+    lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', '  - "clinical-prediction"']
+    plain = re.fullmatch(r"[A-Za-z0-9.+-]+", licence)
+    lines.append(f"license: {_yaml(licence.lower() if plain else 'other')}")
+    if licence and not plain:
+        lines.append(f"license_name: {_yaml(licence)}")
+    if known:
+        lines.append(f"metrics: {_yaml([_metric(name) for name in known])}")
+        lines += ["model-index:", f"  - name: {_yaml(str(at(r, 'study.id') or 'model'))}", "    results:"]
+        lines += ["      - task:", '          type: "tabular-classification"']
+        lines += [f"          name: {_yaml(str(at(r, 'study.outcome_label') or at(r, 'outcome.label') or 'outcome'))}"]
+        lines += ["        dataset:", f"          name: {_yaml(str(at(r, 'data.source') or 'unknown'))}"]
+        lines += ['          type: "tabular"', '          split: "test"']
+        if at(r, "data.digest"):
+            lines.append(f"          revision: {_yaml(str(at(r, 'data.digest')))}")
+        lines.append("        metrics:")
+        for name, m in known.items():
+            lines += [f"          - type: {_yaml(_metric(name))}", f"            name: {_yaml(title(name, _unit(r)))}"]
+            lines += [f"            value: {_yaml(float(m['value']))}"]
+            bounds = [None if m.get(key) is None else float(m[key]) for key in ("lower", "upper")]
+            lines.append(
+                f"            args: {{lower: {_yaml(bounds[0])}, upper: {_yaml(bounds[1])}, n: {_yaml(m.get('n'))}}}"
+            )
+    return [*lines, "---", ""]
+
+
+def _metric(name: str) -> str:
+    return _METRIC_IDS.get(name, name)
+
+
+def _head(r: Mapping[str, Any]) -> list[str]:
+    banner = "> **Not a medical device.** For research; not for decisions about patients."
+    lines = [f"# {escape(at(r, 'study.title') or 'Prediction model')}", "", banner, ""]
+    state = at(r, "verdict.state")
+    if state:
+        lines += [f"Acceptance criteria declared before the run: **{escape(state)}** (`verdict.state`).", ""]
+        rows = [
+            [escape(c.get("text")), *_cells(c), escape(c.get("state")), f"`verdict.criteria[{i}]`"]
+            for i, c in enumerate(at(r, "verdict.criteria") or [])
+        ]
+        lines += _table(["Criterion", "Value", "Interval", "State", "Source"], rows)
+    return lines
+
+
+def _cells(m: Mapping[str, Any]) -> list[str]:
+    if m.get("value") is None:
+        return ["not estimable", "–"]
+    if m.get("lower") is None or m.get("upper") is None:
+        return [number(float(m["value"])), "–"]
+    return [number(float(m["value"])), f"{number(float(m['lower']))} to {number(float(m['upper']))}"]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _facts(pairs: Sequence[tuple[str, Any, str]]) -> list[str]:
+    """Bullets of name, value and path; absent values are left out."""
+    lines = [f"- {name}: {escape(value)} (`{path}`)" for name, value, path in pairs if value not in (None, "", [])]
+    return [*lines, ""] if lines else ["Not in the results.", ""]
+
+
+def _details(r: Mapping[str, Any]) -> list[str]:
+    facts = [
+        ("Model", at(r, "model.title"), "model.title"),
+        ("Description", at(r, "model.description"), "model.description"),
+        ("Task", at(r, "task"), "task"),
+        ("Outcome", at(r, "study.outcome_label"), "study.outcome_label"),
+        ("Missing values", at(r, "model.missing_method"), "model.missing_method"),
+        ("Calibration", at(r, "model.calibration.method"), "model.calibration.method"),
+        ("Made by aimed", at(r, "aimed_version"), "aimed_version"),
+        ("Made on", at(r, "created"), "created"),
+        ("Study file SHA-256", at(r, "study.file_sha256"), "study.file_sha256"),
+        ("Licence", at(r, "study.license") or "not stated", "study.license"),
+    ]
+    digests = at(r, "reproduce.digests") or {}
+    facts += [(f"SHA-256 of {escape(k)}", v, "reproduce.digests") for k, v in digests.items() if k != "study file"]
+    lines = ["## Model details", "", *_facts(facts)]
+    inputs = at(r, "limits.inputs") or []
+    rows = [
+        [
+            escape(i.get("label") or i.get("name")),
+            escape(i.get("unit") or "–"),
+            escape(i.get("kind") or "–"),
+            escape(_range(i)),
+            "yes" if i.get("required") else "no",
+            f"`limits.inputs[{k}]`",
+        ]
+        for k, i in enumerate(inputs)
+    ]
+    return [*lines, *_table(["Input", "Unit", "Kind", "Accepted", "Required", "Source"], rows)]
+
+
+def _range(i: Mapping[str, Any]) -> str:
+    if i.get("categories"):
+        return ", ".join(str(c) for c in i["categories"])
+    return f"{i['range'][0]:g} to {i['range'][1]:g}" if i.get("range") else "–"
+
+
+def _use(r: Mapping[str, Any]) -> list[str]:
+    facts = [
+        ("Intended use", at(r, "study.intended_use"), "study.intended_use"),
+        ("Population", at(r, "study.population"), "study.population"),
+    ]
+    facts += [("User", user, "study.intended_users") for user in at(r, "study.intended_users") or []]
+    facts += [("Not for", use, "study.not_for") for use in at(r, "study.not_for") or []]
+    return ["## Intended use", "", *_facts(facts)]
+
+
+def _factors(r: Mapping[str, Any]) -> list[str]:
+    columns = [str(c.get("label") or c["column"]) for c in at(r, "subgroups.columns") or []]
+    sites = at(r, "data.sites")
+    facts = [("Groups examined", name, "subgroups.columns") for name in columns]
+    facts.append(("Sites", number(len(sites)) if sites else "not recorded", "data.sites"))
+    return ["## Factors", "", *_facts(facts)]
+
+
+def _metrics(r: Mapping[str, Any]) -> list[str]:
+    block = at(r, "performance") or {}
+    lines = ["## Metrics", ""]
+    digest = at(r, "data.digest")
+    if digest:
+        lines += [f"All on the test part of the data with SHA-256 `{escape(digest)}`.", ""]
+    if block.get("interval_method"):
+        level = f", {float(block['level']):.0%}" if block.get("level") else ""
+        lines += [f"Intervals: {escape(block['interval_method'])}{level} (`performance.interval_method`).", ""]
+    rows = [
+        _measure_row(r, title(k, _unit(r)), m, f"performance.measures.{k}")
+        for k, m in (block.get("measures") or {}).items()
+    ]
+    lines += _table(_HEAD, rows) or ["No measures in the results.", ""]
+    for baseline, measures in (block.get("differences") or {}).items():
+        rows = [
+            _measure_row(r, title(k, _unit(r)), m, f"performance.differences.{baseline}.{k}")
+            for k, m in measures.items()
+        ]
+        lines += [f"### Difference to {escape(baseline)}", "", *_table(_HEAD, rows)]
+    threshold = at(r, "model.threshold")
+    if threshold and threshold.get("value") is not None:
+        lines += [
+            f"Decision threshold {number(float(threshold['value']))}: {escape(threshold.get('rule'))} "
+            "(`model.threshold.value`).",
+            "",
+        ]
+    return lines
+
+
+_HEAD = ["Measure", "Value", "Interval", "n", "Events", "Source"]
+
+
+def _measure_row(r: Mapping[str, Any], name: str, m: Mapping[str, Any], path: str) -> list[str]:
+    return [
+        escape(name),
+        *_cells(m),
+        escape(number(m.get("n"))),
+        escape(number(m.get("events"))),
+        f"`{path.replace('`', '')}`",
+    ]
+
+
+def _data(r: Mapping[str, Any]) -> list[str]:
+    lines = ["## Training and evaluation data", ""]
+    rows = [
+        [escape(name), number(p.get("n")), number(p.get("patients")), number(p.get("events")), f"`data.parts.{name}`"]
+        for name, p in (at(r, "data.parts") or {}).items()
+    ]
+    lines += _facts(
+        [
+            ("Source", at(r, "data.source"), "data.source"),
+            ("SHA-256", at(r, "data.digest"), "data.digest"),
+            ("First index date", at(r, "data.dates.first"), "data.dates.first"),
+            ("Last index date", at(r, "data.dates.last"), "data.dates.last"),
+            ("Test part drawn by", at(r, "split.by"), "split.by"),
+        ]
+    )
+    return [*lines, *_table(["Part", "Rows", "Patients", "Events", "Source"], rows)]
+
+
+def _analyses(r: Mapping[str, Any]) -> list[str]:
+    lines = ["## Quantitative analyses by group", ""]
+    columns = at(r, "subgroups.columns") or []
+    if not columns:
+        return [*lines, "No groups were declared, so fairness was not assessed.", ""]
+    primary = str(at(r, "subgroups.primary"))
+    for k, column in enumerate(columns):
+        rows = []
+        for j, group in enumerate(column["groups"]):
+            path = f"subgroups.columns[{k}].groups[{j}]"
+            found = group["measures"].get(primary)
+            measure = found or {"n": group.get("n"), "events": group.get("events")}
+            path += f".measures.{primary}" if found else ""
+            row = _measure_row(r, str(group["group"]), measure, path)
+            rows.append([*row[:-1], escape(group["state"]), row[-1]])
+        head = ["Group", title(primary, _unit(r)), "Interval", "n", "Events", "State", "Source"]
+        lines += [f"### {escape(column.get('label') or column['column'])}", "", *_table(head, rows)]
+    note = at(r, "subgroups.note")
+    return [*lines, escape(note), ""] if note else lines
+
+
+def _ethics(r: Mapping[str, Any]) -> list[str]:
+    said = at(r, "study.statements") or {}
+    names = {"3c": "Health inequalities", "14": "Fairness", "17": "Ethical approval", "19": "Patient involvement"}
+    pairs = [(name, said.get(item), f"study.statements.{item}") for item, name in names.items() if said.get(item)]
+    if not pairs:
+        return ["## Ethical considerations", "", "The author has written nothing here yet.", ""]
+    return ["## Ethical considerations", "", *_facts(pairs)]
+
+
+def _caveats(r: Mapping[str, Any]) -> list[str]:
+    limits = [f"- {escape(text)}" for text in at(r, "limits.limitations") or []]
+    rules = [
+        f"- Refuses: {escape(rule.get('code'))}: {escape(rule.get('reason'))}"
+        for rule in at(r, "limits.refusals") or []
+    ]
+    openings = at(r, "verdict.openings")
+    if openings is not None:
+        limits.append(f"- The test part was opened {plural(openings, 'time')} (`verdict.openings`).")
+    return ["## Caveats and recommendations", "", *(limits + rules or ["Not in the results."]), ""]

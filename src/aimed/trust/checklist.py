@@ -1,0 +1,138 @@
+"""Reporting checklists bound to evidence: each item has a state, a text and the place in the results it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from aimed.core import UnknownNameError
+from aimed.trust import CHECKLISTS
+from aimed.trust.tripod import WRITERS, NotApplicable, Writer
+from aimed.trust.words import at
+
+__all__ = ["STATES", "Checklist", "fill", "tripod_ai"]
+
+STATES = ("filled", "drafted", "missing", "not applicable")
+"""States of an item, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """A reporting guideline: its items as data, and writers for those that a run can speak to.
+
+    Parameters
+    ----------
+    about : mapping
+        ``id``, ``title``, ``version``, ``licence``, ``source``, ``attribution`` and ``items``; an item has ``item``,
+        ``section``, ``asks``, ``class`` (A from evidence, D drafted, W written by the author), ``evidence`` (paths into
+        the results) and ``anchor`` (section of the report).
+    writers : mapping of str to callable
+        Item → writer; see `aimed.trust.tripod.Writer`.
+    """
+
+    about: Mapping[str, Any]
+    writers: Mapping[str, Writer]
+
+    def fill(self, results: Mapping[str, Any], statements: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the checklist filled from results and statements; see `fill`."""
+        said = {item: text.strip() for item, text in (statements or {}).items() if text.strip()}
+        known = [row["item"] for row in self.about["items"]]
+        for item in said:
+            if item not in known:
+                raise UnknownNameError("checklist item", item, known)
+        rows = [self._row(row, results, said.get(row["item"])) for row in self.about["items"]]
+        head = {key: self.about[key] for key in ("title", "version", "licence", "source", "attribution")}
+        return {**head, "items": rows, "counts": {state: sum(r["state"] == state for r in rows) for state in STATES}}
+
+    def _row(self, row: Mapping[str, Any], results: Mapping[str, Any], statement: str | None) -> dict[str, Any]:
+        writer = self.writers.get(row["item"])
+        drafted = writer(results) if writer is not None else None
+        here = [path for path in row["evidence"] if at(results, path) is not None]
+        # An item filled by the machine needs all of its evidence; a draft for the author may rest on some.
+        bound = len(here) == len(row["evidence"]) if row["class"] == "A" else bool(here)
+        evidence = here[0] if here else f"#{row['anchor']}"
+        if isinstance(drafted, NotApplicable):
+            state, text, evidence = "not applicable", drafted.reason, f"#{row['anchor']}"
+        elif drafted is not None and bound:
+            state, text = ("filled" if row["class"] == "A" else "drafted"), drafted
+        else:
+            state, text = "missing", self._ask(row, results)
+        if statement is not None:
+            # Machine evidence stays beside what the author adds to it; drafts and gaps are replaced.
+            text = f"{text} {statement}" if state == "filled" else statement
+            state = "filled"
+        kept = {key: row[key] for key in ("item", "section", "asks")}
+        return {**kept, "class": row["class"], "state": state, "text": text, "evidence": evidence}
+
+    @staticmethod
+    def _ask(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+        do = f'write [report] statements."{row["item"]}"'
+        if row["class"] == "W":
+            return f"For the author: {do}."
+        lost = [path for path in row["evidence"] if at(results, path) is None]
+        why = f"The run holds no {' and no '.join(lost)}" if lost else "The run has nothing to say here"
+        return f"{why}; {do}."
+
+
+@cache
+def _tripod_ai() -> Checklist:
+    text = files("aimed.trust").joinpath("checklists", "tripod_ai.json").read_text(encoding="utf-8")
+    return Checklist(json.loads(text), WRITERS)
+
+
+def tripod_ai() -> Checklist:
+    """Return TRIPOD+AI, the 2024 guideline for reports of clinical prediction models.
+
+    References
+    ----------
+    Collins et al., BMJ 2024;385:e078378 (CC BY 4.0).
+
+    Examples
+    --------
+    >>> len(tripod_ai().about["items"])
+    52
+    """
+    return _tripod_ai()
+
+
+def fill(
+    results: Mapping[str, Any], statements: Mapping[str, str] | None = None, checklist: str = "tripod+ai"
+) -> dict[str, Any]:
+    """Fill a checklist from the results of a run and the author's statements.
+
+    Parameters
+    ----------
+    results : mapping
+        The results record, as far as it is made.
+    statements : mapping of str to str, optional
+        Item → the author's text. It replaces a draft or a gap, and follows the text of an item filled from evidence.
+    checklist : str
+        Name in `aimed.trust.CHECKLISTS`.
+
+    Returns
+    -------
+    dict
+        ``title``, ``version``, ``licence``, ``source``, ``attribution``, ``items`` and ``counts`` by state.
+
+    Raises
+    ------
+    UnknownNameError
+        If a statement or the checklist does not exist; the nearest name is given.
+
+    Notes
+    -----
+    *filled*: evidence of the run, or the author's statement. *drafted*: text made from the study file and the run,
+    for the author to confirm. *missing*: neither. *not applicable*: the text says why.
+
+    Examples
+    --------
+    >>> block = fill({"study": {"title": "Death after infarction"}}, {"17": "Approved by the review board."})
+    >>> {row["item"]: row["state"] for row in block["items"] if row["item"] in ("1", "17", "18a", "23a")}
+    {'1': 'drafted', '17': 'filled', '18a': 'missing', '23a': 'missing'}
+    """
+    found: Checklist = CHECKLISTS[checklist]()
+    return found.fill(results, statements)

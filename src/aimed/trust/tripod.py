@@ -1,0 +1,637 @@
+"""What a run can say for each TRIPOD+AI item: sentences made from the numbers of the results and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from aimed.trust.words import at, estimate, listed, number, plural, title
+
+__all__ = ["WRITERS", "NotApplicable", "Writer"]
+
+Results: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplicable:
+    """An item that this study does not have, and why."""
+
+    reason: str
+
+
+Writer: TypeAlias = Callable[[Results], str | NotApplicable | None]
+"""Results → the text of an item; None when the results hold nothing to say."""
+
+
+def _join(*parts: str | None) -> str | None:
+    """Join the sentences that exist."""
+    said = [part.strip() for part in parts if part and part.strip()]
+    return " ".join(part if part[-1] in ".!?" else f"{part}." for part in said) or None
+
+
+def _unit(r: Results) -> str:
+    return str(at(r, "performance.unit") or at(r, "outcome.unit") or "day")
+
+
+def _outcome(r: Results) -> str:
+    return str(at(r, "study.outcome_label") or at(r, "outcome.label") or "the outcome")
+
+
+def _horizons(r: Results) -> str:
+    horizons = at(r, "outcome.horizons") or []
+    return f" by {listed([f'{h:g}' for h in horizons])} {_unit(r)}s" if horizons else ""
+
+
+def _part(r: Results, part: str) -> str | None:
+    block = at(r, f"data.parts.{part}")
+    if block is None:
+        return None
+    return (
+        f"{part}: {plural(block.get('n'), 'row')} of {plural(block.get('patients'), 'patient')}, "
+        f"{plural(block.get('events'), 'event')}"
+    )
+
+
+def _parts(r: Results) -> str:
+    return "; ".join(text for part in at(r, "data.parts") or {} if (text := _part(r, part)))
+
+
+def _main(r: Results) -> Mapping[str, Any] | None:
+    found = at(r, f"performance.measures.{at(r, 'study.primary')}") if at(r, "study.primary") else None
+    # A horizon such as auc@182.5 has a dot, which a path cannot hold.
+    return found or (at(r, "performance.measures") or {}).get(at(r, "study.primary"))
+
+
+def _setup(r: Results) -> str:
+    by = at(r, "split.by")
+    words = {
+        "patient": "internal evaluation on a random test part of patients",
+        "time": "evaluation on patients of a later period",
+        "site": "evaluation on patients of sites held out",
+        "column": "evaluation on a part named in the data",
+    }
+    return words.get(str(by), "evaluation on a test part")
+
+
+def title_(r: Results) -> str | None:
+    """Item 1."""
+    text = at(r, "study.title")
+    kind = {"diagnostic": "diagnostic", "prognostic": "prognostic"}.get(str(at(r, "study.design")), "clinical")
+    population = at(r, "study.population")
+    where = f" in {population}" if population else ""
+    return (
+        _join(f"{text}: development and {_setup(r)} of a {kind} prediction model for {_outcome(r)}{where}")
+        if text
+        else None
+    )
+
+
+def abstract(r: Results) -> str | None:
+    """Item 2."""
+    measures = at(r, "performance.measures")
+    if not measures or not at(r, "data.parts"):
+        return None
+    model = at(r, "model.title")
+    state = at(r, "verdict.state")
+    main = _main(r)
+    return _join(
+        f"Objective: to develop and evaluate a model for {_outcome(r)}{_horizons(r)}",
+        f"Data: {at(r, 'data.source')}; {_parts(r)}" if at(r, "data.source") else f"Data: {_parts(r)}",
+        f"Methods: {model} with {_setup(r)}" if model else None,
+        f"Results: {estimate(main, _unit(r))}" if main else None,
+        f"Acceptance criteria declared before the run: {state}" if state else None,
+    )
+
+
+def purpose(r: Results) -> str | None:
+    """Item 3b."""
+    use, users, not_for = (at(r, f"study.{key}") for key in ("intended_use", "intended_users", "not_for"))
+    population = at(r, "study.population")
+    if not use:
+        return None
+    return _join(
+        f"Target population: {population}" if population else None,
+        f"Intended use: {use}",
+        f"Intended users: {listed(users)}" if users else None,
+        f"Not for: {listed(not_for)}" if not_for else None,
+    )
+
+
+def objectives(r: Results) -> str | None:
+    """Item 4."""
+    if not at(r, "study.title"):
+        return None
+    criteria = at(r, "verdict.criteria") or []
+    return _join(
+        f"To develop a model for {_outcome(r)}{_horizons(r)} and to evaluate it by {_setup(r)}",
+        f"Acceptance criteria set beforehand: {listed([str(c.get('text')) for c in criteria])}" if criteria else None,
+    )
+
+
+def sources(r: Results) -> str | None:
+    """Item 5a."""
+    source = at(r, "data.source")
+    if not source:
+        return None
+    digest = str(at(r, "data.digest") or "")
+    return _join(
+        f"Source: {source}{f' (SHA-256 {digest[:12]}…)' if digest else ''}, "
+        f"{plural(at(r, 'data.rows'), 'row')} of {plural(at(r, 'data.patients'), 'patient')}",
+        _parts(r),
+    )
+
+
+def dates(r: Results) -> str | None:
+    """Item 5b."""
+    block = at(r, "data.dates")
+    if not block:
+        return None
+    followup = at(r, "outcome.followup") or {}
+    span = _followup(r, followup)
+    return _join(f"Index dates from {block.get('first')} to {block.get('last')}", span)
+
+
+def _followup(r: Results, block: Mapping[str, Any]) -> str | None:
+    if block.get("median") is None:
+        return None
+    lower, upper = number(block.get("lower"), 1), number(block.get("upper"), 1)
+    return (
+        f"Median follow-up (reverse Kaplan-Meier) {number(float(block['median']), 1)} {_unit(r)}s "
+        f"(interval {lower} to {upper})"
+    )
+
+
+def setting(r: Results) -> str | None:
+    """Item 6a."""
+    sites, said = at(r, "data.sites"), at(r, "study.setting")
+    return _join(str(said) if said else None, f"Data of {plural(len(sites), 'site')}" if sites else None)
+
+
+def eligibility(r: Results) -> str | None:
+    """Item 6b."""
+    flow = at(r, "data.flow")
+    if not flow:
+        return None
+    steps = [f"{step['step']} (removed {number(step['removed'])}, {number(step['remaining'])} left)" for step in flow]
+    return _join(f"Applied in order: {'; '.join(steps)}")
+
+
+def _steps(r: Results) -> str | None:
+    steps = at(r, "model.preparation")
+    return "; ".join(f"{s.get('name')}: {str(s.get('detail')).rstrip('.')}" for s in steps) if steps else None
+
+
+def preparation(r: Results) -> str | None:
+    """Item 7."""
+    steps = _steps(r)
+    if not steps:
+        return None
+    checks = at(r, "checks") or []
+    counts = {level: sum(f.get("severity") == level for f in checks) for level in ("STOP", "WARN", "NOTE")}
+    return _join(
+        f"Learned on the training part alone: {steps}",
+        f"Data checks gave {plural(counts['STOP'], 'stop')}, {plural(counts['WARN'], 'warning')} and "
+        f"{plural(counts['NOTE'], 'note')}",
+        "The same preparation was applied to every patient, whatever the group",
+    )
+
+
+def outcome(r: Results) -> str | None:
+    """Item 8a."""
+    if not at(r, "outcome.label"):
+        return None
+    kinds = {"binary": "yes/no", "survival": "time to event with right censoring"}
+    standard = at(r, "outcome.reference_standard")
+    shares = [
+        f"{part} {estimate(m, _unit(r))}"
+        for part, m in (at(r, "outcome.prevalence") or {}).items()
+        if m.get("value") is not None
+    ]
+    return _join(
+        f"Outcome: {_outcome(r)}{_horizons(r)} ({kinds.get(str(at(r, 'outcome.kind')), 'outcome')})",
+        f"Reference standard: {standard}" if standard else None,
+        f"Frequency: {'; '.join(shares)}" if shares else None,
+    )
+
+
+def initial_predictors(r: Results) -> str | None:
+    """Item 9a."""
+    inputs = at(r, "limits.inputs")
+    if not inputs:
+        return None
+    names = listed([str(i.get("label") or i["name"]) for i in inputs], 40)
+    return _join(
+        f"{plural(len(inputs), 'candidate predictor')}: {names}",
+        "None was dropped for its relation with the outcome before model building",
+    )
+
+
+def predictors(r: Results) -> str | None:
+    """Item 9b."""
+    inputs = at(r, "limits.inputs")
+    if not inputs:
+        return None
+    said = []
+    for i in inputs:
+        unit = f" ({i['unit']})" if i.get("unit") else ""
+        levels = f" ({listed([str(c) for c in i['categories']])})" if i.get("categories") else ""
+        said.append(f"{i.get('label') or i['name']}{unit}{levels}")
+    return _join("; ".join(said))
+
+
+def sample_size(r: Results) -> str | None:
+    """Item 10."""
+    found = [str(f["message"]) for f in at(r, "checks") or [] if f.get("check") == "sample_size" and f.get("message")]
+    test = at(r, "data.parts.test")
+    if not found or not test:
+        return None
+    return _join(
+        f"Development (criteria of Riley et al., BMJ 2020;368:m441): {' '.join(found)}",
+        f"Evaluation: {plural(test.get('n'), 'row')} with {plural(test.get('events'), 'event')}; precision is "
+        "shown by the intervals; at least 100 events and as many non-events are advised (Collins et al., Stat Med "
+        "2016;35:214)",
+    )
+
+
+def missing(r: Results) -> str | None:
+    """Item 11."""
+    method = at(r, "model.missing_method")
+    if not method:
+        return None
+    words = {
+        "mean_indicators": "the training mean with an indicator of missingness",
+        "mean": "the training mean",
+        "complete_case": "leaving out incomplete rows",
+        "iterative": "chained equations learned on the training part",
+        "native": "the model itself, which takes missing values",
+    }
+    gaps = at(r, "data.missing") or []
+    worst = [f"{g.get('label') or g.get('variable')} {float(g['fraction']):.1%}" for g in gaps[:5]]
+    return _join(
+        f"Missing values were handled by {words.get(str(method), str(method))}",
+        f"{plural(len(gaps), 'variable')} had missing values, most often {listed(worst)}"
+        if gaps
+        else "None was missing",
+    )
+
+
+def partition(r: Results) -> str | None:
+    """Item 12a."""
+    proof = at(r, "split.proof")
+    if not proof:
+        return None
+    shared = sum(int(n) for n in (proof.get("shared_patients") or {}).values())
+    openings = at(r, "verdict.openings")
+    seed = at(r, "split.seed")
+    return _join(
+        f"The test part was drawn by {at(r, 'split.by')}{f' (seed {seed})' if seed is not None else ''} before any "
+        f"modelling; {_parts(r)}",
+        f"{plural(shared, 'patient')} in more than one part" if shared else "No patient is in more than one part",
+        f"Tuning used {plural(proof['folds'], 'patient-grouped fold')} of the training part"
+        if proof.get("folds")
+        else None,
+        f"The test part was opened {plural(openings, 'time')}" if openings else None,
+    )
+
+
+def handling(r: Results) -> str | None:
+    """Item 12b."""
+    return _join(_steps(r))
+
+
+def building(r: Results) -> str | None:
+    """Item 12c."""
+    board = at(r, "model.leaderboard")
+    name = at(r, "model.title")
+    if not board or not name:
+        return None
+    rows = [
+        f"{row.get('title')} ({row.get('kind')}) {number(float(row['mean']))}{_between(row, 'lower', 'upper', 3)}"
+        for row in board
+        if row.get("mean") is not None
+    ]
+    metric = next((row.get("metric") for row in board if row.get("metric")), None)
+    parameters = at(r, "model.parameters") or {}
+    optimism = at(r, "model.optimism.corrected")
+    return _join(
+        f"Model: {name}",
+        str(at(r, "model.description") or "") or None,
+        f"Compared on tuning folds by mean {title(str(metric), _unit(r)) if metric else 'metric'}: {'; '.join(rows)}"
+        if rows
+        else None,
+        str(at(r, "model.choice") or "") or None,
+        f"Hyperparameters: {', '.join(f'{k} = {v}' for k, v in parameters.items())}" if parameters else None,
+        f"Optimism-corrected by bootstrap: {estimate(optimism, _unit(r))}" if optimism else None,
+    )
+
+
+def _between(row: Mapping[str, Any], lower: str, upper: str, digits: int) -> str:
+    """Interval in brackets, or nothing."""
+    ends = row.get(lower), row.get(upper)
+    if ends[0] is None or ends[1] is None:
+        return ""
+    return f" ({number(float(ends[0]), digits)} to {number(float(ends[1]), digits)})"
+
+
+def clusters(r: Results) -> str | NotApplicable | None:
+    """Item 12d."""
+    sites = at(r, "data.sites")
+    if not sites or len(sites) == 1:
+        return _one_site(sites)
+    by_site = at(r, "split.by") == "site"
+    return _join(
+        f"Data come from {plural(len(sites), 'site')}",
+        "Whole sites were held out as the test part" if by_site else "The test part was not drawn by site",
+        "Clusters were not modelled; intervals resample patients, not sites",
+    )
+
+
+def _one_site(sites: Any) -> NotApplicable:
+    if not sites:
+        return NotApplicable("No site is recorded in these data; name [data] site if there are several.")
+    return NotApplicable("The data come from one site.")
+
+
+def measures(r: Results) -> str | None:
+    """Item 12e."""
+    found = at(r, "performance.measures")
+    method = at(r, "performance.interval_method")
+    if not found or not method:
+        return None
+    draws, level = at(r, "performance.draws"), at(r, "performance.level")
+    base = list(at(r, "performance.differences") or {})
+    curves = list(at(r, "performance.curves") or {})
+    return _join(
+        f"Measures: {listed([title(name, _unit(r)) for name in found], 40)}",
+        f"Primary measure: {title(str(at(r, 'study.primary')), _unit(r))}" if at(r, "study.primary") else None,
+        f"Intervals: {method}{f', {float(level):.0%}' if level else ''}{f', {number(draws)} draws' if draws else ''}",
+        f"Compared with {listed([str(b).replace('_', ' ') for b in base])} on the same resamples" if base else None,
+        f"Plots: {listed([c.replace('_', ' ') for c in curves])}" if curves else None,
+        str(at(r, "performance.conventions") or "") or None,
+    )
+
+
+def updating(r: Results) -> str | NotApplicable | None:
+    """Items 12f and 24."""
+    if at(r, "model.calibration") is None:
+        return None
+    if at(r, "verdict.changed_after_opening"):
+        times = plural(at(r, "verdict.openings"), "time")
+        return _join(
+            f"The study file changed after the test part was opened, which happened {times}, so the results may be "
+            "optimistic"
+        )
+    return NotApplicable("The model was not updated after evaluation; any calibration was chosen on the training part.")
+
+
+def calculated(r: Results) -> str | None:
+    """Item 12g."""
+    version = at(r, "aimed_version")
+    if not version:
+        return None
+    return _join(
+        f"Predictions were calculated by aimed {version} from the packaged model, not from a rounded formula",
+        f"Study file SHA-256 {str(at(r, 'study.file_sha256'))[:12]}…" if at(r, "study.file_sha256") else None,
+    )
+
+
+def imbalance(r: Results) -> str | None:
+    """Item 13."""
+    block = at(r, "model.calibration")
+    if not block:
+        return None
+    method = str(block.get("method") or "none")
+    weight = at(r, "model.parameters.class_weight")
+    return _join(
+        f"Rows were weighted by class ({weight})" if weight else "Rows were neither resampled nor weighted by class",
+        "The risks were not recalibrated" if method == "none" else f"Risks were recalibrated by the {method} method",
+        str(block.get("sentence") or "") or None,
+    )
+
+
+def fairness(r: Results) -> str | None:
+    """Item 14."""
+    columns = at(r, "subgroups.columns")
+    if not columns:
+        return None
+    names = listed([str(c.get("label") or c["column"]) for c in columns])
+    return _join(
+        f"Every measure was repeated in groups of {names}, with intervals and three states; a group with fewer than "
+        f"{number(at(r, 'subgroups.min_events'))} events is not judged",
+        "No group-specific threshold or reweighting was used",
+    )
+
+
+def output(r: Results) -> str | None:
+    """Item 15."""
+    block = at(r, "model.threshold")
+    if not block:
+        return None
+    return _join(
+        f"Output: the probability of {_outcome(r)}{_horizons(r)}",
+        f"Threshold {number(float(block['value']), 2)}, {block.get('rule')}"
+        if block.get("value") is not None
+        else None,
+    )
+
+
+def differences(r: Results) -> str | None:
+    """Items 16 and 20c."""
+    rows = at(r, "data.table1.rows")
+    if not rows or not at(r, "split.by"):
+        return None
+    known = sorted((row for row in rows if row.get("smd") is not None), key=lambda row: -abs(float(row["smd"])))
+    said = [f"{_row_name(row)} {float(row['smd']):+.2f}" for row in known[:5]]
+    large = sum(abs(float(row["smd"])) > 0.1 for row in known)
+    source = at(r, "data.source") or "the same source"
+    return _join(
+        f"Both parts come from {source} under the same rules; the test part was drawn by {at(r, 'split.by')}",
+        f"{large} of {len(known)} characteristics differ by more than 0.1 standard deviations; largest standardised "
+        f"differences (test less train): {listed(said)}"
+        if known
+        else None,
+        _parts(r),
+    )
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    label = str(row.get("label") or row.get("variable"))
+    return f"{label} = {row['level']}" if row.get("level") else label
+
+
+def protocol(r: Results) -> str | None:
+    """Item 18c."""
+    digest = at(r, "study.file_sha256")
+    if not digest:
+        return None
+    return _join(
+        f"The study file (SHA-256 {str(digest)[:12]}…) was written before the run and holds the analysis plan; "
+        "the report prints it in full",
+        "It was changed after the test part was opened" if at(r, "verdict.changed_after_opening") else None,
+    )
+
+
+def code(r: Results) -> str | None:
+    """Item 18f."""
+    version = at(r, "aimed_version")
+    if not version:
+        return None
+    command = at(r, "reproduce.command")
+    return _join(
+        f"The analysis was made by aimed {version} (Apache-2.0) from the study file",
+        f"Command: {command}" if command else None,
+    )
+
+
+def flow(r: Results) -> str | None:
+    """Item 20a."""
+    steps = at(r, "data.flow")
+    if not steps or not at(r, "data.parts"):
+        return None
+    removed = sum(int(s["removed"]) for s in steps)
+    return _join(
+        f"{number(int(steps[-1]['remaining']))} rows stayed after {number(removed)} were removed",
+        _parts(r),
+        _followup(r, at(r, "outcome.followup") or {}),
+    )
+
+
+def characteristics(r: Results) -> str | None:
+    """Item 20b."""
+    rows = at(r, "data.table1.rows")
+    if not rows:
+        return None
+    seen = list(dict.fromkeys(str(row.get("label") or row.get("variable")) for row in rows))
+    gaps = at(r, "data.missing") or []
+    parts = listed(list(at(r, "data.table1.parts") or []))
+    return _join(
+        f"Table 1 gives {plural(len(seen), 'characteristic')} by part ({parts}): {listed(seen)}",
+        f"Missing values in {plural(len(gaps), 'variable')}" if gaps else None,
+    )
+
+
+def numbers(r: Results) -> str | None:
+    """Item 21."""
+    n, events = at(r, "performance.n"), at(r, "performance.events")
+    if not at(r, "data.parts"):
+        return None
+    fitted = at(r, "model.n_fitted")
+    return _join(
+        _parts(r),
+        f"The final model was fitted on {plural(fitted, 'row')}" if fitted else None,
+        f"Performance rests on {plural(n, 'row')} with {plural(events, 'event')}" if n is not None else None,
+    )
+
+
+def full_model(r: Results) -> str | None:
+    """Item 22."""
+    name = at(r, "model.title")
+    if not name:
+        return None
+    rows = at(r, "model.coefficients") or []
+    ratio = at(r, "model.ratio_name") or "ratio"
+    said = [
+        f"{row.get('label') or row.get('term')} {number(float(row['ratio']), 2)}"
+        f"{_between(row, 'ratio_lower', 'ratio_upper', 2)}"
+        for row in rows
+        if row.get("ratio") is not None
+    ]
+    terms = at(r, "study.license")
+    return _join(
+        f"{name}; the packaged model gives predictions for new patients",
+        f"Formula: {at(r, 'model.formula')}" if at(r, "model.formula") else None,
+        f"{str(ratio).capitalize()}s: {listed(said, 40)}" if said else None,
+        f"Terms of use: {terms}" if terms else None,
+    )
+
+
+def performance(r: Results) -> str | None:
+    """Item 23a."""
+    found = at(r, "performance.measures")
+    if not found:
+        return None
+    known = [estimate(m, _unit(r)) for m in found.values() if m.get("value") is not None]
+    states: dict[str, int] = {}
+    for column in at(r, "subgroups.columns") or []:
+        for group in column["groups"]:
+            states[group["state"]] = states.get(group["state"], 0) + 1
+    groups = ", ".join(f"{number(n)} {state}" for state, n in states.items())
+    return _join(f"{'; '.join(known)}" if known else None, f"Subgroups: {groups}" if groups else None)
+
+
+def heterogeneity(r: Results) -> str | NotApplicable | None:
+    """Item 23b."""
+    sites = at(r, "data.sites")
+    return _one_site(sites) if not sites or len(sites) == 1 else None
+
+
+def limitations(r: Results) -> str | None:
+    """Item 26."""
+    said = at(r, "limits.limitations")
+    return _join(*(str(s) for s in said)) if said else None
+
+
+def poor_input(r: Results) -> str | None:
+    """Item 27a."""
+    rules = at(r, "limits.refusals")
+    if not rules:
+        return None
+    reasons = "; ".join(f"{rule['code']}: {str(rule['reason']).rstrip('.')}" for rule in rules)
+    return _join(f"The packaged model refuses instead of guessing in these cases: {reasons}")
+
+
+def interaction(r: Results) -> str | None:
+    """Item 27b."""
+    users, inputs = at(r, "study.intended_users"), at(r, "limits.inputs")
+    if not users or not inputs:
+        return None
+    need = sum(bool(i.get("required")) for i in inputs)
+    return _join(
+        f"Users: {listed([str(u) for u in users])}",
+        f"They enter or connect {plural(len(inputs), 'input')}, of which {number(need)} cannot be missing, and read a "
+        "probability",
+    )
+
+
+WRITERS: Mapping[str, Writer] = {
+    "1": title_,
+    "2": abstract,
+    "3b": purpose,
+    "4": objectives,
+    "5a": sources,
+    "5b": dates,
+    "6a": setting,
+    "6b": eligibility,
+    "7": preparation,
+    "8a": outcome,
+    "9a": initial_predictors,
+    "9b": predictors,
+    "10": sample_size,
+    "11": missing,
+    "12a": partition,
+    "12b": handling,
+    "12c": building,
+    "12d": clusters,
+    "12e": measures,
+    "12f": updating,
+    "12g": calculated,
+    "13": imbalance,
+    "14": fairness,
+    "15": output,
+    "16": differences,
+    "18c": protocol,
+    "18f": code,
+    "20a": flow,
+    "20b": characteristics,
+    "20c": differences,
+    "21": numbers,
+    "22": full_model,
+    "23a": performance,
+    "23b": heterogeneity,
+    "24": updating,
+    "26": limitations,
+    "27a": poor_input,
+    "27b": interaction,
+}
+"""Item → its writer, for every item of class A or D."""

@@ -1,0 +1,119 @@
+"""Words for numbers: paths into the results, names of measures, and estimates with interval and n in one phrase."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["at", "estimate", "listed", "number", "plural", "title"]
+
+_TITLES = {
+    "auroc": "AUROC",
+    "auprc": "average precision",
+    "brier": "Brier score",
+    "scaled_brier": "scaled Brier score",
+    "log_loss": "log loss",
+    "calibration_intercept": "calibration intercept",
+    "calibration_slope": "calibration slope",
+    "oe": "observed/expected ratio",
+    "ici": "integrated calibration index",
+    "e50": "median calibration error (E50)",
+    "e90": "90th percentile of calibration error (E90)",
+    "net_benefit": "net benefit",
+    "harrell_c": "Harrell's C",
+    "uno_c": "Uno's C",
+    "ibs": "integrated Brier score",
+    "auc": "cumulative/dynamic AUC",
+    "prevalence": "prevalence",
+    "risk": "risk",
+}
+
+
+def at(results: Any, path: str) -> Any:
+    """Return the value at a dotted path, or None where the path breaks or ends in nothing.
+
+    Examples
+    --------
+    >>> at({"data": {"parts": {"test": {"n": 5}}}}, "data.parts.test.n"), at({"data": None}, "data.parts")
+    (5, None)
+    """
+    here = results
+    for key in path.split("."):
+        if not isinstance(here, Mapping) or key not in here:
+            return None
+        here = here[key]
+    empty = here is None or (isinstance(here, str | Mapping | Sequence) and not len(here))
+    return None if empty else here
+
+
+def title(name: str, unit: str = "day") -> str:
+    """Return the name of a measure for people, with its horizon.
+
+    Examples
+    --------
+    >>> title("auc@365"), title("auroc")
+    ('cumulative/dynamic AUC at 365 days', 'AUROC')
+    """
+    stem, _, horizon = name.partition("@")
+    words = _TITLES.get(stem, stem.replace("_", " "))
+    return f"{words} at {horizon} {unit}s" if horizon else words
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number with fixed digits, a count with thousands separators, or a dash.
+
+    Examples
+    --------
+    >>> number(0.81234), number(12345), number(None)
+    ('0.812', '12,345', '–')
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool) or not math.isfinite(float(value)):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{float(value):.{digits}f}"
+
+
+def plural(count: Any, one: str, many: str = "") -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "row"), plural(2000, "category", "categories")
+    ('1 row', '2,000 categories')
+    """
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: Sequence[str], most: int = 12) -> str:
+    """Return names in a row, cut after `most`.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], 2)
+    ('a, b and c', 'a, b and 1 more')
+    """
+    shown = list(parts[:most])
+    if len(parts) > most:
+        shown.append(f"{len(parts) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def estimate(measure: Mapping[str, Any], unit: str = "day", digits: int = 3) -> str:
+    """Return an estimate with interval, n and events.
+
+    Examples
+    --------
+    >>> estimate({"name": "auroc", "value": 0.8, "lower": 0.7, "upper": 0.9, "n": 90, "events": 30, "level": 0.95})
+    'AUROC 0.800 (95% interval 0.700 to 0.900; n = 90, 30 events)'
+    """
+    name = title(str(measure.get("name") or "value"), unit)
+    rests = f"n = {number(measure.get('n'))}, {plural(measure.get('events'), 'event')}"
+    if measure.get("value") is None:
+        return f"{name} not estimable ({rests})"
+    if measure.get("lower") is None or measure.get("upper") is None:
+        return f"{name} {number(float(measure['value']), digits)} (no interval; {rests})"
+    level = float(measure.get("level") or 0.95)
+    interval = f"{number(float(measure['lower']), digits)} to {number(float(measure['upper']), digits)}"
+    return f"{name} {number(float(measure['value']), digits)} ({level:.0%} interval {interval}; {rests})"

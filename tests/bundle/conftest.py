@@ -1,0 +1,80 @@
+"""One fitted model of every kind on made-up rows, packed once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from aimed.bundle.pack import pack
+from aimed.bundle.schema import describe
+from aimed.calibrate.sigmoid import Sigmoid
+from aimed.core import Variable
+from aimed.fit.adapter import StudyModel
+from aimed.prognosis import MODELS
+
+VARIABLES = (
+    Variable(name="age", unit="year", label="Age", plausible=(18, 110)),
+    Variable(name="bili", unit="mg/dL", label="Bilirubin", plausible=(0.1, 60)),
+    Variable(name="stage", kind="category", label="Stage", categories=("1", "2", "3", "never seen")),
+)
+META = {
+    "study": {"id": "made-up", "title": "A made-up study"},
+    "intended_use": "Tests.",
+    "intended_users": ["testers"],
+    "not_for": ["patients"],
+    "outcome": {"label": "death", "unit": "day"},
+    "thresholds": [0.2],
+    "created": "2026-11-21T00:00:00+00:00",
+}
+HORIZONS = (200.0, 500.0)
+
+
+def made_up(n=400, seed=5):
+    rng = np.random.default_rng(seed)
+    age, bili, stage = rng.normal(60, 12, n), rng.lognormal(0.5, 0.8, n), rng.integers(0, 3, n).astype(float)
+    lp = 0.05 * (age - 60) + 0.5 * np.log(bili) + 0.3 * stage
+    X = np.column_stack([age, bili, stage])
+    X[rng.random((n, 3)) < 0.08] = np.nan
+    y = (rng.random(n) < 1 / (1 + np.exp(1 - lp))).astype(np.int8)
+    time = np.ceil(rng.exponential(600 * np.exp(-lp)))
+    s = np.array(list(zip(rng.random(n) < 0.7, time, strict=True)), dtype=[("event", bool), ("time", float)])
+    return X, y, s
+
+
+def fitted(name, calibrate=False, **preparation):
+    X, y, s = made_up()
+    recipe = MODELS[name]
+    model = StudyModel(recipe, VARIABLES, preparation=preparation, seed=3)
+    model.fit(X, y if recipe.task == "binary" else s)
+    if calibrate:
+        model.calibrator = Sigmoid(-0.2, 0.8)
+    return model, X
+
+
+def packed(name, folder, **kwargs):
+    model, X = fitted(name, calibrate=MODELS[name].task == "binary")
+    kwargs = {"meta": META, "schema": describe(model, X), "extra_members": {"README.md": "# Card"}, **kwargs}
+    if model.recipe.task == "survival":
+        kwargs = {"horizons": HORIZONS, "times": [100.0, 300.0, 500.0], **kwargs}
+    return pack(model, folder, **kwargs), model, X
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The helpers of this folder, for tests that cannot import their conftest."""
+    return SimpleNamespace(
+        VARIABLES=VARIABLES, META=META, HORIZONS=HORIZONS, made_up=made_up, fitted=fitted, packed=packed
+    )
+
+
+@pytest.fixture
+def rows():
+    """Raw rows as a CSV file holds them."""
+    return {
+        "id": ["a", "b", "c", "d"],
+        "age": ["61", "45.5", "", "70"],
+        "bili": [1.2, None, 3.0, float("nan")],
+        "stage": ["1", "3", "", "2"],
+    }

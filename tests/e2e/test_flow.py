@@ -1,0 +1,312 @@
+"""A study goes from table to evidence in one command, resumes, repeats, and counts openings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import aimed
+from aimed.core import DataError, RefusedError
+from aimed.study.run import Reporter
+
+
+class Listener(Reporter):
+    def __init__(self):
+        self.resumed = {}
+
+    def finished(self, stage, seconds, resumed):
+        self.resumed[stage] = resumed
+
+
+def without_time(results: dict) -> dict:
+    out = json.loads(json.dumps(results))
+    out.pop("created")
+    out["reproduce"].pop("seconds")
+    out["reproduce"].pop("peak_memory_mb")
+    out["model"]["tuning"].pop("seconds")
+    out["model"]["tuning"].pop("resumed")
+    for row in out["model"]["leaderboard"]:
+        row.pop("seconds")
+    for o in out["split"]["openings"]:
+        o.pop("when")
+    return out
+
+
+@pytest.mark.parametrize("which", ["risk_study", "survival_study"])
+def test_one_run_leaves_everything(which, request):
+    file = request.getfixturevalue(which)
+    run = aimed.study(file).run(file.parent / "run")
+    folder = file.parent / "run"
+    for name in ("results.json", "report.html", "model_card.md", "predictions.parquet", "splits.lock",
+                 "openings.json", "provenance.json", "bundle/manifest.json"):  # fmt: skip
+        assert (folder / name).is_file(), name
+    assert run.verdict in ("met", "not met", "not enough evidence")
+    assert run.results["verdict"]["openings"] == 1
+    html = run.report.read_text()
+    assert len(html) < 3 * 2**20
+    assert "not a medical device" in html.lower()
+    # No patient row, id or note anywhere in what is shown.
+    shown = html + (folder / "results.json").read_text() + (folder / "model_card.md").read_text()
+    assert not re.search(r"P0\d\d\d", shown)
+    assert not re.search(r"P0\d\d\d", (folder / "splits.lock").read_text())
+    # No network: every reference stays inside the page.
+    assert not re.findall(r'(?:src|href)="(?!#|data:)(?!https://)[^"]*"', html)
+    assert "<script src" not in html
+    assert not re.findall(r"url\((?!#|data:)", html)
+    test_rows = pl.read_parquet(folder / "predictions.parquet")
+    assert test_rows.height == run.results["data"]["parts"]["test"]["n"]
+
+
+def test_the_test_part_shares_no_patient(risk_study):
+    run = aimed.study(risk_study).run(risk_study.parent / "run")
+    assert run.results["split"]["proof"]["shared_patients"] == {"train+test": 0}
+
+
+def test_a_second_run_does_nothing_and_a_seed_repeats_bit_for_bit(survival_study):
+    home = survival_study.parent
+    first = aimed.study(survival_study).run(home / "a")
+    heard = Listener()
+    again = aimed.study(survival_study).run(home / "a", heard)
+    assert [s for s, resumed in heard.resumed.items() if not resumed] == ["read"]
+    assert again.results == first.results
+    other = aimed.study(survival_study).run(home / "b")
+    assert without_time(other.results) == without_time(first.results)
+    assert (home / "a" / "bundle" / "model.json").read_bytes() == (home / "b" / "bundle" / "model.json").read_bytes()
+
+
+def test_thread_count_does_not_change_results(risk_study):
+    text = risk_study.read_text().replace('["logistic"]', '["logistic", "gradient_boosting", "random_forest"]')
+    risk_study.write_text(text)
+    found = []
+    for threads in ("1", "2"):
+        out = risk_study.parent / f"t{threads}"
+        env = {**os.environ, "OMP_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}
+        command = [sys.executable, "-m", "aimed.cli", "run", str(risk_study), "--out", str(out), "--json"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        found.append(without_time(json.loads((out / "results.json").read_text())))
+    assert found[0] == found[1]
+
+
+def test_changing_only_the_report_keeps_the_model_and_the_opening(risk_study):
+    folder = risk_study.parent / "run"
+    aimed.study(risk_study).run(folder)
+    risk_study.write_text(risk_study.read_text().replace("A small risk study", "Another title"))
+    heard = Listener()
+    run = aimed.study(risk_study).run(folder, heard)
+    assert {s for s, resumed in heard.resumed.items() if not resumed} == {"read", "report", "package"}
+    assert run.results["study"]["title"] == "Another title"
+    assert run.results["verdict"]["openings"] == 1
+    assert run.results["verdict"]["changed_after_opening"] is True
+
+
+def test_another_model_opens_the_test_part_again(risk_study):
+    folder = risk_study.parent / "run"
+    aimed.study(risk_study).run(folder)
+    risk_study.write_text(risk_study.read_text().replace('["logistic"]', '["decision_tree"]'))
+    run = aimed.study(risk_study).run(folder)
+    assert run.results["verdict"]["openings"] == 2
+    assert "2 times" in " ".join(run.results["limits"]["limitations"])
+
+
+def test_criteria_moved_after_the_opening_are_said_to_be(risk_study):
+    folder = risk_study.parent / "run"
+    aimed.study(risk_study).run(folder)
+    risk_study.write_text(risk_study.read_text().replace("auroc.lower >= 0.55", "auroc.lower >= 0.5"))
+    run = aimed.study(risk_study).run(folder)
+    assert run.results["verdict"]["changed_after_opening"] is True
+
+
+def test_the_lock_refuses_new_patients_and_new_settings(risk_study):
+    folder = risk_study.parent / "run"
+    aimed.study(risk_study).run(folder)
+    text = risk_study.read_text()
+    risk_study.write_text(text.replace("[split]\n", "[split]\ntest = { fraction = 0.4 }\n"))
+    with pytest.raises(RefusedError, match="differs"):
+        aimed.study(risk_study).run(folder)
+    risk_study.write_text(text)
+    data = risk_study.parent / "table.csv"
+    data.write_text(data.read_text() + "P9999,61,2.0,male,1\n")
+    with pytest.raises(RefusedError, match="1 patients are new"):
+        aimed.study(risk_study).run(folder)
+
+
+@pytest.mark.parametrize("wait_for", ["stages/check.json", "fit", "stages/fit.json", "openings.json"])
+def test_a_killed_run_goes_on_and_ends_the_same(survival_study, wait_for):
+    text = survival_study.read_text().replace("trials = 2", "trials = 6").replace("draws = 60", "draws = 200")
+    survival_study.write_text(text)
+    whole = aimed.study(survival_study).run(survival_study.parent / "whole")
+    folder = survival_study.parent / "killed"
+    command = [sys.executable, "-m", "aimed.cli", "run", str(survival_study), "--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / wait_for).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (folder / wait_for).exists()
+    heard = Listener()
+    run = aimed.study(survival_study).run(folder, heard)
+    assert without_time(run.results) == without_time(whole.results)
+    assert run.results["verdict"]["openings"] == 1
+    assert not list(folder.rglob("*.part"))
+    if wait_for != "fit":
+        assert heard.resumed["check"]
+
+
+def test_a_stop_finding_ends_the_run_before_anything_is_trained(risk_study):
+    table = pl.read_csv(risk_study.parent / "table.csv").with_columns(copy=pl.col("dead") * 2 + 1)
+    table.write_csv(risk_study.parent / "table.csv")
+    with pytest.raises(DataError, match="copy"):
+        aimed.study(risk_study).run(risk_study.parent / "run")
+    assert not (risk_study.parent / "run" / "fit").exists()
+    assert not (risk_study.parent / "run" / "openings.json").exists()
+
+
+def test_a_full_disk_leaves_finished_stages(risk_study, monkeypatch):
+    folder = risk_study.parent / "run"
+    from aimed.study import store
+
+    real = os.replace
+
+    def full(source, target):
+        if str(target).endswith("predictions.parquet"):
+            raise OSError(28, "No space left on device")
+        return real(source, target)
+
+    monkeypatch.setattr(store.os, "replace", full)
+    with pytest.raises(DataError, match="No space left"):
+        aimed.study(risk_study).run(folder)
+    assert not (folder / "predictions.parquet").exists()
+    monkeypatch.undo()
+    heard = Listener()
+    aimed.study(risk_study).run(folder, heard)
+    assert heard.resumed["fit"]
+
+
+def test_complete_case_counts_rows_without_prediction(risk_study):
+    risk_study.write_text(risk_study.read_text() + '[predictors]\nmissing = "complete_case"\n')
+    run = aimed.study(risk_study).run(risk_study.parent / "run")
+    assert run.results["performance"]["without_prediction"] > 0
+    assert any("no prediction" in line for line in run.results["limits"]["limitations"])
+
+
+@pytest.mark.parametrize("missing", ["iterative", "mean"])
+def test_other_ways_with_missing_values(risk_study, missing):
+    risk_study.write_text(risk_study.read_text() + f'[predictors]\nmissing = "{missing}"\n')
+    run = aimed.study(risk_study).run(risk_study.parent / "run")
+    assert run.results["model"]["missing_method"] == missing
+
+
+def test_optimism_is_measured_when_asked(risk_study):
+    risk_study.write_text(risk_study.read_text().replace("draws = 60", "draws = 60\noptimism = 15"))
+    block = aimed.study(risk_study).run(risk_study.parent / "run").results["model"]["optimism"]
+    assert block["draws"] == 15
+    assert block["corrected"]["value"] == pytest.approx(block["apparent"]["value"] - block["optimism"])
+    assert block["optimism"] > -0.02
+
+
+def test_a_published_formula_stands_beside_the_model(risk_study):
+    text = risk_study.read_text().replace('candidates = ["logistic"]',
+        'candidates = ["logistic"]\nbaselines = ["prevalence", "published:simple"]\n'
+        '[model.published.simple]\nsource = "Simulated for this test, 2026"\nintercept = -4.0\n'
+        'coefficients = { age = 0.05, "sex=male" = 0.3 }')  # fmt: skip
+    risk_study.write_text(text)
+    results = aimed.study(risk_study).run(risk_study.parent / "run").results
+    assert set(results["performance"]["differences"]) == {"prevalence", "published:simple"}
+    table = pl.read_parquet(risk_study.parent / "run" / "predictions.parquet")
+    source = pl.read_csv(risk_study.parent / "table.csv")
+    rows = source[[int(i) for i in table["id"].to_list()]]
+    eta = -4.0 + 0.05 * rows["age"].to_numpy() + 0.3 * (rows["sex"] == "male").to_numpy()
+    y = rows["dead"].to_numpy()
+    expected = np.mean((1 / (1 + np.exp(-eta)) - y) ** 2)
+    assert results["performance"]["baselines"]["published:simple"]["brier"]["value"] == pytest.approx(expected)
+
+
+def test_temporal_split_tests_on_later_patients(risk_study):
+    path = risk_study.parent / "table.csv"
+    table = pl.read_csv(path)
+    days = np.arange(table.height)
+    dates = (np.datetime64("2020-01-01") + days.astype("timedelta64[D]")).astype(str)
+    table.with_columns(admitted=pl.Series(dates)).write_csv(path)
+    text = risk_study.read_text().replace('patient = "patient"', 'patient = "patient"\ntime = "admitted"')
+    risk_study.write_text(text.replace("[split]\n", '[split]\ntest = { by = "time", from = 2020-10-15 }\n'))
+    results = aimed.study(risk_study).run(risk_study.parent / "run").results
+    assert results["split"]["by"] == "time"
+    assert results["data"]["parts"]["test"]["n"] == 400 - 288
+
+
+def test_uci_heart_is_tested_at_another_site(tmp_path, shared_data):
+    names = ["age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca",
+             "thal", "num"]  # fmt: skip
+    sites = {"Cleveland": "heart_disease.csv", "Hungary": "processed.hungarian.data"}
+    frames = [
+        pl.read_csv(shared_data("heart", file), has_header=False, new_columns=names, infer_schema=False).with_columns(
+            site=pl.lit(site)
+        )
+        for site, file in sites.items()
+    ]
+    whole = (
+        pl.concat(frames)
+        .with_row_index("id")
+        .with_columns(disease=(pl.col("num").cast(pl.Float64, strict=False) > 0).cast(pl.Int8))
+    )
+    whole.drop("num").write_csv(tmp_path / "heart.csv")
+    (tmp_path / "heart.toml").write_text("""schema = 1
+[study]
+id = "heart-sites"
+title = "Coronary disease, tested in another country"
+task = "classify"
+[data]
+source = "heart.csv"
+patient = "id"
+site = "site"
+include = ["disease is known"]
+[outcome]
+column = "disease"
+[predictors]
+include = ["age", "sex", "cp", "trestbps", "thalach", "exang", "oldpeak"]
+[split]
+test = { by = "site", hold_out = ["Hungary"] }
+tune = { by = "patient", folds = 3 }
+[model]
+candidates = ["logistic"]
+[tune]
+trials = 2
+[evaluate]
+draws = 100
+accept = ["auroc.lower >= 0.7"]
+[explain]
+repeats = 3
+effects = 2
+""")
+    results = aimed.study(tmp_path / "heart.toml").run(tmp_path / "run").results
+    assert results["data"]["sites"] == {"Cleveland": 303, "Hungary": 294}
+    auroc = results["performance"]["measures"]["auroc"]
+    assert 0.8 < auroc["value"] < 0.95
+    assert results["verdict"]["state"] == "met"
+
+
+def test_three_line_use(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sys.path.insert(0, str(Path(__file__).parent))
+    rng = np.random.default_rng(1)
+    n = 300
+    x = rng.normal(size=n)
+    frame = pl.DataFrame({"pid": np.arange(n), "x": x, "noise": rng.normal(size=n),
+                          "sick": (rng.random(n) < 1 / (1 + np.exp(-1.5 * x))).astype(int)})  # fmt: skip
+    monkeypatch.setattr("aimed.study.tasks._TABLE_MODELS", ("logistic",))
+    run = aimed.fit(frame, outcome="sick", patient="pid", study_id="quick")
+    assert run.results["performance"]["measures"]["auroc"]["value"] > 0.65
+    assert (tmp_path / "runs" / "quick" / "study.toml").exists()
+    assert aimed.study(tmp_path / "runs" / "quick" / "study.toml", data=frame).spec.outcome.column == "sick"

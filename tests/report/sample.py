@@ -1,0 +1,838 @@
+"""Two complete results dictionaries made from simulated patients, so that their numbers agree with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Z = 1.96
+
+
+def m(name, value, se=None, n=300, events=60, *, group=None, against=None, note="", lo=None, hi=None) -> dict[str, Any]:
+    lower = upper = None
+    if value is not None and se is not None:
+        lower, upper = value - Z * se, value + Z * se
+        if lo is not None:
+            lower = max(lo, lower)
+        if hi is not None:
+            upper = min(hi, upper)
+    return {
+        "name": name,
+        "value": None if value is None else float(value),
+        "lower": None if lower is None else float(lower),
+        "upper": None if upper is None else float(upper),
+        "n": int(n),
+        "events": int(events),
+        "level": 0.95,
+        "method": "patient bootstrap, 1,000 draws",
+        "group": group,
+        "against": against,
+        "note": note,
+    }
+
+
+def _auc(y, s) -> float:
+    ranks = np.argsort(np.argsort(s)) + 1.0
+    n1 = y.sum()
+    return float((ranks[y == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1)))
+
+
+def _smooth(p, y, grid, width):
+    out, low, high = [], [], []
+    for g in grid:
+        w = np.exp(-0.5 * ((p - g) / width) ** 2)
+        mean = (w * y).sum() / w.sum()
+        se = np.sqrt(mean * (1 - mean) * (w**2).sum()) / w.sum()
+        out.append(mean)
+        low.append(max(0.0, mean - Z * se))
+        high.append(min(1.0, mean + Z * se))
+    return out, low, high
+
+
+def _calibration(p, y):
+    grid = np.linspace(np.quantile(p, 0.01), np.quantile(p, 0.99), 60)
+    observed, lower, upper = _smooth(p, y, grid, 0.06)
+    bins = []
+    for rows in np.array_split(np.argsort(p), 10):
+        o, n = float(y[rows].mean()), len(rows)
+        se = np.sqrt(max(o * (1 - o), 0.01) / n)
+        bins.append(
+            {
+                "predicted": float(p[rows].mean()),
+                "observed": o,
+                "lower": max(0.0, o - Z * se),
+                "upper": min(1.0, o + Z * se),
+                "n": n,
+            }
+        )
+    edges = np.linspace(0, 1, 41)
+    return {
+        "predicted": grid.tolist(),
+        "observed": observed,
+        "lower": lower,
+        "upper": upper,
+        "bins": bins,
+        "histogram": {
+            "edges": edges.tolist(),
+            "events": np.histogram(p[y == 1], edges)[0].tolist(),
+            "nonevents": np.histogram(p[y == 0], edges)[0].tolist(),
+        },
+    }
+
+
+def _threshold(p, y, t, chosen):
+    n, n1 = len(y), int(y.sum())
+    tp, fp = int(((p >= t) & (y == 1)).sum()), int(((p >= t) & (y == 0)).sum())
+    fn, tn = n1 - tp, n - n1 - fp
+
+    def prop(name, a, b):
+        v = a / b if b else None
+        return m(
+            name,
+            v,
+            None if v is None else np.sqrt(max(v * (1 - v), 0.001) / b),
+            n,
+            n1,
+            lo=0,
+            hi=1,
+            note="" if b else "no patient above the threshold",
+        )
+
+    sens, spec = tp / n1, tn / (n - n1)
+    return {
+        "threshold": t,
+        "chosen": chosen,
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "tn": tn,
+        "sensitivity": prop("sensitivity", tp, n1),
+        "specificity": prop("specificity", tn, n - n1),
+        "ppv": prop("ppv", tp, tp + fp),
+        "npv": prop("npv", tn, tn + fn),
+        "lr_positive": m("lr_positive", sens / max(1 - spec, 1e-3), 0.6, n, n1),
+        "lr_negative": m("lr_negative", (1 - sens) / spec, 0.05, n, n1, lo=0),
+        "f1": m("f1", 2 * tp / (2 * tp + fp + fn), 0.03, n, n1),
+        "net_benefit": m("net_benefit", tp / n - fp / n * t / (1 - t), 0.015, n, n1),
+        "per_1000": {k: round(1000 * v / n) for k, v in (("tp", tp), ("fp", fp), ("fn", fn), ("tn", tn))},
+    }
+
+
+def _decision(p, y, base):
+    ts = np.linspace(0.01, 0.6, 60)
+
+    def nb(q):
+        return [float(((q >= t) & (y == 1)).mean() - ((q >= t) & (y == 0)).mean() * t / (1 - t)) for t in ts]
+
+    model = nb(p)
+    prev = y.mean()
+    return {
+        "threshold": ts.tolist(),
+        "model": model,
+        "lower": [v - 0.025 for v in model],
+        "upper": [v + 0.025 for v in model],
+        "all": [float(prev - (1 - prev) * t / (1 - t)) for t in ts],
+        "none": [0.0] * len(ts),
+        "baselines": {"age_only": nb(base)},
+    }
+
+
+VARIABLES = [
+    ("age", "Age", "year", "number"),
+    ("sysbp", "Systolic blood pressure", "mmHg", "number"),
+    ("hr", "Heart rate", "1/min", "number"),
+    ("crea", "Creatinine", "umol/L", "number"),
+    ("chf", "Congestive heart failure", None, "category"),
+    ("sho", "Cardiogenic shock at presentation", None, "category"),
+    ("bmi", "Body mass index", "kg/m2", "number"),
+    ("sex", "Sex", None, "category"),
+]
+
+
+def _subgroups(primary, seed):
+    rng = np.random.default_rng(seed)
+
+    def g(group, n, events, value, state, why=""):
+        se = 0.5 / np.sqrt(max(events, 1)) * 0.6
+        enough = events >= 20
+        return {
+            "group": group,
+            "n": n,
+            "events": events,
+            "patients": n,
+            "measures": {
+                primary: m(primary, value, se, n, events, group=group, hi=1)
+                if enough
+                else m(primary, None, n=n, events=events, group=group, note="fewer than 20 events"),
+                "oe": m("oe", 1 + 0.2 * rng.normal(), 0.12, n, events, group=group),
+            },
+            "state": state,
+            "why": why,
+        }
+
+    return {
+        "measures": [primary, "oe"],
+        "primary": primary,
+        "min_events": 20,
+        "columns": [
+            {
+                "column": "sex",
+                "label": "Sex",
+                "groups": [g("Female", 142, 58, 0.793, "met"), g("Male", 208, 71, 0.828, "met")],
+                "gap": {primary: m(primary, 0.035, 0.03)},
+            },
+            {
+                "column": "age_band",
+                "label": "Age band (year)",
+                "groups": [
+                    g("below 65", 120, 24, 0.842, "met"),
+                    g("65 to 79", 138, 52, 0.776, "met"),
+                    g("80 and over", 92, 53, 0.642, "not met", "the lower bound is below 0.65"),
+                ],
+                "gap": {primary: m(primary, 0.2, 0.07)},
+            },
+            {
+                "column": "hospital",
+                "label": "Hospital",
+                "groups": [
+                    g("North", 210, 80, 0.82, "met"),
+                    g("South", 122, 45, 0.80, "met"),
+                    g("East", 18, 4, None, "not enough evidence", "4 events, fewer than 20"),
+                ],
+                "gap": {primary: m(primary, 0.02, 0.04)},
+            },
+        ],
+        "multiplicity": "holm",
+        "note": "Groups were named before the test part was opened.",
+    }
+
+
+def _explanation(measure, scale):
+    rng = np.random.default_rng(5)
+    drop = [0.086, 0.041, 0.030, 0.022, 0.018, 0.012, 0.004, -0.001]
+    effects = []
+    for name, label, _, kind in VARIABLES[:6]:
+        if kind == "number":
+            grid = np.linspace(*{"age": (35, 95), "sysbp": (80, 220), "hr": (40, 140), "crea": (50, 300)}[name], 40)
+            z = (grid - grid.mean()) / grid.std()
+            ale = {"age": 0.8, "sysbp": -0.3, "hr": 0.35, "crea": 0.25}[name] * z + 0.08 * z**2 - 0.08
+            edges = np.linspace(grid[0], grid[-1], 21)
+            counts = np.histogram(rng.normal(grid.mean(), grid.std() * 0.8, 900), edges)[0]
+            effects.append(
+                {
+                    "variable": name,
+                    "label": f"{label}",
+                    "kind": kind,
+                    "grid": grid.tolist(),
+                    "ale": ale.tolist(),
+                    "lower": (ale - 0.15).tolist(),
+                    "upper": (ale + 0.15).tolist(),
+                    "partial_dependence": (ale * 0.9 + 0.02).tolist(),
+                    "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+                }
+            )
+        else:
+            effects.append(
+                {
+                    "variable": name,
+                    "label": label,
+                    "kind": kind,
+                    "grid": ["no", "yes"],
+                    "ale": [-0.2, 0.5],
+                    "lower": [-0.3, 0.3],
+                    "upper": [-0.1, 0.7],
+                    "partial_dependence": [-0.18, 0.45],
+                    "histogram": None,
+                }
+            )
+    return {
+        "measure": measure,
+        "permutation": [
+            {"variable": v[0], "label": v[1], "value": d, "lower": d - 0.012, "upper": d + 0.012, "repeats": 20}
+            for v, d in zip(VARIABLES, drop, strict=True)
+        ],
+        "shap": [
+            {
+                "variable": v[0],
+                "label": v[1],
+                "mean_abs": max(0.01, 9 * d),
+                "lower": max(0.0, 9 * d - 0.05),
+                "upper": 9 * d + 0.06,
+            }
+            for v, d in zip(VARIABLES, drop, strict=True)
+        ],
+        "shap_note": "Shapley values on 200 test patients, interventional, background of 100 training patients.",
+        "scale": scale,
+        "effects": effects,
+        "sanity": {"sentence": "With shuffled outcomes no variable matters more than chance.", "passed": True},
+    }
+
+
+def _common(kind: str) -> dict[str, Any]:
+    train = {"n": 1050, "patients": 1050, "events": 378}
+    test = {"n": 350, "patients": 350, "events": 117 if kind == "binary" else 150}
+    rows = []
+    for name, label, unit, vkind in VARIABLES:
+        if vkind == "number":
+            rows.append(
+                {
+                    "variable": name,
+                    "label": label,
+                    "unit": unit,
+                    "kind": vkind,
+                    "level": None,
+                    "cells": {"train": "62.1 (14.3)", "test": "63.0 (13.9)"},
+                    "missing": {"train": 12, "test": 3},
+                    "smd": 0.064,
+                }
+            )
+        else:
+            for level, a, b in (("no", "742 (70.7%)", "251 (71.7%)"), ("yes", "308 (29.3%)", "99 (28.3%)")):
+                rows.append(
+                    {
+                        "variable": name,
+                        "label": label,
+                        "unit": unit,
+                        "kind": vkind,
+                        "level": level,
+                        "cells": {"train": a, "test": b},
+                        "missing": {"train": 0, "test": 0},
+                        "smd": 0.022 if level == "no" else None,
+                    }
+                )
+    return {
+        "schema": 1,
+        "aimed_version": "0.1.0",
+        "created": "2026-11-21T06:12:09+00:00",
+        "task": "survival" if kind == "survival" else "risk",
+        "study": {
+            "id": "heart-attack-" + kind,
+            "title": "Risk of death after a heart attack"
+            if kind == "survival"
+            else "Death in hospital after a heart attack",
+            "intended_use": "Support follow-up planning at discharge.",
+            "intended_users": ["cardiologists", "heart-failure nurses"],
+            "not_for": ["deciding whether to treat", "children"],
+            "design": "retrospective cohort",
+            "seed": 7,
+            "file_sha256": "3f" * 32,
+            "outcome_label": "Death from any cause" if kind == "survival" else "Death in hospital",
+            "primary": "uno_c" if kind == "survival" else "auroc",
+            "text": 'schema = 1\n[study]\nid = "heart-attack"\ntitle = "Death after a heart attack"\n',
+            "statements": {"18a": "Funded by nobody in particular."},
+        },
+        "checks": [
+            {
+                "check": "patient_overlap",
+                "severity": "NOTE",
+                "where": "split",
+                "message": "No patient stands in two parts.",
+                "evidence": {"shared": 0},
+                "advice": "",
+                "source": "",
+            },
+            {
+                "check": "outcome_proxy",
+                "severity": "WARN",
+                "where": "column 'sho'",
+                "message": "One predictor alone separates the outcome with AUROC 0.81.",
+                "evidence": {"auroc": 0.812, "n": 1400},
+                "advice": "Make sure it is known at the time of prediction.",
+                "source": "Kaufman et al., 2012",
+            },
+            {
+                "check": "sample_size",
+                "severity": "NOTE",
+                "where": "train",
+                "message": "378 events for 8 parameters.",
+                "evidence": {"events": 378, "parameters": 8},
+                "advice": "",
+                "source": "Riley et al., 2019",
+            },
+        ],
+        "data": {
+            "source": "cohort.csv",
+            "digest": "ab12" * 16,
+            "rows": 1400,
+            "patients": 1400,
+            "flow": [
+                {"step": "Rows in the source", "removed": 0, "remaining": 1512},
+                {"step": "Age at least 18 years", "removed": 21, "remaining": 1491},
+                {"step": "Outcome known", "removed": 91, "remaining": 1400},
+            ],
+            "parts": {"train": train, "test": test},
+            "table1": {"parts": ["train", "test"], "rows": rows},
+            "missing": [
+                {
+                    "variable": n,
+                    "label": lab,
+                    "n_missing": int(1400 * f),
+                    "fraction": f,
+                    "by_outcome": {"event": f * 1.3, "no_event": f * 0.85},
+                }
+                for (n, lab, _, _), f in zip(VARIABLES, [0, 0.011, 0.012, 0.083, 0, 0, 0.214, 0], strict=True)
+            ],
+            "dates": {"first": "1997-01-02", "last": "2001-12-30"},
+            "sites": {"North": 840, "South": 488, "East": 72},
+        },
+        "split": {
+            "by": "patient",
+            "fraction": 0.25,
+            "seed": 7,
+            "lock_sha256": "cd34" * 16,
+            "proof": {
+                "rows": {"train": 1050, "test": 350},
+                "patients": {"train": 1050, "test": 350},
+                "shared_patients": {"train+test": 0},
+                "folds": 5,
+            },
+            "openings": [
+                {"when": "2026-11-21T06:11:40+00:00", "model_sha256": "ef56" * 16, "reason": "first evaluation"}
+            ],
+        },
+        "stability": {
+            "method": "60 bootstrap models",
+            "models": 60,
+            "mean_absolute_difference": 0.031,
+            "patients_over_0_1": 0.042,
+        },
+        "failures": {
+            "groups": [
+                {"rule": "age > 80 and creatinine > 180", "n": 31, "events": 19, "error": 0.244, "share": 0.18},
+                {"rule": "systolic blood pressure <= 95", "n": 22, "events": 12, "error": 0.231, "share": 0.12},
+            ],
+            "note": "A tree of depth 3 on the squared error; leaves of at least 20 patients.",
+        },
+        "limits": {
+            "inputs": [
+                {
+                    "name": n,
+                    "label": lab,
+                    "unit": u,
+                    "kind": k,
+                    "range": [20, 110] if k == "number" else None,
+                    "categories": ["no", "yes"] if k == "category" else [],
+                    "required": n == "age",
+                }
+                for n, lab, u, k in VARIABLES
+            ],
+            "refusals": [
+                {"code": "age-range", "reason": "Age outside 18 to 110 years."},
+                {"code": "too-many-missing", "reason": "More than 3 of 8 inputs are missing."},
+            ],
+            "limitations": ["One region; patients of 1997 to 2001.", "Not tested at another hospital."],
+        },
+        "checklists": {
+            "tripod+ai": {
+                "title": "TRIPOD+AI",
+                "version": "2024",
+                "licence": "CC BY 4.0",
+                "source": "Collins et al., BMJ 2024",
+                "items": [
+                    {
+                        "item": "1",
+                        "section": "Title",
+                        "asks": "Say that a prediction model is developed or evaluated.",
+                        "state": "filled",
+                        "text": "Risk of death after a heart attack",
+                        "evidence": "#verdict",
+                    },
+                    {
+                        "item": "12e",
+                        "section": "Methods",
+                        "asks": "Say how performance was measured.",
+                        "state": "drafted",
+                        "text": "Discrimination, calibration, net benefit.",
+                        "evidence": "#performance",
+                    },
+                    {
+                        "item": "18a",
+                        "section": "Open science",
+                        "asks": "Give the source of funding.",
+                        "state": "missing",
+                        "text": "",
+                        "evidence": "",
+                    },
+                    {
+                        "item": "13",
+                        "section": "Methods",
+                        "asks": "Say how classes were balanced.",
+                        "state": "not applicable",
+                        "text": "No balancing.",
+                        "evidence": "model.preparation",
+                    },
+                ],
+                "counts": {"filled": 1, "drafted": 1, "missing": 1, "not applicable": 1},
+            }
+        },
+        "reproduce": {
+            "command": "aimed run study.toml",
+            "python": "3.11.9",
+            "platform": "Linux-6.1-x86_64",
+            "cpu_count": 2,
+            "versions": {"numpy": "2.4.6", "scikit-learn": "1.9.1"},
+            "seed": 7,
+            "seconds": {"read": 0.4, "fit": 92.0, "evaluate": 31.0},
+            "peak_memory_mb": 812.4,
+            "digests": {"results": "01" * 32, "bundle": "02" * 32},
+        },
+    }
+
+
+def _model(primary, ratio_name):
+    terms = [
+        ("age", "Age (per 10 years)", 0.62, 0.07),
+        ("sysbp", "Systolic blood pressure (per 10 mmHg)", -0.11, 0.03),
+        ("hr", "Heart rate (per 10 / min)", 0.14, 0.03),
+        ("crea", "Creatinine (per doubling)", 0.35, 0.12),
+        ("chf=yes", "Congestive heart failure: yes", 0.55, 0.13),
+        ("sho=yes", "Cardiogenic shock: yes", 1.1, 0.28),
+        ("sex=female", "Sex: female", -0.04, 0.12),
+    ]
+    board = [
+        ("penalised", "Penalised regression", "candidate", 0.806, True),
+        ("forest", "Random forest", "candidate", 0.799, False),
+        ("boosting", "Gradient-boosted trees", "candidate", 0.801, False),
+        ("age_only", "Age alone", "baseline", 0.741, False),
+        ("kaplan_meier" if ratio_name == "hazard ratio" else "null", "Same risk for all", "baseline", 0.5, False),
+    ]
+    return {
+        "name": "penalised",
+        "title": "Penalised regression",
+        "description": "A linear predictor with an elastic-net penalty on standardised variables.",
+        "formula": "risk = 1 / (1 + exp(-(b0 + b1 * age + ...)))",
+        "preparation": [
+            {"name": "impute", "detail": "median, with an indicator"},
+            {"name": "scale", "detail": "mean 0, sd 1"},
+        ],
+        "parameters": {"alpha": 0.0132, "l1_ratio": 0.2},
+        "missing_method": "median with indicator",
+        "calibration": {
+            "method": "sigmoid",
+            "scores": {"none": 0.5124, "sigmoid": 0.5098, "isotonic": 0.5131},
+            "parameters": {"a": 1.04, "b": -0.02},
+        },
+        "leaderboard": [
+            {
+                "name": n,
+                "title": t,
+                "kind": k,
+                "metric": primary,
+                "mean": v,
+                "lower": v - 0.02 if v != 0.5 else 0.5,
+                "upper": v + 0.02 if v != 0.5 else 0.5,
+                "folds": [v - 0.02, v + 0.01, v, v + 0.015, v - 0.005] if v != 0.5 else [0.5] * 5,
+                "trials": 30 if k == "candidate" else 1,
+                "seconds": 31.0,
+                "chosen": c,
+            }
+            for n, t, k, v, c in board
+        ],
+        "tuning": {
+            "metric": primary,
+            "direction": "maximize",
+            "seconds": 92.0,
+            "resumed": False,
+            "trials": [
+                {
+                    "number": i,
+                    "candidate": ["penalised", "forest", "boosting"][i % 3],
+                    "value": 0.78 + 0.026 * (1 - np.exp(-i / 9)) - 0.01 * (i % 4) / 4,
+                    "state": "complete",
+                }
+                for i in range(45)
+            ],
+        },
+        "sample_size": {"parameters": 8, "needed_events": 142, "events": 378, "events_per_parameter": 47.2},
+        "optimism": {"apparent": m(primary, 0.821, 0.012), "optimism": 0.011, "corrected": m(primary, 0.81, 0.013)},
+        "coefficients": [
+            {
+                "term": t,
+                "label": lab,
+                "estimate": b,
+                "lower": b - Z * s,
+                "upper": b + Z * s,
+                "ratio": float(np.exp(b)),
+                "ratio_lower": float(np.exp(b - Z * s)),
+                "ratio_upper": float(np.exp(b + Z * s)),
+                "p": 0.4 if abs(b) < 1.96 * s else 0.0004,
+            }
+            for t, lab, b, s in terms
+        ],
+        "ratio_name": ratio_name,
+    }
+
+
+def binary() -> dict[str, Any]:
+    """A classifier that ranks well and over-predicts in the top tenth."""
+    rng = np.random.default_rng(11)
+    n = 350
+    lp = rng.normal(-0.9, 1.7, n)
+    p = 1 / (1 + np.exp(-lp))
+    y = (rng.random(n) < np.where(p > 0.72, p - 0.22, p)).astype(int)
+    base = np.clip(p * 0.4 + rng.beta(2, 4, n) * 0.6, 0, 1)
+    events = int(y.sum())
+    auc, prev = _auc(y, p), float(y.mean())
+    brier = float(np.mean((p - y) ** 2))
+    kw = {"n": n, "events": events}
+    order = np.argsort(-p)
+    grid = np.linspace(0, 1, 101)
+    tpr = np.interp(grid, np.r_[0, np.cumsum(1 - y[order]) / (n - events)], np.r_[0, np.cumsum(y[order]) / events])
+    recall = np.cumsum(y[order]) / events
+    precision = np.interp(grid, recall, np.cumsum(y[order]) / np.arange(1, n + 1))
+    measures = {
+        "auroc": m("auroc", auc, 0.021, **kw, hi=1),
+        "auprc": m("auprc", 0.71, 0.04, **kw),
+        "brier": m("brier", brier, 0.011, **kw),
+        "scaled_brier": m("scaled_brier", 1 - brier / (prev * (1 - prev)), 0.04, **kw),
+        "log_loss": m("log_loss", 0.44, 0.03, **kw),
+        "calibration_intercept": m("calibration_intercept", -0.21, 0.13, **kw),
+        "calibration_slope": m("calibration_slope", 0.87, 0.09, **kw),
+        "oe": m("oe", float(y.sum() / p.sum()), 0.06, **kw),
+        "ici": m("ici", 0.041, 0.012, **kw),
+        "e50": m("e50", 0.022, 0.01, **kw),
+        "e90": m("e90", 0.11, 0.03, **kw),
+        "net_benefit": m("net_benefit", _threshold(p, y, 0.2, True)["net_benefit"]["value"], 0.015, **kw),
+    }
+    age = {"auroc": m("auroc", _auc(y, base), 0.025, **kw), "brier": m("brier", 0.19, 0.012, **kw)}
+    null = {"auroc": m("auroc", 0.5, 0.0, **kw), "brier": m("brier", prev * (1 - prev), 0.008, **kw)}
+
+    def minus(b, bname):
+        return {k: m(k, measures[k]["value"] - b[k]["value"], 0.015, **kw, against=bname) for k in b}
+
+    r = _common("binary")
+    r["verdict"] = {
+        "state": "not enough evidence",
+        "openings": 1,
+        "changed_after_opening": False,
+        "criteria": [
+            {
+                "text": "auroc.lower >= 0.75",
+                "measure": "auroc",
+                "value": auc,
+                "lower": measures["auroc"]["lower"],
+                "upper": measures["auroc"]["upper"],
+                "state": "met",
+                "why": "the lower bound is above 0.75",
+            },
+            {
+                "text": "calibration_slope in [0.8, 1.2]",
+                "measure": "calibration_slope",
+                "value": 0.87,
+                "lower": 0.694,
+                "upper": 1.046,
+                "state": "not enough evidence",
+                "why": "the interval crosses 0.8",
+            },
+        ],
+        "simple_model": {"beaten": True, "sentence": "It ranks better than age alone by 0.09 (0.06 to 0.12) in AUROC."},
+    }
+    r["outcome"] = {
+        "kind": "binary",
+        "label": "Death in hospital",
+        "unit": None,
+        "horizons": None,
+        "prevalence": {"train": m("prevalence", 0.36, 0.015, 1050, 378), "test": m("prevalence", prev, 0.025, **kw)},
+        "followup": None,
+        "curve": None,
+    }
+    r["model"] = _model("auroc", "odds ratio")
+    r["performance"] = {
+        "kind": "binary",
+        "n": n,
+        "events": events,
+        "patients": n,
+        "draws": 1000,
+        "level": 0.95,
+        "interval_method": "percentile bootstrap, patients resampled",
+        "measures": measures,
+        "baselines": {"age_only": age, "null": null},
+        "differences": {"age_only": minus(age, "age_only"), "null": minus(null, "null")},
+        "thresholds": [_threshold(p, y, t, t == 0.2) for t in (0.1, 0.2, 0.3, 0.5)],
+        "curves": {
+            "roc": {
+                "fpr": grid.tolist(),
+                "tpr": tpr.tolist(),
+                "lower": np.clip(tpr - 0.06, 0, 1).tolist(),
+                "upper": np.clip(tpr + 0.05, 0, 1).tolist(),
+            },
+            "precision_recall": {
+                "recall": grid.tolist(),
+                "precision": precision.tolist(),
+                "prevalence": prev,
+                "lower": np.clip(precision - 0.08, 0, 1).tolist(),
+                "upper": np.clip(precision + 0.08, 0, 1).tolist(),
+            },
+            "calibration": _calibration(p, y),
+            "decision": _decision(p, y, base),
+        },
+    }
+    r["subgroups"] = _subgroups("auroc", 1)
+    r["explanation"] = _explanation("auroc", "log odds")
+    return r
+
+
+def _km(time, event, grid):
+    s, var, out, low, high = 1.0, 0.0, [], [], []
+    order = np.argsort(time)
+    t, e = time[order], event[order]
+    i, n = 0, len(t)
+    for g in grid:
+        while i < n and t[i] <= g:
+            if e[i]:
+                risk = n - i
+                s *= 1 - 1 / risk
+                var += 1 / (risk * max(risk - 1, 1))
+            i += 1
+        se = s * np.sqrt(var)
+        out.append(s)
+        low.append(max(0.0, s - Z * se))
+        high.append(min(1.0, s + Z * se))
+    return out, low, high
+
+
+def survival() -> dict[str, Any]:
+    """A Cox model with horizons of one and three years."""
+    rng = np.random.default_rng(3)
+    n = 350
+    lp = rng.normal(0, 1.0, n)
+    true = rng.exponential(2600 * np.exp(-lp))
+    censor = rng.uniform(300, 2300, n)
+    time, event = np.minimum(true, censor), true <= censor
+    events = int(event.sum())
+    kw = {"n": n, "events": events}
+
+    def risk(t):
+        return 1 - np.exp(-t / 2600 * np.exp(lp))
+
+    measures = {
+        "harrell_c": m("harrell_c", 0.752, 0.02, **kw),
+        "uno_c": m("uno_c", 0.741, 0.024, **kw),
+        "ibs": m("ibs", 0.142, 0.008, **kw),
+    }
+    for h, slope, oe, auc in ((365, 1.04, 0.94, 0.781), (1095, 0.98, 1.02, 0.802)):
+        known = (time >= h) | event
+        yh = (event & (time <= h))[known]
+        measures |= {
+            f"auc@{h}": m(f"auc@{h}", auc, 0.025, **kw),
+            f"brier@{h}": m(f"brier@{h}", 0.15, 0.01, **kw),
+            f"scaled_brier@{h}": m(f"scaled_brier@{h}", 0.18, 0.04, **kw),
+            f"oe@{h}": m(f"oe@{h}", oe, 0.07, **kw),
+            f"calibration_slope@{h}": m(f"calibration_slope@{h}", slope, 0.1, **kw),
+            f"ici@{h}": m(f"ici@{h}", 0.02, 0.008, **kw),
+            f"e50@{h}": m(f"e50@{h}", 0.018, 0.01, **kw),
+            f"e90@{h}": m(f"e90@{h}", 0.05, 0.02, **kw),
+            f"net_benefit@{h}": m(
+                f"net_benefit@{h}",
+                _threshold(risk(h)[known], yh.astype(int), 0.2, True)["net_benefit"]["value"],
+                0.015,
+                **kw,
+            ),
+        }
+    km = {"uno_c": m("uno_c", 0.5, 0.0, **kw), "ibs": m("ibs", 0.181, 0.006, **kw)}
+    age = {"uno_c": m("uno_c", 0.668, 0.028, **kw), "ibs": m("ibs", 0.166, 0.007, **kw)}
+
+    def minus(b, bname):
+        return {k: m(k, measures[k]["value"] - b[k]["value"], 0.012, **kw, against=bname) for k in b}
+
+    grid = np.linspace(0, 1800, 91)
+    ticks = [0, 365, 730, 1095, 1460, 1800]
+    groups, counts = [], {}
+    for label, rows in zip(
+        ("lowest quarter", "second quarter", "third quarter", "highest quarter"),
+        np.array_split(np.argsort(lp), 4),
+        strict=True,
+    ):
+        s, low, high = _km(time[rows], event[rows], grid)
+        groups.append(
+            {
+                "label": label,
+                "n": len(rows),
+                "events": int(event[rows].sum()),
+                "survival": s,
+                "lower": low,
+                "upper": high,
+                "predicted": [float(np.mean(1 - risk(t)[rows])) for t in grid],
+            }
+        )
+        counts[label] = [int((time[rows] >= t).sum()) for t in ticks]
+    calibration, decision, thresholds = {}, {}, {}
+    for h in (365, 1095):
+        known = (time >= h) | event
+        yh, ph = (event & (time <= h))[known].astype(int), risk(h)[known]
+        calibration[str(h)] = _calibration(ph, yh)
+        decision[str(h)] = _decision(ph, yh, np.full_like(ph, yh.mean()))
+        thresholds[str(h)] = [_threshold(ph, yh, t, t == 0.2) for t in (0.1, 0.2, 0.4)]
+    ts = np.linspace(90, 1800, 40)
+    auc_t, b0 = 0.76 + 0.05 * (ts / 1800), 0.25 * (1 - np.exp(-ts / 700))
+    s_all, low_all, high_all = _km(time, event, grid)
+    r = _common("survival")
+    r["verdict"] = {
+        "state": "met",
+        "openings": 2,
+        "changed_after_opening": True,
+        "criteria": [
+            {
+                "text": "uno_c.lower >= 0.65",
+                "measure": "uno_c",
+                "value": 0.741,
+                "lower": 0.694,
+                "upper": 0.788,
+                "state": "met",
+                "why": "the lower bound is above 0.65",
+            }
+        ],
+        "simple_model": {"beaten": True, "sentence": "It ranks better than age alone."},
+    }
+    r["outcome"] = {
+        "kind": "survival",
+        "label": "Death from any cause",
+        "unit": "day",
+        "horizons": [365, 1095],
+        "prevalence": {"train": m("risk@1095", 0.41, 0.016, 1050, 378), "test": m("risk@1095", 0.42, 0.028, **kw)},
+        "followup": {"median": 1290, "lower": 1240, "upper": 1330},
+        "curve": {
+            "times": grid.tolist(),
+            "survival": s_all,
+            "lower": low_all,
+            "upper": high_all,
+            "at_risk": {"times": ticks, "counts": [int((time >= t).sum()) for t in ticks]},
+        },
+    }
+    r["model"] = _model("uno_c", "hazard ratio")
+    r["performance"] = {
+        "kind": "survival",
+        "unit": "day",
+        "horizons": [365, 1095],
+        "tau": 1800,
+        "n": n,
+        "events": events,
+        "patients": n,
+        "draws": 1000,
+        "level": 0.95,
+        "interval_method": "percentile bootstrap, patients resampled",
+        "conventions": "IPCW weights use G(T-); ties in risk count one half; C is truncated at tau.",
+        "measures": measures,
+        "baselines": {"kaplan_meier": km, "age_only": age},
+        "differences": {"kaplan_meier": minus(km, "kaplan_meier"), "age_only": minus(age, "age_only")},
+        "thresholds": thresholds,
+        "curves": {
+            "risk_groups": {"times": grid.tolist(), "groups": groups, "at_risk": {"times": ticks, "counts": counts}},
+            "over_time": {
+                "times": ts.tolist(),
+                "auc": auc_t.tolist(),
+                "auc_lower": (auc_t - 0.05).tolist(),
+                "auc_upper": (auc_t + 0.05).tolist(),
+                "brier": (b0 * 0.78).tolist(),
+                "brier_lower": (b0 * 0.72).tolist(),
+                "brier_upper": (b0 * 0.84).tolist(),
+                "brier_null": b0.tolist(),
+            },
+            "calibration": calibration,
+            "decision": decision,
+        },
+    }
+    r["subgroups"] = _subgroups("uno_c", 2)
+    r["explanation"] = _explanation("uno_c", "log hazard")
+    return r

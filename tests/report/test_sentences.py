@@ -1,0 +1,223 @@
+"""The rules against contrasting inputs: each sentence fits its own numbers and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from aimed.report import sentences, titles
+
+
+def m(value, lower, upper):
+    return {"value": value, "lower": lower, "upper": upper}
+
+
+OK, WIDE = m(1.0, 0.9, 1.1), m(1.0, 0.5, 1.5)
+OVER = [{"predicted": 0.8, "observed": 0.6, "lower": 0.5, "upper": 0.7, "n": 40}]
+UNDER = [{"predicted": 0.5, "observed": 0.7, "lower": 0.6, "upper": 0.8, "n": 40}]
+
+
+@pytest.mark.parametrize(
+    ("measure", "slope", "oe", "bins", "expected"),
+    [
+        (
+            m(0.99, 0.98, 1.0),
+            OK,
+            OK,
+            OVER,
+            "The model ranks patients very well (AUROC 0.99) but over-predicts in the top tenth.",
+        ),
+        (
+            m(0.85, 0.82, 0.88),
+            OK,
+            OK,
+            UNDER,
+            "The model ranks patients well (AUROC 0.85) but under-predicts in the top tenth.",
+        ),
+        (
+            m(0.85, 0.82, 0.88),
+            OK,
+            OK,
+            [],
+            "The model ranks patients well (AUROC 0.85), and no miscalibration was seen.",
+        ),
+        (
+            m(0.85, 0.82, 0.88),
+            OK,
+            WIDE,
+            [],
+            "The model ranks patients well (AUROC 0.85), but its calibration is too imprecise to judge "
+            "(O/E 0.50 to 1.50).",
+        ),
+        (
+            m(0.62, 0.55, 0.69),
+            OK,
+            OK,
+            [],
+            "The model ranks patients weakly (AUROC 0.62), but no miscalibration was seen.",
+        ),
+        (
+            m(0.62, 0.55, 0.69),
+            OK,
+            m(0.7, 0.6, 0.8),
+            [],
+            "The model ranks patients weakly (AUROC 0.62) and over-predicts on average (O/E 0.70).",
+        ),
+        (
+            m(0.75, 0.7, 0.8),
+            m(0.6, 0.5, 0.7),
+            OK,
+            [],
+            "The model ranks patients moderately well (AUROC 0.75), but its risks are too extreme (slope 0.60).",
+        ),
+        (
+            m(0.75, 0.7, 0.8),
+            m(1.5, 1.2, 1.8),
+            OK,
+            [],
+            "The model ranks patients moderately well (AUROC 0.75), but its risks are too close together (slope 1.50).",
+        ),
+        (
+            m(0.4, 0.3, 0.45),
+            OK,
+            OK,
+            [],
+            "The model ranks patients the wrong way round (AUROC 0.40), but no miscalibration was seen.",
+        ),
+        (
+            m(0.55, 0.45, 0.65),
+            None,
+            None,
+            [],
+            "The model has not been shown to rank patients better than chance (AUROC 0.55, 0.45 to 0.65), "
+            "but its calibration could not be judged.",
+        ),
+        (
+            None,
+            OK,
+            OK,
+            [],
+            "The model could not be judged on ranking (AUROC not estimable), and no miscalibration was seen.",
+        ),
+    ],
+)
+def test_performance_sentences(measure, slope, oe, bins, expected):
+    assert sentences.performance("auroc", measure, slope, oe, bins) == expected
+
+
+def test_average_is_named_before_the_top_tenth():
+    assert "on average" in sentences.calibration(OK, m(1.4, 1.2, 1.6), OVER)[1]
+
+
+def test_verdict_sentences_follow_the_worst_state():
+    def box(*states):
+        return {"criteria": [{"state": s} for s in states], "openings": 1}
+
+    assert sentences.verdict(box("met", "met")).startswith("All 2 acceptance criteria are met")
+    assert sentences.verdict(box("met", "not enough evidence")).startswith(
+        "1 of 2 acceptance criteria cannot be decided"
+    )
+    assert sentences.verdict(box("not met", "not enough evidence")).startswith("1 of 2 acceptance criteria is not met")
+    assert "so there is no verdict" in sentences.verdict(box())
+    assert "opened 4 times" in sentences.verdict({"criteria": [], "openings": 4})
+
+
+def test_subgroup_sentence_never_calls_a_small_group_a_pass():
+    def block(*states):
+        return {
+            "primary": "auroc",
+            "columns": [{"label": "Sex", "groups": [{"group": str(i), "state": s} for i, s in enumerate(states)]}],
+        }
+
+    assert sentences.subgroups(block("met", "met")) == "All 2 groups with a criterion meet it."
+    assert "there is not enough evidence" in sentences.subgroups(block("met", "not enough evidence"))
+    assert sentences.subgroups(block("not met", "met")).startswith("1 of 2 groups does not meet")
+
+
+def test_baseline_sentence_respects_the_direction():
+    assert sentences.beats("x", m(0.1, 0.05, 0.15))[0] == "good"
+    assert sentences.beats("x", m(0.1, 0.05, 0.15), "lower")[0] == "bad"
+    assert sentences.beats("x", m(-0.1, -0.15, -0.05), "lower")[0] == "good"
+    assert sentences.beats("x", m(0.01, -0.05, 0.05))[0] == "open"
+    assert sentences.beats("x", None) == ("open", "not compared with x")
+
+
+def test_explanation_warns_when_the_sanity_check_fails():
+    rows = [{"label": "Age", **m(0.1, 0.05, 0.15)}]
+    assert "do not rely" in sentences.explanation(
+        {"measure": "auroc", "permutation": rows, "sanity": {"passed": False}}
+    )
+    assert "do not rely" not in sentences.explanation(
+        {"measure": "auroc", "permutation": rows, "sanity": {"passed": True}}
+    )
+    nothing = [{"label": "Age", **m(0.1, -0.05, 0.25)}]
+    assert sentences.explanation({"measure": "auroc", "permutation": nothing}).startswith("No variable is shown")
+
+
+def test_outcome_sentence_compares_the_parts():
+    def block(train, test):
+        return {"label": "death", "prevalence": {"train": train, "test": test}}
+
+    assert "less frequent" in sentences.outcome(block(m(0.4, 0.35, 0.45), m(0.2, 0.15, 0.25)))
+    assert "more frequent" in sentences.outcome(block(m(0.2, 0.15, 0.25), m(0.4, 0.35, 0.45)))
+    assert "about as frequent" in sentences.outcome(block(m(0.2, 0.15, 0.25), m(0.22, 0.15, 0.3)))
+
+
+def test_decision_title_finds_the_longest_winning_range():
+    curve = {
+        "threshold": [0.1, 0.2, 0.3, 0.4],
+        "model": [0.1, 0.1, 0.1, 0.0],
+        "all": [0.2, 0.05, 0.0, -0.1],
+        "none": [0, 0, 0, 0],
+    }
+    assert titles.decision_curve(curve).endswith("from 20% to 30%")
+    assert titles.decision_curve({**curve, "model": [0, 0, 0, 0]}).startswith("At no threshold")
+    assert titles.decision_curve({**curve, "baselines": {"b": [1, 1, 0.0, 0]}}).endswith("near 30%")
+
+
+def test_leaderboard_title_says_when_the_baseline_is_not_beaten():
+    def rows(bound):
+        return [
+            {
+                "title": "M",
+                "kind": "candidate",
+                "metric": "auroc",
+                "mean": 0.7,
+                "lower": bound,
+                "upper": 0.8,
+                "chosen": True,
+            },
+            {"title": "B", "kind": "baseline", "metric": "auroc", "mean": 0.66},
+        ]
+
+    assert "lies clear of" in titles.leaderboard(rows(0.67))
+    assert "is not clear of" in titles.leaderboard(rows(0.6))
+
+
+def test_survival_title_admits_overlap():
+    def group(label, s):
+        return {"label": label, "survival": [s], "lower": [s - 0.05], "upper": [s + 0.05]}
+
+    assert "cannot be told apart" in titles.survival_groups([group("low", 0.6), group("high", 0.55)], "day", 365)
+    assert "90% (low) and 40% (high)" in titles.survival_groups([group("low", 0.9), group("high", 0.4)], "day", 365)
+
+
+def test_over_time_title_counts_where_the_null_model_wins():
+    base = {"auc": [0.7, 0.71], "brier": [0.1, 0.2], "brier_null": [0.12, 0.19]}
+    assert "at 1 of 2 times" in titles.over_time(base)
+    assert "nowhere below" in titles.over_time({**base, "brier_null": [0.05, 0.1]})
+    assert "holds over follow-up" in titles.over_time(base)
+    assert "falls from" in titles.over_time({**base, "auc": [0.8, 0.6]})
+
+
+def test_forest_title_uses_the_direction_of_the_measure():
+    def block(name, a, b):
+        groups = [
+            {"group": "a", "measures": {name: m(a, a - 0.01, a + 0.01)}},
+            {"group": "b", "measures": {name: m(b, b - 0.01, b + 0.01)}},
+        ]
+        return {"primary": name, "columns": [{"label": "G", "groups": groups}]}
+
+    assert titles.subgroups(block("auroc", 0.6, 0.8)).startswith("AUROC is worst for G: a")
+    assert titles.subgroups(block("brier", 0.1, 0.2)).startswith("Brier score is worst for G: b")
+    assert titles.subgroups(block("oe", 0.95, 1.4)).startswith("O/E ratio is farthest from 1 for G: b")
+    assert "within the uncertainty" in titles.subgroups(block("auroc", 0.80, 0.81))

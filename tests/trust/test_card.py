@@ -1,0 +1,178 @@
+"""The model card is read again: front matter as YAML, every number against the results, nothing broken out."""
+
+import json
+import re
+
+import pytest
+
+from aimed.trust.card import escape, model_card
+
+yaml = pytest.importorskip("yaml")
+
+
+def split(card):
+    _, front, body = card.split("---\n", 2)
+    return yaml.safe_load(front), body
+
+
+def follow(results, path):
+    """Walk a.b[0].c, where a name may itself hold dots (auc@182.5)."""
+    here = results
+    rest = path
+    while rest:
+        if match := re.match(r"\[(\d+)\]\.?", rest):
+            here, rest = here[int(match[1])], rest[match.end() :]
+            continue
+        key = max((k for k in here if rest == k or rest.startswith((f"{k}.", f"{k}["))), key=len)
+        here, rest = here[key], rest[len(key) :].lstrip(".")
+    return here
+
+
+def tables(body):
+    for line in body.splitlines():
+        if line.startswith("| ") and line.endswith("` |"):
+            cells = [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+            yield cells[:-1], cells[-1].strip("`")
+
+
+def test_every_number_in_the_tables_is_that_of_the_results(results):
+    seen = []
+    for cells, path in tables(split(model_card(results))[1]):
+        source = follow(results, path)
+        seen.append(path)
+        if "value" in source:
+            if source["value"] is None:
+                assert cells[1:3] == ["not estimable", "–"]
+                continue
+            assert float(cells[1]) == pytest.approx(source["value"], abs=5e-4)
+            low, high = (float(part) for part in cells[2].split(" to "))
+            assert low == pytest.approx(source["lower"], abs=5e-4)
+            assert high == pytest.approx(source["upper"], abs=5e-4)
+            if "n" in source:
+                assert (int(cells[3]), int(cells[4])) == (source["n"], source["events"])
+        elif "measures" in source:
+            assert cells[1:4] == ["not estimable", "–", "&lt;11"]
+        elif "patients" in source:
+            assert [int(c) for c in cells[1:]] == [source["n"], source["patients"], source["events"]]
+    assert {
+        "performance.measures.auroc",
+        "performance.measures.auc@182.5",
+        "performance.differences.prevalence.brier",
+    } <= set(seen)
+    assert "verdict.criteria[0]" in seen
+    assert "data.parts.test" in seen
+    assert "subgroups.columns[0].groups[0].measures.auroc" in seen
+    assert "limits.inputs[1]" in seen
+
+
+def test_a_changed_number_changes_the_card(results):
+    before = model_card(results)
+    results["performance"]["measures"]["brier"]["value"] = 0.1599
+    after = model_card(results)
+    assert "0.160" in after
+    assert "0.160" not in before
+
+
+def test_front_matter_is_yaml_with_the_same_numbers(results):
+    front, _ = split(model_card(results))
+    assert front["library_name"] == "aimed"
+    assert front["pipeline_tag"] == "tabular-classification"
+    assert {"medical", "not-a-medical-device"} <= set(front["tags"])
+    assert (front["license"], front["license_name"]) == ("other", "CC BY 4.0 (with terms)")
+    [entry] = front["model-index"]
+    [result] = entry["results"]
+    assert result["task"]["name"] == "death: yes # no"
+    assert result["dataset"]["revision"] == "ab" * 32
+    measures = results["performance"]["measures"]
+    assert [m["value"] for m in result["metrics"]] == [m["value"] for m in measures.values() if m["value"] is not None]
+    assert result["metrics"][0]["type"] == "roc_auc"
+    assert result["metrics"][0]["args"] == {"lower": 0.7461, "upper": 0.8712, "n": 200}
+    results["study"]["license"] = "Apache-2.0"
+    assert split(model_card(results))[0]["license"] == "apache-2.0"
+
+
+NASTY = [
+    'a"b\\c',
+    "x\n---\n# Heading\nlicense: mit",
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "| a | b |",
+    "no",
+    "2011-01-01",
+    "# title",
+    "`code`",
+    "\u202egnp.exe\u2028x\x00\x85",
+    "é µ 心",
+    "- item",
+    "1. item",
+    "{{7*7}}",
+    "!!python/object:os",
+]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_text_from_the_study_file_cannot_break_out(results, text):
+    plain = model_card(results)
+    study = results["study"]
+    study.update(title=text, intended_use=text, outcome_label=text, license=text, id=text, not_for=[text])
+    results["data"]["source"] = text
+    results["subgroups"]["columns"][0]["groups"][0]["group"] = text
+    results["limits"]["limitations"] = [text]
+    front, body = split(model_card(results))
+    [entry] = front["model-index"]
+    assert isinstance(entry["name"], str)
+    assert isinstance(entry["results"][0]["dataset"]["name"], str)
+    assert set(front) <= {
+        "library_name",
+        "pipeline_tag",
+        "tags",
+        "license",
+        "license_name",
+        "metrics",
+        "model-index",
+    }
+    assert "<img" not in body
+    assert not re.search(r"(?<!\\)\[[^\]]*(?<!\\)\]\(", body)
+    for line in body.splitlines():
+        if line.startswith("|"):
+            assert len(re.split(r"(?<!\\)\|", line)) >= 5
+    headings = [line for line in body.splitlines() if line.startswith("## ")]
+    assert headings == [line for line in plain.splitlines() if line.startswith("## ")]
+    widths = [len(re.split(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")]
+    assert widths == [len(re.split(r"(?<!\\)\|", line)) for line in plain.splitlines() if line.startswith("|")]
+    assert "\u202e" not in body
+
+
+def test_sections_of_mitchell_are_there_and_warn(results):
+    card = model_card(results)
+    for heading in (
+        "Model details",
+        "Intended use",
+        "Factors",
+        "Metrics",
+        "Training and evaluation data",
+        "Quantitative analyses by group",
+        "Ethical considerations",
+        "Caveats and recommendations",
+    ):
+        assert f"\n## {heading}\n" in card
+    assert "Not a medical device" in card
+    assert "<11" not in card
+    assert "&lt;11" in card
+
+
+def test_an_empty_record_makes_a_card_that_says_so():
+    card = model_card({})
+    front, body = split(card)
+    assert "model-index" not in front
+    assert "No measures in the results." in body
+    assert "fairness was not assessed" in body
+    assert card == model_card(json.loads("{}"))
+
+
+def test_escape_shows_text_as_it_stands():
+    assert escape("a\nb") == "a b"
+    assert escape("- x") == "\\- x"
+    assert escape("age >= 18") == "age &gt;= 18"
+    assert escape("1. x").endswith(". x")
+    assert not escape("1. x").startswith("1.")

@@ -1,0 +1,171 @@
+"""TRIPOD+AI: all 52 sub-items, states bound to evidence, texts made of the numbers in the results."""
+
+import copy
+import json
+import re
+from collections import Counter
+from importlib.resources import files
+
+import pytest
+
+from aimed.core import UnknownNameError
+from aimed.trust import CHECKLISTS
+from aimed.trust.checklist import STATES, fill
+from aimed.trust.tripod import WRITERS
+from aimed.trust.words import at
+
+DATA = json.loads(files("aimed.trust").joinpath("checklists", "tripod_ai.json").read_text(encoding="utf-8"))
+NUMBERED = [
+    "1", "2", "3a", "3b", "3c", "4", "5a", "5b", "6a", "6b", "6c", "7", "8a", "8b", "8c", "9a", "9b", "9c",
+    "10", "11", "12a", "12b", "12c", "12d", "12e", "12f", "12g", "13", "14", "15", "16", "17", "18a", "18b",
+    "18c", "18d", "18e", "18f", "19", "20a", "20b", "20c", "21", "22", "23a", "23b", "24", "25", "26", "27a",
+    "27b", "27c",
+]  # fmt: skip
+
+
+def rows(block):
+    return {row["item"]: row for row in block["items"]}
+
+
+def test_data_file_has_every_item_its_class_and_its_licence():
+    assert [row["item"] for row in DATA["items"]] == NUMBERED
+    assert len({re.match(r"\d+", item)[0] for item in NUMBERED}) == 27
+    assert Counter(row["class"] for row in DATA["items"]) == {"A": 23, "D": 15, "W": 14}
+    assert DATA["licence"] == "CC BY 4.0"
+    assert "BMJ 2024;385:e078378" in DATA["source"]
+    for row in DATA["items"]:
+        assert (row["class"] == "W") == (row["item"] not in WRITERS)
+        assert (row["class"] == "W") == (row["evidence"] == [])
+        assert row["asks"].endswith(".")
+    assert set(WRITERS) <= set(NUMBERED)
+
+
+def test_full_results_fill_a_and_draft_d(results):
+    block = fill(results)
+    found = rows(block)
+    assert list(found) == NUMBERED
+    classes = {row["item"]: row["class"] for row in DATA["items"]}
+    for item, row in found.items():
+        assert set(row) == {"item", "section", "asks", "class", "state", "text", "evidence"}
+        assert row["text"].strip()
+        if item in ("12d", "12f", "23b", "24"):
+            assert row["state"] == "not applicable"
+        else:
+            assert row["state"] == {"A": "filled", "D": "drafted", "W": "missing"}[classes[item]]
+    assert block["counts"] == {"filled": 19, "drafted": 15, "missing": 14, "not applicable": 4}
+    assert sum(block["counts"].values()) == 52
+    assert tuple(block["counts"]) == STATES
+    assert json.loads(json.dumps(block, allow_nan=False)) == block
+
+
+@pytest.mark.parametrize(
+    ("item", "parts"),
+    [
+        ("2", ["AUROC 0.812 (95% interval 0.746 to 0.871; n = 200, 60 events)", "not enough evidence"]),
+        ("5b", ["2011-02-01", "2014-07-30"]),
+        ("6b", ["age >= 18 (removed 100, 800 left)"]),
+        ("8a", ["registry", "prevalence 0.300 (95% interval 0.260 to 0.340; n = 600, 180 events)"]),
+        ("10", ["600 rows are fewer than 812.", "200 rows with 60 events"]),
+        ("11", ["1 variable had missing values", "Cholesterol 15.0%"]),
+        (
+            "12a",
+            [
+                "train: 600 rows of 570 patients, 180 events",
+                "No patient is in more than one part",
+                "5 patient-grouped folds",
+            ],
+        ),
+        ("12c", ["Logistic regression (candidate) 0.510 (0.480 to 0.540)", "C = 1.0", "AUROC 0.820"]),
+        ("12e", ["percentile bootstrap over patients", "500 draws", "Primary measure: AUROC", "compared"]),
+        ("15", ["Threshold 0.30", "named in the study file before the run"]),
+        ("16", ["1 of 1 characteristics", "Age +0.22"]),
+        ("20a", ["800 rows stayed after 100 were removed"]),
+        ("21", ["fitted on 600 rows", "200 rows with 60 events"]),
+        ("22", ["Age 1.50 (1.20 to 1.90)", "CC BY 4.0 (with terms)"]),
+        ("23a", ["Brier score 0.151", "cumulative/dynamic AUC at 182.5 days 0.800", "1 met, 1 not enough evidence"]),
+        ("26", ["There is no external test."]),
+        ("27a", ["MISSING_COLUMN"]),
+        ("27b", ["cardiologists", "2 inputs, of which 1 cannot be missing"]),
+    ],
+)
+def test_texts_hold_the_numbers(results, item, parts):
+    text = rows(fill(results))[item]["text"]
+    for part in parts:
+        assert part.lower() in text.lower()
+
+
+def test_texts_follow_the_results(results):
+    changed = copy.deepcopy(results)
+    changed["performance"]["measures"]["auroc"].update(value=0.6543, lower=0.6, upper=0.7)
+    for item in ("2", "23a"):
+        assert "0.654 (95% interval 0.600 to 0.700" in rows(fill(changed))[item]["text"]
+        assert "0.654" not in rows(fill(results))[item]["text"]
+
+
+def test_evidence_points_to_something_that_is_there(results):
+    for row in fill(results)["items"]:
+        if row["state"] in ("filled", "drafted"):
+            assert at(results, row["evidence"]) is not None
+        else:
+            assert row["evidence"].startswith("#") or at(results, row["evidence"]) is not None
+
+
+@pytest.mark.parametrize("item", [row["item"] for row in DATA["items"] if row["class"] == "A"])
+def test_without_evidence_an_item_of_class_a_is_never_filled(results, item):
+    row = next(r for r in DATA["items"] if r["item"] == item)
+    for path in row["evidence"]:
+        lost = copy.deepcopy(results)
+        keys = path.split(".")
+        block = lost
+        for key in keys[:-1]:
+            block = block[key]
+        block[keys[-1]] = None
+        assert rows(fill(lost))[item]["state"] in ("missing", "not applicable")
+
+
+def test_an_empty_run_claims_nothing():
+    block = fill({})
+    states = {row["state"] for row in block["items"]}
+    assert states == {"missing", "not applicable"}
+    assert {row["item"] for row in block["items"] if row["state"] == "not applicable"} == {"12d", "23b"}
+
+
+def test_statements_fill_gaps_replace_drafts_and_follow_evidence(results):
+    found = rows(
+        fill(
+            results, {"17": "Approved.", "5a": "My sources.", "6b": "Also adults only.", "24": "Refitted.", "25": "  "}
+        )
+    )
+    assert (found["17"]["state"], found["17"]["text"]) == ("filled", "Approved.")
+    assert (found["5a"]["state"], found["5a"]["text"]) == ("filled", "My sources.")
+    assert found["6b"]["text"].endswith("Also adults only.")
+    assert "removed 100" in found["6b"]["text"]
+    assert (found["24"]["state"], found["24"]["text"]) == ("filled", "Refitted.")
+    assert found["25"]["state"] == "missing"
+
+
+def test_unknown_statement_and_checklist_name_the_nearest(results):
+    with pytest.raises(UnknownNameError, match="no checklist item called '12h'"):
+        fill(results, {"12h": "text"})
+    with pytest.raises(UnknownNameError, match=r"did you mean 'tripod\+ai'"):
+        fill(results, {}, "tripod-ai")
+
+
+def test_change_after_opening_is_said_not_hidden(results):
+    results["verdict"].update(changed_after_opening=True, openings=3)
+    found = rows(fill(results))
+    assert found["24"]["state"] == "filled"
+    assert "happened 3 times" in found["12f"]["text"]
+    assert "changed after the test part was opened" in found["18c"]["text"]
+
+
+def test_several_sites_without_results_by_site_are_missing_not_excused(results):
+    results["data"]["sites"] = {"a": 400, "b": 400}
+    found = rows(fill(results))
+    assert found["12d"]["state"] == "filled"
+    assert "2 sites" in found["12d"]["text"]
+    assert found["23b"]["state"] == "missing"
+
+
+def test_catalogue_loads():
+    assert all(CHECKLISTS[name]().about["items"] for name in CHECKLISTS)
