@@ -5,17 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from aimed.core.catalog import Catalog
-
 __version__ = "0.1.0"
 
-VERBS = Catalog(
-    "verb",
-    {
-        "fit": ("aimed.study.quick:fit", "Three-line use: a table, an outcome and a patient column in; a run out."),
-        "study": ("aimed.study.run:study", "Open a study file or a shipped study."),
-    },
-)
+VERBS = {"fit": "aimed.study.quick:fit", "study": "aimed.study.run:study"}
 """Public functions whose names are rooms too; see `aimed.core.room`."""
 
 if TYPE_CHECKING:

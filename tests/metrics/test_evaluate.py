@@ -418,3 +418,13 @@ def test_groups_of_the_plot_equal_kaplan_meier():
     expected = kaplan_meier(event[top], time[top]).at(730.0)
     groups = block["curves"]["risk_groups"]
     assert groups["groups"][-1]["survival"][groups["times"].index(730.0)] == pytest.approx(float(expected))
+
+
+def test_the_interval_of_a_distance_holds_its_estimate():
+    rng = np.random.default_rng(4)
+    risk = rng.uniform(0.05, 0.95, 300)
+    y = (rng.random(300) < risk).astype(int)  # perfectly calibrated: resampling can only add distance
+    block = evaluate_binary(y, risk, draws=100, seed=1)
+    for name in ("ici", "e50", "e90"):
+        m = block["measures"][name]
+        assert m["lower"] <= m["value"] <= m["upper"]

@@ -99,7 +99,7 @@ def test_whas_predictions_are_those_of_the_reference(whas):
 
 def test_whas_concordance(whas):
     assert harrell_c(whas.event, whas.time, whas.score) == pytest.approx(0.784215359, abs=1e-9)
-    assert harrell_c(whas.event, whas.time, whas.score) == (58933 + 119 / 2) / (58933 + 16216 + 119)
+    assert harrell_c(whas.event, whas.time, whas.score) == 58933 / (58933 + 16216)
     assert uno_c(whas.event, whas.time, whas.score, 2000) == pytest.approx(0.772398667, abs=1e-9)
     assert uno_c(whas.event, whas.time, whas.score, np.inf) == pytest.approx(0.805360696, abs=1e-9)
 
@@ -126,7 +126,8 @@ def test_gbsg2(breast, breast_all):
     assert curve.median() == (1807, 1528, 2018)
     assert curve.at([365, 1000, 2000]) == pytest.approx([0.915558104, 0.657750395, 0.462431190], abs=1e-9)
     test = log_rank(event, time, x[:, 2])
-    assert (test.statistic, test.p) == pytest.approx((8.56478085, 0.0034272823), rel=1e-8)
+    assert test.statistic == pytest.approx(8.56478085, abs=5.01e-9)
+    assert test.p == pytest.approx(0.0034272823, abs=5.01e-11)
     score = breast_all.score
     assert harrell_c(event, time, score) == pytest.approx(0.691851028, abs=1e-9)
     assert uno_c(event, time, score, 2000) == pytest.approx(0.673362661, abs=1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -111,5 +112,5 @@ def test_curves_with_gaps_are_drawn():
 
 def test_labels_keep_their_distance():
     placed = sorted(style.spread([0.5, 0.5, 0.5, 0.9], 0.1, 0, 1))
-    assert min(b - a for a, b in zip(placed, placed[1:], strict=False)) >= 0.1 - 1e-9
+    assert min(b - a for a, b in pairwise(placed)) >= 0.1 - 1e-9
     assert min(style.spread([0.0, 0.01], 0.1, 0, 1)) >= 0

@@ -15,7 +15,8 @@ class _Room(ModuleType):
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         house, _, name = self.__name__.partition(".")
-        return importlib.import_module(house).VERBS[name](*arguments, **options)
+        module, _, verb = importlib.import_module(house).VERBS[name].partition(":")
+        return getattr(importlib.import_module(module), verb)(*arguments, **options)
 
 
 def share_name_with_verb(module: str) -> None:

@@ -134,8 +134,17 @@ class KaplanMeier:
         # Beyond the last row nothing is known, unless the curve has ended at 0.
         return np.where((when > self.times[-1]) & (self.survival[-1] > 0), np.nan, out)
 
-    def at(self, times: ArrayLike) -> FloatArray:
-        """Return survival at times; NaN beyond follow-up."""
+    def at(self, times: ArrayLike, *, extend: bool = False) -> FloatArray:
+        """Return survival at times; beyond follow-up NaN, or the last value with `extend`, as R and lifelines print it.
+
+        Examples
+        --------
+        >>> curve = kaplan_meier([1, 0], [1, 5])
+        >>> curve.at([6]), curve.at([6], extend=True)
+        (array([nan]), array([0.5]))
+        """
+        if extend:
+            return self._read(self.survival, np.minimum(np.asarray(times, dtype=np.float64), self.times[-1]), 1.0)
         return self._read(self.survival, times, 1.0)
 
     def std_error_at(self, times: ArrayLike) -> FloatArray:

@@ -15,6 +15,9 @@ from aimed.metrics.bootstrap import bootstrap_weights, estimable_share, percenti
 
 __all__ = ["Estimates", "Kernel", "Resampled", "Sheet", "numbers", "resample"]
 
+_DISTANCES = ("ici", "e50", "e90")
+"""Never negative and larger in resamples than in the sample, so a percentile interval may miss the estimate."""
+
 Estimates: TypeAlias = dict[str, FloatArray]
 """Name → estimate, as an array of any shape; NaN where it is not estimable."""
 
@@ -106,6 +109,9 @@ class Resampled:
             low, high = percentile_interval(drawn, self.level)
             if np.isfinite(low):
                 lower, upper = float(low), float(high)
+                if name.partition("@")[0] in _DISTANCES and lower > value:
+                    lower = float(value)
+                    note = note or "resampling adds to a distance, so the lower limit was extended to the estimate"
             else:
                 lost = 100 * (1 - float(estimable_share(drawn)))
                 note = f"no interval: not estimable in {lost:.0f} % of the resamples"

@@ -35,11 +35,11 @@ def render_index(entries: Sequence[Mapping[str, Any]]) -> str:
     states = [str(view.block(e.get("results") or {}, "verdict", "state") or "no criteria") for e in entries]
     met = sum(s == "met" for s in states)
     head = ["Study", "Verdict", "Primary measure (interval)", "Best baseline", "n", "Events", "Run on"]
+    title = f"{met} of {sentences.plural(len(rows), 'study', 'studies')}"
+    title += " meets every criterion" if met == 1 else " meet every criterion"
     return html(
         "index",
-        title=f"{met} of {sentences.plural(len(rows), 'study', 'studies')} {'meets' if met == 1 else 'meet'} every criterion"
-        if rows
-        else "Studies",
+        title=title if rows else "Studies",
         meta="Each row leads to an evidence report; every number is from the test part of that study.",
         table=Table(head, rows, sortable=True),
         foot="Made by aimed from the results.json of each run.",

@@ -73,8 +73,8 @@ def leaderboard(rows: Sequence[Record], unit: str = "day") -> str:
 
     Examples
     --------
-    >>> leaderboard([{"title": "Cox", "kind": "candidate", "metric": "uno_c", "mean": 0.7, "lower": 0.66,
-    ...               "upper": 0.74, "chosen": True}, {"title": "KM", "kind": "baseline", "metric": "uno_c", "mean": 0.5}])
+    >>> cox = {"title": "Cox", "kind": "candidate", "metric": "uno_c", "mean": 0.7, "lower": 0.66, "chosen": True}
+    >>> leaderboard([cox, {"title": "KM", "kind": "baseline", "metric": "uno_c", "mean": 0.5}])
     "Cox was chosen; its Uno's C lies clear of the best baseline (KM)"
     """
     chosen = next((r for r in rows if r.get("chosen")), None)
@@ -280,13 +280,17 @@ def subgroups(block: Record, unit: str = "day") -> str:
         return f"{title} is farthest from {reference:g} for {rows[0][0]} ({numbers.short(rows[0][1]['value'])})"
     rows.sort(key=lambda r: float(r[1]["value"]), reverse=better == "lower")
     (worst, a), (best, b) = rows[0], rows[-1]
-    edges = (a.get("lower"), a.get("upper"), b.get("lower"), b.get("upper"))
-    apart = all(numbers.is_number(e) for e in edges) and (edges[1] < edges[2] or edges[0] > edges[3])
+    low_a, high_a, low_b, high_b = (float(e) if numbers.is_number(e) else float("nan") for e in _edges(a, b))
+    apart = high_a < low_b or low_a > high_b
     link = "clear of" if apart else "within the uncertainty of"
     return (
         f"{title} is worst for {worst} ({numbers.short(a['value'])}), {link} the best group ({best}, "
         f"{numbers.short(b['value'])})"
     )
+
+
+def _edges(a: Record, b: Record) -> tuple[Any, Any, Any, Any]:
+    return a.get("lower"), a.get("upper"), b.get("lower"), b.get("upper")
 
 
 def ratios(rows: Sequence[Record], ratio_name: str) -> str:

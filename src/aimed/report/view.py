@@ -1,4 +1,4 @@
-"""How the sections look into a results dictionary: the primary measure, horizons, baselines, thresholds and contexts."""
+"""How the sections look into a results dictionary: primary measure, horizons, baselines, thresholds, contexts."""
 
 from __future__ import annotations
 
@@ -161,7 +161,8 @@ def best_baseline(results: Results, measure: str) -> tuple[str, dict[str, Any]] 
 
     Examples
     --------
-    >>> best_baseline({"performance": {"baselines": {"a": {"auroc": {"value": 0.5}}, "b": {"auroc": {"value": 0.7}}}}}, "auroc")
+    >>> baselines = {"a": {"auroc": {"value": 0.5}}, "b": {"auroc": {"value": 0.7}}}
+    >>> best_baseline({"performance": {"baselines": baselines}}, "auroc")
     ('b', {'value': 0.7})
     """
     words = names.describe(measure)

@@ -24,6 +24,7 @@ from aimed.study.spec import StudySpec
 from aimed.study.tasks import outcome_label, primary_of, task_of
 from aimed.trust.checklist import fill
 from aimed.trust.criteria import judge, overall
+from aimed.trust.subgroups import worst_subgroups
 
 __all__ = ["reproduce", "results"]
 
@@ -95,14 +96,8 @@ def _lookup(performance: Mapping[str, Any], subgroups: Mapping[str, Any] | None)
     for baseline, measures in performance["differences"].items():
         for name, measure in measures.items():
             found[f"difference({baseline}).{name}"] = measure
-    for column in (subgroups or {}).get("columns", []):
-        for group in column["groups"]:
-            for name, measure in group["measures"].items():
-                if measure["value"] is None or measure["lower"] is None:
-                    continue
-                key = f"worst_subgroup({name})"
-                if key not in found or measure["lower"] < found[key]["lower"]:
-                    found[key] = measure
+    if subgroups is not None:
+        found |= worst_subgroups(subgroups)
     return found
 
 

@@ -55,7 +55,7 @@ def error_groups(
     Z = np.where(np.isnan(X), fill, X)
     tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=max(MIN_LEAF, n // 20), random_state=0).fit(Z, error)
     leaf = tree.apply(Z)
-    groups = []
+    groups: list[dict[str, Any]] = []
     for node, rule in _rules(tree.tree_, variables):
         rows = leaf == node
         groups.append(

@@ -1,4 +1,4 @@
-"""The calibration figure: observed against predicted risk, decile points, histogram by outcome, and the three numbers."""
+"""The calibration figure: observed against predicted risk, decile points, histogram by outcome, three numbers."""
 
 from __future__ import annotations
 

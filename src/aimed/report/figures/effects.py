@@ -1,4 +1,4 @@
-"""How the prediction moves with each variable: accumulated local effects beside partial dependence, as small multiples."""
+"""How the prediction moves with each variable: local effects beside partial dependence, as small multiples."""
 
 from __future__ import annotations
 

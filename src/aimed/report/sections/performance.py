@@ -58,7 +58,7 @@ def _comparisons(results: view.Results, name: str, context: Context) -> list[str
     clauses = [
         sentences.beats(view.baseline_title(results, b), found[name], names.describe(name).better)[1]
         for b, found in differences.items()
-        if name in found
+        if found and name in found
     ]
     title = names.title(name, context.unit)
     return [f"In {title} the model is {sentences.join(clauses)}."] if clauses else []
