@@ -28,7 +28,7 @@ def main() -> None:
                 continue
             seconds = time.perf_counter() - began
             total += seconds
-            made = json.loads((Path(folder) / name / "results.json").read_text())["reproduce"]
+            made = json.loads((Path(folder) / name / "provenance.json").read_text())
             rows[name] = (made["seconds"], made["peak_memory_mb"], seconds)
     stages = list(dict.fromkeys(stage for seconds, _, _ in rows.values() for stage in seconds))
     print("| stage | " + " | ".join(f"{name} (s)" for name in rows) + " |")

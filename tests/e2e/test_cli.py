@@ -243,3 +243,14 @@ def test_help_loads_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "LOADED []" in out
+
+
+def test_an_unforeseen_error_shows_no_value(cli, risk_study, monkeypatch):
+    def broken(*_):
+        raise ValueError("could not convert 'SECRET-NOTE' to float")
+
+    monkeypatch.setattr("aimed.study.run.Study.read", broken)
+    code, out, err = cli("run", risk_study, "--out", risk_study.parent / "run")
+    assert code == 70
+    assert "SECRET" not in out + err
+    assert "ValueError in test_cli.py" in err

@@ -310,3 +310,18 @@ def test_three_line_use(tmp_path, monkeypatch):
     assert run.results["performance"]["measures"]["auroc"]["value"] > 0.65
     assert (tmp_path / "runs" / "quick" / "study.toml").exists()
     assert aimed.study(tmp_path / "runs" / "quick" / "study.toml", data=frame).spec.outcome.column == "sick"
+
+
+def test_control_c_says_how_to_go_on(survival_study):
+    survival_study.write_text(survival_study.read_text().replace("trials = 2", "trials = 200"))
+    folder = survival_study.parent / "run"
+    command = [sys.executable, "-m", "aimed.cli", "run", str(survival_study), "--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("fit/*.log")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "run the same command again" in err
+    assert "Traceback" not in err

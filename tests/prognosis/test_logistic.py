@@ -105,3 +105,31 @@ def test_what_is_refused(rows):
         Logistic().fit(X, np.zeros(len(y)))
     with pytest.raises(StudyFileError, match="binary"):
         Logistic().fit(X, np.arange(len(y)) % 3)
+
+
+@pytest.mark.parametrize("C", [0.02, 0.3, 5.0])
+@pytest.mark.parametrize("correlated", [False, True])
+def test_lasso_meets_the_conditions_of_its_optimum_and_agrees_with_scikit_learn(C, correlated):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(300, 6))
+    if correlated:
+        X[:, 1] = X[:, 0] + 0.05 * rng.normal(size=300)
+    y = (rng.random(300) < 1 / (1 + np.exp(-(X[:, 0] - 0.7 * X[:, 2] - 0.5)))).astype(int)
+    model = Logistic(penalty="lasso", C=C).fit(X, y)
+    gradient = C * X.T @ (y - model.predict_proba(X)[:, 1])
+    zero = model.coef_[0] == 0
+    np.testing.assert_allclose(gradient[~zero], np.sign(model.coef_[0][~zero]), atol=1e-6)
+    assert (np.abs(gradient[zero]) <= 1 + 1e-6).all()
+    assert abs((y - model.predict_proba(X)[:, 1]).sum()) < 1e-6
+    peer = LogisticRegression(C=C, l1_ratio=1.0, solver="saga", tol=1e-10, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=2e-4)
+
+
+def test_lasso_survives_separation_and_large_units():
+    x = np.r_[np.zeros(20), np.ones(20)][:, None] * 1000.0
+    y = np.r_[np.zeros(20), np.ones(20)].astype(int)
+    model = Logistic(penalty="lasso", C=1.0).fit(x, y)
+    assert np.isfinite(model.coef_).all()
+    assert model.predict_proba(x)[-1, 1] > 0.9

@@ -740,7 +740,7 @@ def survival() -> dict[str, Any]:
     ticks = [0, 365, 730, 1095, 1460, 1800]
     groups, counts = [], {}
     for label, rows in zip(
-        ("lowest quarter", "second quarter", "third quarter", "highest quarter"),
+        ("Lowest quarter of risk", "Second quarter", "Third quarter", "Highest quarter of risk"),
         np.array_split(np.argsort(lp), 4),
         strict=True,
     ):

@@ -165,6 +165,27 @@ def test_does_not_change_the_results(made):
     assert results == before
 
 
+def test_a_bad_horizon_is_not_hidden_by_a_good_one():
+    results = sample.survival()
+    lead = SECTIONS["performance"](results).lead
+    assert lead.endswith("no miscalibration was seen by 1\u202f095 days.")
+    results["performance"]["measures"]["oe@365"].update(value=1.4, lower=1.2, upper=1.6)
+    assert SECTIONS["performance"](results).lead.endswith("under-predicts on average by 365 days (O/E 1.40).")
+
+
+def test_no_placeholder_is_left_unfilled(made):
+    _, _, tree = made
+    text = " ".join(tree.text) + " ".join(tree.roles)
+    assert not re.search(r"[{}]|None|\bnan\b", text)
+
+
+def test_no_caption_says_a_sentence_twice(made):
+    _, html, _ = made
+    for caption in re.findall(r"<figcaption>.*?</figcaption>", html, re.S):
+        said = [s.strip() for s in re.split(r"(?<=\.) ", re.sub("<[^>]+>", "", caption)) if s.strip()]
+        assert len(said) == len(set(said)), caption
+
+
 def test_top_of_the_page_says_what_it_must(made):
     results, _, tree = made
     text = " ".join(" ".join(tree.text).split())

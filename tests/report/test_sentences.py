@@ -207,6 +207,11 @@ def test_over_time_title_counts_where_the_null_model_wins():
     assert "nowhere below" in titles.over_time({**base, "brier_null": [0.05, 0.1]})
     assert "holds over follow-up" in titles.over_time(base)
     assert "falls from" in titles.over_time({**base, "auc": [0.8, 0.6]})
+    bounds = {"auc_lower": [0.7, 0.5], "auc_upper": [0.9, 0.75]}
+    assert "no clear change" in titles.over_time({**base, "auc": [0.8, 0.6], **bounds})
+    assert "falls from" in titles.over_time(
+        {**base, "auc": [0.8, 0.6], "auc_lower": [0.75, 0.5], "auc_upper": [0.9, 0.7]}
+    )
 
 
 def test_forest_title_uses_the_direction_of_the_measure():

@@ -201,18 +201,26 @@ class Bundle:
         return risk, model.score(X), lower, upper, survival
 
     def _interval(self, X: NDArray[np.float64], width: int) -> tuple[Any, Any]:
-        """Ask the estimator for an interval of its risk, and send both ends through the calibration."""
+        """Ask the estimator for an interval of its risk, and send both ends through the calibration.
+
+        NaN for rows that still have missing values after the preparation: they get no risk either.
+        """
         offer = getattr(self.model.estimator, "risk_interval", None)
         if offer is None:
             return None, None
         Z = self.model.preparation.transform(X)
-        found = offer(Z, times=self.horizons) if self.model.recipe.task == "survival" else offer(Z)
+        rows = np.isfinite(Z).all(axis=1)
+        if not rows.any():
+            return None, None
+        found = offer(Z[rows], times=self.horizons) if self.model.recipe.task == "survival" else offer(Z[rows])
         if found is None:
             return None, None
-        ends = [np.asarray(end, dtype=np.float64).reshape(X.shape[0], width) for end in found]
+        ends = [np.asarray(end, dtype=np.float64).reshape(-1, width) for end in found]
         if self.model.calibrator is not None:
             ends = [self.model.calibrator.transform(end[:, 0])[:, None] for end in ends]
-        return ends[0], ends[1]
+        limits = np.full((2, X.shape[0], width), np.nan)
+        limits[:, rows] = ends
+        return limits[0], limits[1]
 
     def _contributions(self, X: NDArray[np.float64]) -> list[list[dict[str, Any]]]:
         """Return the inputs that move the linear predictor most, terms of one input added up."""

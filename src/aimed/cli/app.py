@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count signals."""
+UNFORESEEN = 70
+"""Exit code of an error nobody foresaw (EX_SOFTWARE)."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 StudyFile = Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY")]
@@ -322,13 +328,22 @@ def main() -> None:
             lines += [f"do:       {error.do}"] if error.do else []
             sys.stderr.write("\n".join(lines) + "\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to go on where it stopped\n")
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            sys.stderr.write("stopped; run the same command again to go on where it stopped\n")
+        raise
+    except Exception as error:
+        if os.environ.get("AIMED_DEBUG"):
+            raise
+        # The text of an unforeseen error may quote a value of a patient; its kind and place do not.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        got = f"an unforeseen {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        do = "report it; AIMED_DEBUG=1 shows the whole trace, which may hold data"
+        if "--json" in sys.argv:
+            print_json({"error": {"code": UNFORESEEN, "got": got, "expected": "no such error", "do": do}})
+        else:
+            sys.stderr.write(f"got:      {got}\ndo:       {do}\n")
+        sys.exit(UNFORESEEN)

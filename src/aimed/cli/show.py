@@ -25,7 +25,7 @@ def console(stderr: bool = False) -> Console:
     """Return a terminal; colour is off when it is not one or NO_COLOR is set."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(stderr=stderr, highlight=False)
 
 
 def print_json(record: Any) -> None:

@@ -16,7 +16,18 @@ from sklearn.utils.validation import check_is_fitted
 from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.fit.recipe import Recipe
 from aimed.prognosis.coefficients import coefficient_rows, independent_columns
-from aimed.prognosis.curves import StepFunction, as_matrix, as_survival, steps_at
+from aimed.prognosis.curves import (
+    LineFunction,
+    StepFunction,
+    as_matrix,
+    as_survival,
+    bent_line,
+    choose_knots,
+    knot_times,
+    lines_at,
+    six_digits,
+    steps_at,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -44,6 +55,8 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         Confidence level of the intervals.
     max_iter : int
         Newton steps at most.
+    step_events : int
+        At least so many events stand behind each stored step of the baseline hazard; see the notes.
 
     Attributes
     ----------
@@ -59,7 +72,8 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         ``likelihood_ratio``, ``wald`` and ``score``, each with statistic, df and p. With a penalty the
         first alone, on trace((I + P)⁻¹ I) degrees of freedom.
     unique_times_ : float array, shape (t,)
-        Distinct event times, where the curves step.
+        Distinct event times, where the curves step; with ``step_events > 1`` the points, at most 400, between which
+        the cumulative hazard is straight.
     cumulative_baseline_hazard_ : float array, shape (t,)
         At the mean of every column (`feature_means_`).
     curve_variance_ : tuple of float arrays, shapes (g,), (g,), (g, p), or None
@@ -73,6 +87,14 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
     -----
     Rows are sorted once; each Newton step costs O(np + np²) in blocks that fit the cache. Curves stay
     flat after the last event time. `score` is Harrell's C.
+
+    The plain baseline hazard tells too much to leave the house: its steps at single event times, with the means in
+    `curve_variance_`, give back relative risks and whole rows of single patients. With ``step_events = m > 1`` the
+    fitted model therefore keeps the hazard, A and B only at knots, at most 200, that have at least m events between
+    them and before the first (fewer only when there are fewer in all), rounded to six significant digits. Each knot
+    lies halfway between its event time and the next, where nobody had an event; the last one on a round number
+    just after the last event. There the values are those of the plain model; in between the cumulative hazard is
+    straight, so that it differs by less than the hazard of the m or so events of one interval. FILLSIZE
 
     Raises
     ------
@@ -104,12 +126,14 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         collinear: str = "raise",
         level: float = 0.95,
         max_iter: int = 100,
+        step_events: int = 1,
     ) -> None:
         self.penalty = penalty
         self.ties = ties
         self.collinear = collinear
         self.level = level
         self.max_iter = max_iter
+        self.step_events = step_events
 
     def fit(self, X: Any, y: Any, feature_names: Sequence[str] | None = None) -> CoxPH:
         """Maximise the partial likelihood.
@@ -145,6 +169,7 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
 
         mean = values.mean(axis=0) if p else np.zeros(0)
         risk = _RiskSets.make(values, mean, event, time, efron=self.ties == "efron")
+        knots = choose_knots(risk.deaths, self.step_events, _GRID)
         theta = np.full(p, float(self.penalty)) * risk.unit**2
         null = risk.evaluate(np.zeros(p))
         keep = self._estimable(risk, null.information, names) if not self.penalty else np.ones(p, dtype=bool)
@@ -156,11 +181,17 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         self.loglik_ = (null.loglik, at.loglik)
         self._infer(at.information, null, beta, theta, keep, risk.unit)
         self.feature_means_ = mean
+        self.mean_linear_predictor_ = float(mean @ self.coef_)
         self.unique_times_ = risk.times
-        shift = float(mean @ self.coef_)
         self.cumulative_baseline_hazard_ = np.cumsum(at.hazard)
-        self.mean_linear_predictor_ = shift
-        self.curve_variance_: _Spread | None = None if self.penalty else risk.spread(at.steps, _knots(risk.deaths))
+        self.curve_variance_: _Spread | None = None if self.penalty else risk.spread(at.steps, knots)
+        if self.step_events > 1:
+            self.unique_times_, self.cumulative_baseline_hazard_ = bent_line(
+                risk.times, self.cumulative_baseline_hazard_, 0.0, knots
+            )
+            if self.curve_variance_ is not None:
+                _, A, B = self.curve_variance_
+                self.curve_variance_ = knot_times(risk.times, knots), six_digits(A), six_digits(B)
         return self
 
     def _estimable(self, risk: _RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
@@ -260,10 +291,20 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
 
     def _curves(self, X: Any, times: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         relative = np.exp(self.predict(X) - self.mean_linear_predictor_)
-        if times is None:
-            return relative, self.cumulative_baseline_hazard_
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        return relative, steps_at(self.unique_times_, self.cumulative_baseline_hazard_, grid, 0.0)
+        return relative, self.cumulative_baseline_hazard_ if times is None else self._baseline(times)
+
+    def _baseline(self, times: ArrayLike) -> NDArray[np.float64]:
+        read = steps_at if self.step_events == 1 else lines_at
+        return read(self.unique_times_, self.cumulative_baseline_hazard_, np.atleast_1d(times), 0.0)
+
+    def _functions(self, hazards: NDArray[np.float64], survival: bool) -> NDArray[Any]:
+        out = np.empty(hazards.shape[0], dtype=object)
+        if self.step_events > 1:
+            out[:] = [LineFunction(self.unique_times_, hazard, survival=survival) for hazard in hazards]
+        else:
+            curves = np.exp(-hazards) if survival else hazards
+            out[:] = [StepFunction(self.unique_times_, curve, float(survival)) for curve in curves]
+        return out
 
     def predict_cumulative_hazard_function(
         self, X: Any, times: ArrayLike | None = None, return_array: bool = False
@@ -285,16 +326,16 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         relative, base = self._curves(X, times)
         if times is not None or return_array:
             return relative[:, None] * base
-        return _functions(self.unique_times_, relative[:, None] * base, 0.0)
+        return self._functions(relative[:, None] * base, survival=False)
 
     def predict_survival_function(self, X: Any, times: ArrayLike | None = None, return_array: bool = False) -> Any:
         """Return survival probabilities; parameters as in `predict_cumulative_hazard_function`."""
         relative, base = self._curves(X, times)
+        if times is None and not return_array:
+            return self._functions(relative[:, None] * base, survival=True)
         curves = relative[:, None] * -base
         np.exp(curves, out=curves)
-        if times is not None or return_array:
-            return curves
-        return _functions(self.unique_times_, curves, 1.0)
+        return np.asarray(curves)
 
     def risk_interval(self, X: Any, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return pointwise confidence limits of the risk of each row, its columns taken as fixed.
@@ -325,9 +366,11 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         of the hazard steps and B(t) = ∫ x̄ dΛ (x and x̄, the mean of those at risk, less the column means).
         Limits are symmetric for log Λ(t|x), which is log(-log S).
 
-        Λ is exact at every time. With up to 200 distinct event times A and B are kept at all of them, and so the
-        limits are exact. Of more, they are kept at no more than 200 quantiles of the events, denser towards the
-        last and with it, and read in between as linear in Λ.
+        Λ is exact at every time when ``step_events = 1``. With up to 200 distinct event times A and B are then kept
+        at all of them, and so the limits are exact. Of more, they are kept at no more than 200 quantiles of the
+        events, denser towards the last and with it, and read in between as linear in Λ. With ``step_events > 1``
+        this holds of its knots; before the first of them the relative error of Λ is the one at that knot, since
+        the line there is drawn from its events.
 
         References
         ----------
@@ -343,14 +386,13 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         ([[0.0, 0.37]], [[0.0, 0.65]])
         """
         eta = self.predict(X) - self.mean_linear_predictor_
-        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        base = steps_at(self.unique_times_, self.cumulative_baseline_hazard_, grid, 0.0)
+        base = self._baseline(times)
         spread = self.curve_variance_
         if spread is None:
             return None
         values, _ = as_matrix(X, self.n_features_in_)
         met = base > 0.0
-        lower, upper = np.zeros((2, eta.size, grid.size))
+        lower, upper = np.zeros((2, eta.size, base.size))
         if met.any():
             hazard = base[met]
             relative = np.sqrt(self._relative_variance(values, hazard, spread))
@@ -366,9 +408,11 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
     ) -> NDArray[np.float64]:
         """Return Var Λ(t|x) / Λ(t|x)² for rows and baseline hazards above 0: A/Λ² + |(x - B/Λ) V^½|²."""
         times, steps, means = spread
-        at = steps_at(self.unique_times_, self.cumulative_baseline_hazard_, times, 0.0)
+        at = self._baseline(times)
         knots = np.concatenate(([0.0], at))
-        own = np.interp(hazard, knots, np.concatenate(([0.0], steps))) / hazard**2
+        # A line from (0, 0) would let A/Λ², and with it the upper limit, grow without bound towards time 0.
+        near = np.maximum(hazard, at[0]) if self.step_events > 1 else hazard
+        own = np.interp(near, knots, np.concatenate(([0.0], steps))) / near**2
         kept = np.flatnonzero(np.isfinite(self.standard_errors_) & (self.standard_errors_ > 0.0))
         if not kept.size:
             return np.broadcast_to(own, (values.shape[0], hazard.size))
@@ -480,24 +524,6 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
 
 def _test(statistic: float, df: float) -> dict[str, float | None]:
     return {"statistic": statistic, "df": df, "p": float(stats.chi2.sf(statistic, df)) if df > 0 else None}
-
-
-def _functions(times: NDArray[np.float64], curves: NDArray[np.float64], start: float) -> NDArray[Any]:
-    out = np.empty(curves.shape[0], dtype=object)
-    out[:] = [StepFunction(times, curve, start) for curve in curves]
-    return out
-
-
-def _knots(deaths: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Choose at most 200 event times: all, or half at quantiles of the events and half ever denser to the last."""
-    if deaths.size <= _GRID:
-        return np.arange(deaths.size)
-    events = np.cumsum(deaths)
-    half = _GRID // 2
-    even = events[-1] * np.arange(1, half + 1) / half
-    # At the end few are at risk and the variance climbs steeply: there each step leaves about the same share of events.
-    late = events[-1] + 1.0 - np.geomspace(1.0, events[-1] / 2, half)
-    return np.unique(np.searchsorted(events, np.concatenate((even, late)), side="left"))
 
 
 @dataclass(slots=True)
@@ -689,7 +715,8 @@ class _RiskSets:
 
 
 def _build(parameters: Mapping[str, Any], seed: int) -> CoxPH:
-    return CoxPH(**{"collinear": "drop", **parameters})
+    # A packaged hazard must not tell of single patients.
+    return CoxPH(**{"collinear": "drop", "step_events": 5, **parameters})
 
 
 def _space(trial: optuna.Trial) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def _build(parameters: Mapping[str, Any], seed: int) -> HistGradientBoostingClas
 
 def _space(trial: optuna.Trial) -> dict[str, Any]:
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.3, log=True),
-        "max_iter": trial.suggest_int("max_iter", 50, 500, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.3, log=True),
+        "max_iter": trial.suggest_int("max_iter", 30, 200, log=True),
         "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 3, 31, log=True),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 5, 100, log=True),
         "l2_regularization": trial.suggest_float("l2_regularization", 1e-3, 30.0, log=True),
@@ -41,7 +41,7 @@ RECIPE = Recipe(
     space=_space,
     defaults={
         "learning_rate": 0.05,
-        "max_iter": 150,
+        "max_iter": 100,
         "max_leaf_nodes": 8,
         "min_samples_leaf": 20,
         "l2_regularization": 1.0,

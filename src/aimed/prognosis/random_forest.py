@@ -22,7 +22,7 @@ def _build(parameters: Mapping[str, Any], seed: int) -> RandomForestClassifier:
 
 def _space(trial: optuna.Trial) -> dict[str, Any]:
     return {
-        "n_estimators": trial.suggest_int("n_estimators", 100, 500, step=100),
+        "n_estimators": trial.suggest_int("n_estimators", 100, 300, step=100),
         "max_depth": trial.suggest_int("max_depth", 3, 20),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 2, 100, log=True),
         "max_features": trial.suggest_float("max_features", 0.1, 1.0),
@@ -37,7 +37,7 @@ RECIPE = Recipe(
     family="tree",
     build=_build,
     space=_space,
-    defaults={"n_estimators": 300, "max_depth": 12, "min_samples_leaf": 10, "max_features": 0.4},
+    defaults={"n_estimators": 200, "max_depth": 12, "min_samples_leaf": 10, "max_features": 0.4},
     preparation={"standardise": False},
     store="skops",
 )

@@ -171,6 +171,7 @@ def performance(
     oe: Record | None,
     bins: Sequence[Record] | None = None,
     unit: str = "day",
+    when: str = "",
 ) -> str:
     """Return the opening sentence on performance: ranking, then calibration, with the right conjunction.
 
@@ -187,7 +188,8 @@ def performance(
     fit_sign, fit = calibration(slope, oe, bins)
     word = "but" if {sign, fit_sign} == {"good", "bad"} or fit_sign == "open" else "and"
     same_subject = fit.startswith(("over-", "under-"))
-    return f"The model {ranking}{'' if same_subject else ','} {word} {fit}."
+    head, bracket, tail = fit.partition(" (")
+    return f"The model {ranking}{'' if same_subject else ','} {word} {head}{when}{bracket}{tail}."
 
 
 def beats(title: str, difference: Record | None, better: str = "higher") -> tuple[Sign, str]:

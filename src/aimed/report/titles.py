@@ -216,7 +216,8 @@ def outcome_curve(curve: Record, unit: str) -> str:
         return "Event-free survival could not be estimated"
     below = next((t for t, s in pairs if s <= 0.5), None)
     if below is not None:
-        return f"Half of the patients have the event by about {numbers.horizon(round(below, 1), unit)}"
+        when = round(below) if below >= 10 else round(below, 1)
+        return f"Half of the patients have the event by about {numbers.horizon(when, unit)}"
     return (
         f"{numbers.percent(pairs[-1][1], 0)} of the patients are free of the event at "
         f"{numbers.horizon(pairs[-1][0], unit)}"
@@ -241,6 +242,10 @@ def over_time(curve: Record) -> str:
         ranking = "Ranking over time could not be estimated"
     elif abs(auc[-1] - auc[0]) < 0.03:
         ranking = f"Ranking holds over follow-up (AUC {numbers.short(min(auc))} to {numbers.short(max(auc))})"
+    elif _overlap(curve):
+        ranking = (
+            f"Ranking shows no clear change over follow-up (AUC {numbers.short(auc[0])} to {numbers.short(auc[-1])})"
+        )
     else:
         verb = "rises" if auc[-1] > auc[0] else "falls"
         ranking = f"Ranking {verb} from {numbers.short(auc[0])} to {numbers.short(auc[-1])} over follow-up"
@@ -252,6 +257,11 @@ def over_time(curve: Record) -> str:
     if worse == len(pairs):
         return f"{ranking}; the Brier score is nowhere below that of the null model"
     return f"{ranking}; the Brier score is below that of the null model at {len(pairs) - worse} of {len(pairs)} times"
+
+
+def _overlap(curve: Record) -> bool:
+    low, high = ([v for v in curve.get(k) or [] if numbers.is_number(v)] for k in ("auc_lower", "auc_upper"))
+    return bool(low and high) and low[0] <= high[-1] and low[-1] <= high[0]
 
 
 def subgroups(block: Record, unit: str = "day") -> str:

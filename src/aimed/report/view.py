@@ -108,7 +108,9 @@ def context(results: Results, horizon: str | None = None) -> Context:
     method, draws = perf.get("interval_method"), perf.get("draws")
     how = ""
     if method:
-        how = f"Intervals: {method}" + (f", {numbers.count(draws)} draws." if numbers.is_number(draws) else ".")
+        # The method may already say how many resamples were drawn.
+        said = not numbers.is_number(draws) or f"{draws:g}" in str(method)
+        how = f"Intervals: {method}" + ("." if said else f", {numbers.count(draws)} draws.")
     label = block(results, "study", "outcome_label") or block(results, "outcome", "label") or "outcome"
     return Context(
         outcome=str(label),
@@ -189,11 +191,13 @@ def record(value: Mapping[str, Any], title: str = "") -> list[Block]:
     ['facts', 'heading', 'table']
     """
     out: list[Block] = [Heading(title)] if title else []
-    facts = [(_words(k), _value(v)) for k, v in value.items() if not _is_table(v)]
+    facts = [(_words(k), _value(v)) for k, v in value.items() if not _is_table(v) and not _is_nested(v)]
     if facts:
         out.append(Facts(facts))
     for key, rows in value.items():
-        if _is_table(rows):
+        if _is_nested(rows):
+            out += record(rows, _words(key))
+        elif _is_table(rows):
             columns = list(dict.fromkeys(k for row in rows for k in row))
             body = [[_cell(row.get(c)) for c in columns] for row in rows]
             out += [Heading(_words(key)), Table([_words(c) for c in columns], body)]
@@ -202,7 +206,11 @@ def record(value: Mapping[str, Any], title: str = "") -> list[Block]:
 
 def _words(key: str) -> str:
     text = str(key).replace("_", " ")
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if len(text) > 1 else text
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and not ("value" in value and "lower" in value)
 
 
 def _is_table(value: object) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 import aimed
 from aimed.bundle.store import load_model, save_model
@@ -161,10 +162,16 @@ class Study:
         """
         home = RunFolder(folder if folder is not None else Path("runs") / self.spec.study.id)
         # What can be refused without writing is refused before the folder exists.
+        heard = reporter or Reporter()
+        heard.started("read")
+        began = clock.monotonic()
         self.read()
+        seconds = {"read": round(clock.monotonic() - began, 3)}
+        heard.finished("read", seconds["read"], resumed=False)
         home.open()
-        with home.lock():
-            return _Flow(self, home, reporter or Reporter()).go()
+        # One BLAS thread: the matrices are narrow, and sums then come out the same on any machine load.
+        with home.lock(), threadpool_limits(limits=1, user_api="blas"):
+            return _Flow(self, home, heard, seconds).go()
 
 
 def study(source: str | Path | StudySpec, data: Any = None) -> Study:
@@ -200,12 +207,12 @@ def study(source: str | Path | StudySpec, data: Any = None) -> Study:
 class _Flow:
     """One pass through the stages; each is skipped when its inputs and outputs are unchanged."""
 
-    def __init__(self, owner: Study, home: RunFolder, reporter: Reporter) -> None:
+    def __init__(self, owner: Study, home: RunFolder, reporter: Reporter, seconds: dict[str, float]) -> None:
         self.spec = owner.spec
         self.owner = owner
         self.home = home
         self.reporter = reporter
-        self.seconds: dict[str, float] = {}
+        self.seconds = seconds
 
     def stage(
         self, name: str, key: str, work: Callable[[], tuple[Any, list[str]]], always: bool = False
@@ -226,12 +233,8 @@ class _Flow:
         spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
         version = aimed.__version__
 
-        self.reporter.started("read")
-        began = clock.monotonic()
         cohort = self.owner.read()
         digest = cohort.digest()
-        self.seconds["read"] = round(clock.monotonic() - began, 3)
-        self.reporter.finished("read", self.seconds["read"], resumed=False)
 
         drawn = stages.draw_split(spec, cohort)
         key = key_of("check", version, digest, part["split"], part["predictors"], part["subgroups"], part["model"])
@@ -364,7 +367,9 @@ class _Flow:
             return {}, _files(home, "bundle")
 
         self.stage("package", key, package)
-        home.write_json("provenance.json", results["reproduce"])
+        home.write_json(
+            "provenance.json", {**results["reproduce"], "seconds": self.seconds, "peak_memory_mb": _peak_mb()}
+        )
         return Run(home.path, results)
 
 

@@ -594,7 +594,7 @@ def coefficient_table(
 
 
 COEFFICIENT_DRAWS = 200
-COEFFICIENT_CELLS = 2_000_000
+COEFFICIENT_CELLS = 100_000
 """Above this many cells a penalised model is not refitted for intervals; they would be narrow and slow."""
 
 

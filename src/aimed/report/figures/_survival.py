@@ -25,7 +25,7 @@ def at_risk(
     style.place(fig, 4, top, "Number at risk", color=style.MUTED, size=11, weight="bold")
     for i, (label, row) in enumerate(counts.items()):
         y = top + ROW * (i + 1)
-        style.place(fig, 4, y, style.clip_text(label, 18), color=colours.get(label, style.INK), size=11)
+        style.place(fig, 4, y, style.clip_text(label, 24), color=colours.get(label, style.INK), size=11)
         for t, n in zip(ticks, row, strict=False):
             style.place(fig, left + width * t / end, y, numbers.count(n), ha="center", size=11)
 

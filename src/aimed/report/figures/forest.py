@@ -76,16 +76,16 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
         f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'])}, n {numbers.count(r['n'])}" for r in body
     )
     few = (
-        f" No estimate is given below {block['min_events']} events."
+        f" Groups with fewer than {block['min_events']} events are not judged."
         if numbers.is_number(block.get("min_events"))
         else ""
     )
+    what = "estimate for all patients" if line == "all patients" else "ideal"
     return Figure(
         svg,
         titles.subgroups(shown, context.unit),
         f"Boxes are estimates on the test part, their area grows with precision; lines are {context.band}s. "
-        f"{'The dashed line is the estimate for all patients.' if line == 'all patients' else 'The dashed line is the ideal.'}{few}"
-        f"{'The dashed line is the estimate for all patients.' if line == 'all patients' else 'The dashed line is the ideal.'}{few}",
+        f"The dashed line is the {what}.{few}",
         f"Forest plot of {title}. {said}.",
         table,
         WIDTH,

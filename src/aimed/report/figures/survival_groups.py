@@ -11,7 +11,7 @@ from aimed.report import numbers, style, titles
 from aimed.report.figures import _survival
 from aimed.report.parts import Context, Figure, Table, num
 
-WIDTH, PLOT, LEFT, RIGHT = 760, 360, 140, 130
+WIDTH, PLOT, LEFT, RIGHT = 820, 360, 176, 164
 
 
 def draw(data: Mapping[str, Any], context: Context) -> Figure:
@@ -52,7 +52,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             ends.append(float(known[-1]) if known.size else 0.0)
         for g, y in zip(groups, style.spread(ends, 17 / PLOT * 1.02, 0.02, 1.0), strict=True):
             px = 10 + (1.02 - y) / 1.02 * PLOT
-            style.place(fig, WIDTH - RIGHT + 8, px, style.clip_text(g["label"], 17), color=style.INK)
+            style.place(fig, WIDTH - RIGHT + 8, px, style.clip_text(g["label"], 24), color=style.INK)
         # A short stroke in the line's colour ties each label to its curve.
         for g, y, raw in zip(groups, style.spread(ends, 17 / PLOT * 1.02, 0.02, 1.0), ends, strict=True):
             ax.plot(

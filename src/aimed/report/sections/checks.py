@@ -20,7 +20,7 @@ def build(results: view.Results) -> Section:
                 Cell(str(f.get("severity") or ""), "state", sort=_RANK.get(str(f.get("severity")), 3)),
                 str(f.get("where") or ""),
                 _join(f.get("message"), f.get("advice")),
-                numbers.number(f.get("evidence") or None),
+                _evidence(f.get("evidence") or {}),
                 str(f.get("source") or ""),
             ]
             for f in ordered
@@ -37,6 +37,12 @@ def build(results: view.Results) -> Section:
 
 def _join(*texts: object) -> str:
     return " ".join(str(t) for t in texts if t)
+
+
+def _evidence(record: view.Results) -> str:
+    # Nested records are for programs; the table shows the counts and statistics at the top.
+    plain = {str(k).replace("_", " "): v for k, v in record.items() if not isinstance(v, (dict, list))}
+    return numbers.number(plain) if plain else ""
 
 
 def _split(split: view.Results) -> list[Block]:

@@ -37,7 +37,7 @@ def build(results: view.Results) -> Section:
                     "axis": f"Loss of {measure}",
                     "salt": "permutation",
                     "caption": f"Loss of {measure} on the test part when the values of one variable "
-                    "are shuffled{often}; lines are "
+                    f"are shuffled{often}; lines are "
                     f"{context.band}s. Variables that carry the same information share their importance.",
                 },
                 context,

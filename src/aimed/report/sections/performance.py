@@ -19,13 +19,15 @@ def build(results: view.Results) -> Section:
         )
     main = view.main_context(results)
     name, measure = view.primary(results)
+    worst = _worst_calibrated(results, main)
     lead = sentences.performance(
         name,
         measure,
-        main.measure("calibration_slope"),
-        main.measure("oe"),
-        view.calibration_curve(results, main.horizon).get("bins"),
+        worst.measure("calibration_slope"),
+        worst.measure("oe"),
+        view.calibration_curve(results, worst.horizon).get("bins"),
         main.unit,
+        worst.when,
     )
     blocks: list[Block] = [Note(text) for text in _comparisons(results, name, main)]
     if perf.get("measures"):
@@ -51,6 +53,21 @@ def build(results: view.Results) -> Section:
     if perf.get("conventions"):
         blocks.append(Note(str(perf["conventions"])))
     return Section("performance", "Performance", lead, blocks)
+
+
+def _worst_calibrated(results: view.Results, main: Context) -> Context:
+    # One good horizon must not hide a bad one: the sentence is about the horizon that agrees least.
+    contexts = [main, *(view.context(results, h) for h in view.horizons(results) if h != main.horizon)]
+    signs = [
+        sentences.calibration(
+            c.measure("calibration_slope"), c.measure("oe"), view.calibration_curve(results, c.horizon).get("bins")
+        )[0]
+        for c in contexts
+    ]
+    for sign in ("bad", "open"):
+        if sign in signs:
+            return contexts[signs.index(sign)]
+    return main
 
 
 def _comparisons(results: view.Results, name: str, context: Context) -> list[str]:

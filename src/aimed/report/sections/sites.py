@@ -8,9 +8,8 @@ from aimed.report.parts import Block, Facts, Note, Section, Table, num
 _BY = {
     "site": "The test part holds sites that the model has not seen, so it judges transport to another site.",
     "time": "The test part is later than the training part, so it judges transport to a later time.",
-    "patient": "The test part was drawn by patient from the same sites and dates, so transport to "
-    "another site or a later "
-    "time was not assessed.",
+    "patient": "The test part was drawn by patient from the same source, so transport to another site or a later time "
+    "was not assessed.",
 }
 
 

@@ -128,7 +128,11 @@ def _worst(results: view.Results) -> Key | None:
     name = str(block.get("primary") or "")
     words = names.describe(name)
     rows = [
-        (f"{c.get('label') or c.get('column')}: {g.get('group')}", (g.get("measures") or {}).get(name) or {})
+        (
+            f"{c.get('label') or c.get('column')}: {g.get('group')}",
+            (g.get("measures") or {}).get(name) or {},
+            str(g.get("state") or ""),
+        )
         for c in block.get("columns") or []
         for g in c.get("groups") or []
     ]
@@ -137,11 +141,12 @@ def _worst(results: view.Results) -> Key | None:
         return None
     if words.better == "target":
         reference = words.reference or 0.0
-        label, worst = max(rows, key=lambda r: abs(float(r[1]["value"]) - reference))
+        label, worst, state = max(rows, key=lambda r: abs(float(r[1]["value"]) - reference))
     else:
-        label, worst = (max if words.better == "lower" else min)(rows, key=lambda r: float(r[1]["value"]))
+        label, worst, state = (max if words.better == "lower" else min)(rows, key=lambda r: float(r[1]["value"]))
     overall = view.measures(results).get(name) or {}
     beside = (
         f"all patients: {numbers.fixed(overall.get('value'))}" if overall else f"n = {numbers.count(worst.get('n'))}"
     )
+    beside += f"; {state}" if state in ("not met", "not enough evidence") else ""
     return _key(f"Worst group ({label})", worst, beside)
