@@ -151,7 +151,7 @@ def read_table(
     _require(list(predictors or ()) + list(exclude), known, "[predictors]")
     _require(descriptors, [*known, *bands], "[subgroups] columns")
     _require([b.source for b in bands.values()], known, "[subgroups] derive")
-    _require(list(declared), known, "[variables]")
+    _require(list(declared), [*known, *bands], "[variables]")
     _require([c.name for rule in rules for c in rule], known, "[data] include")
     both = sorted(set(predictors or ()) & set(wanted))
     if both:
@@ -229,7 +229,8 @@ def read_table(
                 kind="category",
                 role="descriptor",
                 categories=band.names(),
-                unit=declared.get(band.source, Declared()).unit,
+                unit=declared.get(band.source, Declared()).unit if not band.labels else None,
+                label=declared.get(name, Declared()).label or name.replace("_", " ").capitalize(),
             )
         )
         columns[name] = codes

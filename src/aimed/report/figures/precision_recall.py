@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from aimed.report import numbers, style, titles
 from aimed.report.parts import Context, Figure, Table, num
 
@@ -43,8 +45,9 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             )
         style.band(ax, recall, lower, upper, style.ACCENT)
         ax.plot(recall, precision, color=style.ACCENT)
-        ax.text(0.99, 0.98, "Average precision", ha="right", va="top", color=style.MUTED)
-        ax.text(0.99, 0.92, numbers.measure(measure), ha="right", va="top")
+        y = _free(recall, np.r_[precision, lower, upper].reshape(-1, recall.size), prevalence)
+        ax.text(0.99, y + 0.07, "Average precision", ha="right", va="bottom", color=style.MUTED)
+        ax.text(0.99, y, numbers.measure(measure), ha="right", va="bottom")
         ax.set(xlim=(0, 1.005), ylim=(0, 1.01), xlabel="Recall (sensitivity)", ylabel="Precision (PPV)")
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -62,3 +65,14 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         Table(["Recall", f"Precision ({context.band})"], rows),
         WIDTH,
     )
+
+
+def _free(recall: Any, curves: Any, prevalence: Any) -> float:
+    # The numbers go to the first place on the right that neither the band nor the line of chance runs through.
+    right = curves[:, recall > 0.55]
+    low, high = (float(f(right)) if right.size else 0.0 for f in (np.nanmin, np.nanmax))
+    line = float(prevalence) if numbers.is_number(prevalence) else -1.0
+    for y in (0.85, 0.03, 0.2, 0.4, 0.6):
+        if (y > high + 0.01 or y + 0.14 < low) and not y - 0.02 < line < y + 0.15:
+            return y
+    return 0.03

@@ -34,22 +34,15 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         ax.plot([0, 1], [0, 1], ls=(0, (4, 4)), lw=1, color=style.FAINT)
         style.band(ax, fpr, lower, upper, style.ACCENT)
         ax.plot(fpr, tpr, color=style.ACCENT)
-        # Labels may not meet: a threshold closer than 26 px to the last labelled one is drawn without text.
-        last = -1.0
-        for t in points:
+        # Labels may not meet: the chosen threshold is named first, others only where they keep clear of it.
+        named: list[tuple[float, float]] = []
+        for t in sorted(points, key=lambda t: not t.get("chosen")):
             x, y = 1 - t["specificity"]["value"], t["sensitivity"]["value"]
             ax.plot(x, y, "o", ms=6, mfc=style.ACCENT if t.get("chosen") else style.PAPER, mec=style.ACCENT, mew=1.5)
-            where = y
-            if t.get("chosen") or last < 0 or abs(where - last) * (SIZE - 64) > 26:
-                ax.text(
-                    x + 0.035,
-                    y - 0.02,
-                    f"at {numbers.percent(t['threshold'], 0)}",
-                    color=style.MUTED,
-                    va="top",
-                    size=11,
-                )
-                last = where
+            if all(abs(x - a) > 0.22 or abs(y - b) > 0.08 for a, b in named):
+                text = f"at {numbers.percent(t['threshold'], 0)}"
+                ax.text(x + 0.035, y - 0.02, text, color=style.MUTED, va="top", size=11)
+                named.append((x, y))
         ax.text(0.98, 0.11, "AUROC", ha="right", va="bottom", color=style.MUTED)
         ax.text(0.98, 0.04, numbers.measure(measure), ha="right", va="bottom")
         ax.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.005), xlabel="1 − specificity", ylabel="Sensitivity")
