@@ -37,10 +37,11 @@ test: $(VENV)/.dev lint  ## what CI runs
 test-all: $(VENV)/.dev lint  ## with the slow tests
 	$(BIN)/pytest -n 2
 
-bench: $(VENV)/.dev  ## start-up, stages and memory of the demo, and one million rows
+bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, Cox beside its peers
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/million_rows.py
+	$(BIN)/python benchmarks/cox.py
 
 docs: $(VENV)/.dev  ## write the reference pages from the code
 	$(BIN)/python docs/generate.py

@@ -90,11 +90,14 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
 
     The plain baseline hazard tells too much to leave the house: its steps at single event times, with the means in
     `curve_variance_`, give back relative risks and whole rows of single patients. With ``step_events = m > 1`` the
-    fitted model therefore keeps the hazard, A and B only at knots, at most 200, that have at least m events between
+    fitted model therefore keeps the hazard, A and B only at knots, at most 200, with at least m events between
     them and before the first (fewer only when there are fewer in all), rounded to six significant digits. Each knot
-    lies halfway between its event time and the next, where nobody had an event; the last one on a round number
-    just after the last event. There the values are those of the plain model; in between the cumulative hazard is
-    straight, so that it differs by less than the hazard of the m or so events of one interval. FILLSIZE
+    lies halfway between its event time and the next, where nobody had an event; the last one on a round number at or
+    just after the last event, as no later event is there to go halfway to. At the knots the values are those of
+    the plain model. Between two knots the cumulative hazard is a line with one bend that keeps its area; see
+    `aimed.prognosis.curves.bent_line`. It differs from the plain one by less than the hazard of that interval's
+    events. With m = 5, at horizons with at least 80 at risk, the risk of no patient of WHAS500 (215 events) moved by
+    more than 0.008, nor the mean risk by more than 0.005. It is coarse where a handful is left at risk.
 
     Raises
     ------

@@ -345,6 +345,7 @@ class _Flow:
             calibrated=calibrated,
             performance=performance["performance"],
             failures=performance["failures"],
+            stability=performance["stability"],
             explanation=explanation,
             subgroups=audited,
             openings=openings,

@@ -208,6 +208,7 @@ class EvaluatePart(_Strict):
     draws: int = Field(default=500, ge=50, le=20_000)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     optimism: int = Field(default=0, ge=0, le=1000)
+    stability: int = Field(default=20, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _criteria(self) -> EvaluatePart:

@@ -14,12 +14,12 @@ from aimed.bundle.schema import Schema, describe
 from aimed.calibrate.choose import choose
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
-from aimed.core import Binary, Cohort, DataError, Finding, NotEstimableError, Split, Survival
+from aimed.core import Binary, Cohort, DataError, Finding, Split, Survival
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
 from aimed.fit.adapter import StudyModel
-from aimed.fit.optimism import optimism_corrected
 from aimed.fit.recipe import Recipe
+from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
 from aimed.fit.tune import Tuning, tune
 from aimed.metrics.binary import auroc
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
@@ -51,6 +51,9 @@ __all__ = [
 
 Progress = Callable[[float, str], None]
 CURVE_POINTS = 50
+COEFFICIENT_DRAWS = 200
+REFIT_CELLS = 100_000
+"""Above this many cells nothing is refitted for intervals or stability; both would be narrow and slow."""
 
 
 def _silent(share: float, text: str = "") -> None:
@@ -331,7 +334,7 @@ def evaluate(
     Returns
     -------
     (dict, dict of str to array)
-        ``performance`` and ``failures`` blocks, and the predictions as columns.
+        ``performance``, ``failures`` and ``stability`` blocks, and the predictions as columns.
     """
     X, y = cohort.matrix(), targets(cohort)
     train, test = split.parts["train"], split.parts["test"]
@@ -388,7 +391,21 @@ def evaluate(
         table |= {"risk": risk, "outcome": y[test]}
     known = known & np.isfinite(error)
     failures = error_groups(np.abs(error[known]), X[test][known], cohort.predictors, event_flags(outcome)[test][known])
-    return {"performance": block, "failures": failures}, table
+    stability = None
+    if spec.evaluate.stability and train.size * max(1, len(cohort.predictors)) <= REFIT_CELLS:
+        stability = prediction_stability(
+            model,
+            X[train],
+            y[train],
+            cohort.patient[train],
+            X[test],
+            horizon=spec.outcome.at()[0] if isinstance(outcome, Survival) else None,
+            draws=spec.evaluate.stability,
+            level=spec.evaluate.level,
+            seed=spec.study.seed,
+            progress=progress,
+        )
+    return {"performance": block, "failures": failures, "stability": stability}, table
 
 
 def _ids(cohort: Cohort, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -522,7 +539,7 @@ def explain(
         "auroc" if binary else "harrell_c",
         patient=cohort.patient[shown],
         inside=inside,
-        refit=lambda order: _refit(model, X[train], y[train][order]).score,
+        refit=lambda order: refit(model, X[train], y[train][order]).score,
         n_train=int(train.size),
         repeats=spec.explain.repeats,
         n_effects=spec.explain.effects,
@@ -532,10 +549,6 @@ def explain(
     )
     table = coefficient_table(model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed)
     return {**block, "coefficients": table}
-
-
-def _refit(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:
-    return StudyModel(model.recipe, model.variables, model.parameters, model.preparation_options, model.seed).fit(X, y)
 
 
 def coefficient_table(
@@ -563,7 +576,12 @@ def coefficient_table(
         return None
     drawn = None
     if any(row["lower"] is None for row in rows):
-        drawn = _bootstrap_coefficients(model, X, y, patient, level, seed)
+        small = X.shape[0] * len(names) <= REFIT_CELLS
+        drawn = (
+            coefficient_interval(model, X, y, patient, draws=COEFFICIENT_DRAWS, level=level, seed=seed)
+            if small
+            else None
+        )
     variables = {v.name: (j, v) for j, v in enumerate(model.variables)}
     out = []
     for k, (row, origin, scale) in enumerate(
@@ -591,37 +609,6 @@ def coefficient_table(
             record["per"] = "1 standard deviation"
         out.append(record)
     return out
-
-
-COEFFICIENT_DRAWS = 200
-COEFFICIENT_CELLS = 100_000
-"""Above this many cells a penalised model is not refitted for intervals; they would be narrow and slow."""
-
-
-def _bootstrap_coefficients(
-    model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], patient: NDArray[Any], level: float, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    Z = model.preparation.transform(X)
-    if Z.size > COEFFICIENT_CELLS:
-        return None
-    rows = np.isfinite(Z).all(axis=1)
-    Z, y, patient = Z[rows], y[rows], patient[rows]
-    rng = np.random.default_rng(seed)
-    ids, codes = np.unique(patient, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(ids.size + 1))
-    found = []
-    for _ in range(COEFFICIENT_DRAWS):
-        drawn = np.concatenate([order[starts[c] : starts[c + 1]] for c in rng.integers(0, ids.size, ids.size)])
-        try:
-            again = model.recipe.build(model.parameters, model.seed).fit(Z[drawn], y[drawn])
-        except NotEstimableError:
-            continue
-        found.append(np.ravel(again.coef_))
-    if len(found) < 0.9 * COEFFICIENT_DRAWS:
-        return None
-    low, high = np.quantile(found, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    return low, high
 
 
 def package(
