@@ -63,7 +63,11 @@ def test_one_run_leaves_everything(which, request):
     assert not re.findall(r'(?:src|href)="(?!#|data:)(?!https://)[^"]*"', html)
     assert "<script src" not in html
     assert not re.findall(r"url\((?!#|data:)", html)
+    reasons = pl.read_parquet(folder / "reasons.parquet")
+    assert set(reasons["reason_1"]) <= {"age", "marker", "sex"}
+    assert (reasons["contribution_1"].abs() >= reasons["contribution_2"].abs()).all()
     test_rows = pl.read_parquet(folder / "predictions.parquet")
+    assert set(reasons["id"]) <= set(test_rows["id"])
     assert test_rows.height == run.results["data"]["parts"]["test"]["n"]
 
 

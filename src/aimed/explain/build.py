@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,10 @@ from aimed.explain.permutation import Metric, Score, permutation_importance
 from aimed.explain.sanity import Refit, randomised_outcome
 from aimed.explain.shap_values import mean_absolute, shap_values
 
-__all__ = ["Inside", "explain"]
+__all__ = ["Inside", "Keep", "explain"]
+
+Keep: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.float64]], None]
+"""``keep(rows, values)``: rows that were explained, shape (m,), and their SHAP values, shape (m, p)."""
 
 
 _NOTE = (
@@ -77,6 +80,7 @@ def explain(
     importance_rows: int = 5000,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:
     """Explain a fitted model on the test rows.
 
@@ -114,6 +118,8 @@ def explain(
         The same for importance.
     progress : callable, optional
         Hears the share done and what is done now.
+    keep : callable, optional
+        Gets the rows of X and their SHAP values by variable, for the reasons of single predictions.
 
     Returns
     -------
@@ -152,7 +158,7 @@ def explain(
     )
     importance.sort(key=lambda row: -(row["value"] if row["value"] is not None else -np.inf))
     tell(0.6, "SHAP values")
-    shap, note, scale, check = _shap(inside, few, variables, group, draws, level, seed)
+    shap, note, scale, check = _shap(inside, few, variables, group, draws, level, seed, keep)
     tell(0.75, "effects")
     curves = effects(
         risk,
@@ -202,6 +208,7 @@ def _shap(
     draws: int,
     level: float,
     seed: int,
+    keep: Keep | None,
 ) -> tuple[list[dict[str, Any]] | None, str, str | None, dict[str, Any] | None]:
     """The SHAP rows, or None with the reason."""
     if inside is None:
@@ -219,6 +226,8 @@ def _shap(
             family=inside.family,
             seed=seed,
         )
+        if keep is not None:
+            keep(rows, found.values)
         table = mean_absolute(
             found.values,
             variables,

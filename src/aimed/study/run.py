@@ -322,7 +322,10 @@ class _Flow:
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec))
 
         def explain() -> tuple[Any, list[str]]:
-            return stages.explain(spec, cohort, split, model, self.reporter.advanced), []
+            block, single = stages.explain(spec, cohort, split, model, self.reporter.advanced)
+            if single:
+                home.write("reasons.parquet", _parquet(single))
+            return block, ["reasons.parquet"] if single else []
 
         explanation = self.stage("explain", key, explain)["payload"]
 

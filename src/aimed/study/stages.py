@@ -17,6 +17,7 @@ from aimed.checks.run import run_checks
 from aimed.core import Binary, Cohort, DataError, Finding, Split, Survival
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
+from aimed.explain.reasons import reasons
 from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe
 from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
@@ -501,8 +502,15 @@ def audit(
 
 def explain(
     spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel, progress: Progress = _silent
-) -> dict[str, Any]:
-    """Say what the model used: permutation importance, SHAP, effects and coefficients."""
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Say what the model used: permutation importance, SHAP, effects, coefficients and the reasons of single rows.
+
+    Returns
+    -------
+    (dict, dict of str to array)
+        The ``explanation`` block with the coefficients, and the three largest contributions of each test row that was
+        explained, as columns; empty for a model without SHAP values.
+    """
     X, y = cohort.matrix(), targets(cohort)
     train, test = split.parts["train"], split.parts["test"]
     shown = test[np.isfinite(model.score(X[test]))]
@@ -516,6 +524,16 @@ def explain(
 
     def risk(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return model.risk(rows, spec.outcome.at()[:1] if not binary else None)[:, 0]
+
+    single: dict[str, NDArray[Any]] = {}
+
+    def keep(rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        found = reasons(values, top=3)
+        names = np.asarray([v.name for v in cohort.predictors])
+        single["id"] = _ids(cohort, shown[rows])
+        for k in range(found.variable.shape[1]):
+            single[f"reason_{k + 1}"] = names[found.variable[:, k]]
+            single[f"contribution_{k + 1}"] = found.contribution[:, k]
 
     inside = None
     if spec.explain.shap and model.recipe.family != "baseline":
@@ -546,9 +564,10 @@ def explain(
         level=spec.evaluate.level,
         seed=spec.study.seed,
         progress=progress,
+        keep=keep,
     )
     table = coefficient_table(model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed)
-    return {**block, "coefficients": table}
+    return {**block, "coefficients": table}, single
 
 
 def coefficient_table(
