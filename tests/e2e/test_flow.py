@@ -329,3 +329,81 @@ def test_control_c_says_how_to_go_on(survival_study):
     assert process.returncode == 130, err
     assert "run the same command again" in err
     assert "Traceback" not in err
+
+
+def test_a_changed_outcome_is_checked_anew(survival_study):
+    folder = survival_study.parent / "run"
+    aimed.study(survival_study).run(folder)
+    survival_study.write_text(survival_study.read_text().replace("[100, 300]", "[100, 2000]"))
+    with pytest.raises(DataError, match="2000"):
+        aimed.study(survival_study).run(folder)
+    assert not (folder / "report.html").exists()
+    assert (folder / "stale" / "report.html").exists()
+
+
+def test_ways_around_the_counter_are_closed(risk_study):
+    folder = risk_study.parent / "run"
+    aimed.study(risk_study).run(folder)
+    # Other outcomes in the same rows are another look.
+    data = risk_study.parent / "table.csv"
+    text = data.read_text()
+    table = pl.read_csv(data)
+    flipped = table.with_columns(dead=pl.when(pl.arange(0, 400) < 5).then(1 - pl.col("dead")).otherwise("dead"))
+    flipped.write_csv(data)
+    assert aimed.study(risk_study).run(folder).results["verdict"]["openings"] == 2
+    data.write_text(text)
+    # Other subgroups are another look.
+    risk_study.write_text(risk_study.read_text().replace('columns = ["sex"]', "columns = []"))
+    assert aimed.study(risk_study).run(folder).results["verdict"]["openings"] == 3
+    # A spec changed in Python is seen to be changed.
+    study = aimed.study(risk_study)
+    looser = study.spec.model_copy(
+        update={"evaluate": study.spec.evaluate.model_copy(update={"accept": ("auroc.lower >= 0.1",)})}
+    )
+    assert aimed.study(looser).run(folder).results["verdict"]["changed_after_opening"]
+    # A record that is gone, or a lock that was edited, is refused.
+    openings = (folder / "openings.json").read_text()
+    (folder / "openings.json").unlink()
+    with pytest.raises(RefusedError, match=r"openings.json is gone"):
+        aimed.study(risk_study).run(folder)
+    (folder / "openings.json").write_text(openings)
+    lock = json.loads((folder / "splits.lock").read_text())
+    patients = lock["patients"]
+    patients["train"][0], patients["test"][0] = patients["test"][0], patients["train"][0]
+    (folder / "splits.lock").write_text(json.dumps(lock))
+    with pytest.raises(RefusedError, match=r"splits.lock is not the one"):
+        aimed.study(risk_study).run(folder)
+
+
+def test_a_predictor_without_values_and_groups_that_are_values(risk_study):
+    data = risk_study.parent / "table.csv"
+    pl.read_csv(data).with_columns(empty=pl.lit(None, dtype=pl.Float64)).write_csv(data)
+    run = aimed.study(risk_study).run(risk_study.parent / "run")
+    assert any("empty" in f["message"] or f["where"] == "empty" for f in run.results["checks"])
+    from aimed.core import StudyFileError
+
+    for column in ("age", "marker"):
+        risk_study.write_text(risk_study.read_text().replace('columns = ["sex"]', f'columns = ["{column}"]'))
+        with pytest.raises(StudyFileError, match="cut it"):
+            aimed.study(risk_study).run(risk_study.parent / "run2")
+        risk_study.write_text(risk_study.read_text().replace(f'columns = ["{column}"]', 'columns = ["sex"]'))
+
+
+def test_repeated_rows_widen_every_interval(risk_study):
+    data = risk_study.parent / "table.csv"
+    table = pl.read_csv(data).with_columns(patient=pl.Series([f"Q{i:04d}" for i in range(400)]))
+    table.write_csv(data)
+    single = aimed.study(risk_study).run(risk_study.parent / "single").results
+    rng = np.random.default_rng(0)
+    pl.concat([table.with_columns(age=pl.col("age") + rng.normal(0, 0.01, 400)) for _ in range(4)]).write_csv(data)
+    copied = aimed.study(risk_study).run(risk_study.parent / "copied").results
+
+    def width(m):
+        return m["upper"] - m["lower"]
+
+    for part in ("all", "train", "test"):
+        a, b = (r["outcome"]["prevalence"][part] for r in (single, copied))
+        assert width(b) > 0.8 * width(a), part
+    a, b = (next(c for c in r["model"]["coefficients"] if c["term"] == "age") for r in (single, copied))
+    assert width(b) > 0.7 * width(a)
+    assert "several rows" in b["note"]

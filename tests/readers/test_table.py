@@ -282,3 +282,53 @@ def test_a_wide_csv_is_read_in_a_fraction_of_its_size(tmp_path):
     assert 100_000 < rows < 250_000
     assert peak_mb < 400 + 0.5 * path.stat().st_size / 2**20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+
+
+def test_a_missing_event_is_missing_whatever_the_source():
+    frame = FRAME.with_columns(dead=pl.Series([1.0, float("nan"), 0.0, 1.0, 0.0, 1.0]))
+    with pytest.raises(DataError, match="missing in 1 of 6"):
+        read_table(frame, patient="pid", outcome=OutcomeColumns(time="days", event="dead"))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1,5", "2", "1,234", "3", "4", "5"], [1.5, 2, 1.234, 3, 4, 5]),
+        (["1.5", "2", None, "3", "4", "5"], [1.5, 2, np.nan, 3, 4, 5]),
+    ],
+)
+def test_decimal_commas(values, expected):
+    cohort = read(FRAME.with_columns(age=pl.Series(values)))
+    np.testing.assert_array_equal(cohort.column("age"), expected)
+
+
+def test_a_thousands_separator_is_refused_not_guessed():
+    with pytest.raises(DataError, match="2 values such as 1,234"):
+        read(FRAME.with_columns(age=pl.Series(["500", "1,234", "12,000", "3", "4", "5"])))
+
+
+def test_blanks_around_ids_do_not_make_two_patients():
+    cohort = read(FRAME.with_columns(pid=pl.Series(["a", "a ", " b", "b", "c", "d"])))
+    assert cohort.patients == 4
+
+
+def test_large_codes_stay_apart():
+    codes = pl.Series([1000001.0, 1000002.0, 1000003.0, 1000001.0, 2.5, None])
+    cohort = read(FRAME.with_columns(ward=codes), declared={"ward": Declared(kind="category")})
+    assert cohort.variable("ward").categories == ("2.5", "1000001", "1000002", "1000003")
+
+
+def test_missing_codes_are_blank_before_the_inclusion_rules():
+    frame = FRAME.with_columns(age=pl.Series([61.0, -9.0, 30.0, 45.5, 70.0, 33.0]))
+    cohort = read(frame, declared={"age": Declared(missing_codes=(-9,))}, include=["age < 65"])
+    assert cohort.n == 4
+    assert cohort.missing("age") == 0
+
+
+def test_rows_censored_before_a_horizon_carry_both_risks():
+    outcome = OutcomeColumns(time="days", event="dead", horizon=45)
+    cohort = read_table(FRAME, patient="pid", outcome=outcome)
+    step = cohort.flow[-1]
+    assert step.removed == 2
+    assert step.evidence["risk_of_kept"] == pytest.approx(2 / 4)
+    assert step.evidence["risk_of_all"] == pytest.approx(1 - (5 / 6) * (2 / 3))

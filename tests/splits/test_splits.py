@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimed.core import DataError, RefusedError, Split, StudyFileError, UnknownNameError
+from aimed.core import DataError, RefusedError, Split, StudyFileError
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
 from aimed.splits.lock import apply_lock, hash_ids, make_lock
 
@@ -50,7 +50,7 @@ def test_time_and_site_keep_patients_together():
     parts = by_site(patient, site=["N", "S", "S", "N"], hold_out=["S"])
     assert parts["test"].tolist() == [1, 2]
     assert parts["train"].tolist() == [3]  # the row of patient a at N has left: a was seen at S
-    with pytest.raises(UnknownNameError, match="no site called 'West'"):
+    with pytest.raises(DataError, match="no row has that site"):
         by_site(patient, site=["N", "S", "S", "N"], hold_out=["West"])
     with pytest.raises(DataError, match="missing in 1 rows"):
         by_time(["a", "b"], time=["2020-01-01", "NaT"], start="2020-01-01")

@@ -41,22 +41,25 @@ def test_stages_are_known_by_key_and_content(tmp_path):
     assert home.stage("fit", "k1") is None
 
 
-def test_openings_count_models_and_questions_once(tmp_path):
+def test_openings_count_each_look_once(tmp_path):
     home = RunFolder(tmp_path).open()
-    home.open_test("m1", "s1", "first")
-    home.open_test("m1", "s1", "again")
+    home.open_test("look 1", model_sha256="m1")
+    home.open_test("look 1", model_sha256="m1")
     assert len(home.openings()) == 1
-    home.open_test("m2", "s1", "another model")
+    home.open_test("look 2", model_sha256="m1")
     assert len(home.openings()) == 2
     home.file("openings.json").write_text("{}")
     with pytest.raises(RefusedError):
         home.openings()
 
 
-def test_leftovers_of_a_killed_run_are_cleared(tmp_path):
+def test_only_our_own_leftovers_are_cleared(tmp_path):
     (tmp_path / ".report.html.123.part").write_text("half")
-    RunFolder(tmp_path).open()
-    assert not list(tmp_path.iterdir())
+    (tmp_path / ".someone.part").write_text("not ours")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / ".x.1.part").write_text("not ours")
+    RunFolder(tmp_path).open().clear_leftovers()
+    assert sorted(p.name for p in tmp_path.rglob("*.part")) == [".someone.part", ".x.1.part"]
 
 
 def test_two_runs_at_once_are_refused(tmp_path):

@@ -187,7 +187,7 @@ def describe(
                 plausible=v.plausible,
                 training_range=reach,
                 required=complete or v.name in required,
-                missing_codes=tuple(c if isinstance(c, str) else f"{c:g}" for c in codes),
+                missing_codes=tuple(c if isinstance(c, str) else _plain(c) for c in codes),
             )
         )
     Z = model.preparation.transform(X)
@@ -200,6 +200,11 @@ def describe(
         if count
     }
     return Schema(inputs=tuple(inputs), means=means)
+
+
+def _plain(code: float) -> str:
+    """Write a number as a file holds it: whole without a point, else with all its digits."""
+    return str(int(code)) if float(code).is_integer() else repr(float(code))
 
 
 def _training_range(x: NDArray[np.float64], who: NDArray[np.int64]) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ from aimed.checks.reporter import Reporter
 from aimed.core.cohort import Variable
 from aimed.core.errors import NotEstimableError
 from aimed.core.finding import Finding
-from aimed.core.outcome import CompetingRisks, Survival
+from aimed.core.outcome import Binary, CompetingRisks, Survival
 from aimed.metrics.nonparametric import log_rank, median_followup
 
 __all__ = ["check"]
@@ -35,10 +35,11 @@ _RATIO = 1.5
 _TESTED = 20_000
 _LEVELS = 10
 _LEVEL_ROWS = 20
+_LEFT_OUT = 0.30
 
 
 def check(context: Context) -> list[Finding]:
-    """Return findings on follow-up and censoring; nothing unless the outcome is a time to event.
+    """Return findings on follow-up and censoring of a time to event, or of a yes/no outcome made from one.
 
     Whether censoring depends on a predictor is a log-rank test of the time to censoring over thirds of a number or
     levels of a category, on the first row of each patient and at most 20,000 of them (a fixed sample), in
@@ -48,6 +49,7 @@ def check(context: Context) -> list[Finding]:
     * WARN: fewer than 20 rows or a tenth followed to a horizon; more than half censored before it; fewer than 20
       distinct times among 100 rows or more; a tenth of 50 events or more at one time; censoring that depends on a
       predictor (p < 0.001, Bonferroni-corrected, and observed over expected 1.5 times apart).
+    * For a yes/no outcome at a horizon: WARN when rows censored before it were left out, STOP above 30 %.
     * NOTE: share censored, median follow-up (reverse Kaplan-Meier), counts at each horizon.
 
     Examples
@@ -59,6 +61,8 @@ def check(context: Context) -> list[Finding]:
     'No row of the table is followed to the horizon of 30 days.'
     """
     outcome = context.cohort.outcome
+    if isinstance(outcome, Binary):
+        return _left_out(context)
     if not isinstance(outcome, (Survival, CompetingRisks)) or outcome.n == 0:
         return []
     if isinstance(outcome, Survival):
@@ -86,6 +90,29 @@ def check(context: Context) -> list[Finding]:
             median_follow_up={"value": median, "lower": lower, "upper": upper, "unit": outcome.unit},
         )
     )
+    return found
+
+
+def _left_out(context: Context) -> list[Finding]:
+    """Leaving out rows censored before the horizon keeps early events and so raises the risk."""
+    found = []
+    for step in context.cohort.flow:
+        if step.removed and "risk_of_all" in step.evidence:
+            whole, kept = step.evidence["risk_of_all"], step.evidence["risk_of_kept"]
+            share = step.removed / (step.removed + step.remaining)
+            say = _SAY.stop if share > _LEFT_OUT else _SAY.warn
+            found.append(
+                say(
+                    "outcome",
+                    f"{plural(step.removed, 'row')} ({100 * share:.1f} %) censored before the horizon were left out; "
+                    f"the risk is {kept:.3f} in the rows kept and {whole:.3f} by Kaplan-Meier in all.",
+                    "Use a survival study, which uses these rows.",
+                    removed=step.removed,
+                    share=share,
+                    risk_of_kept=kept,
+                    risk_of_all=whole,
+                )
+            )
     return found
 
 

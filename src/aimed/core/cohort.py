@@ -88,11 +88,12 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
-    """One step of the participant flow: the rule, the rows it removed and the rows that stayed."""
+    """One step of the participant flow: the rule, the rows it removed, the rows that stayed and what this changed."""
 
     step: str
     removed: int
     remaining: int
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 _DTYPES: dict[str, Any] = {"number": np.float64, "category": np.int32, "date": "datetime64[us]", "text": object}

@@ -56,6 +56,7 @@ def optimism_corrected(
     patient: NDArray[Any],
     *,
     draws: int = 100,
+    level: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -68,14 +69,15 @@ def optimism_corrected(
     X, y, patient : arrays with n rows
         Training rows only.
     draws : int
+    level : float
     seed : int
     progress : callable, optional
 
     Returns
     -------
     dict
-        ``apparent`` (Measure), ``optimism`` (mean over draws), ``corrected`` (Measure; its interval is the
-        percentile interval of apparent minus optimism) and ``draws`` that could be fitted.
+        ``apparent`` (Measure), ``optimism`` (mean over draws), ``corrected`` (Measure; its interval is that of the
+        apparent value over the draws, shifted by the optimism) and ``draws`` that could be fitted.
 
     Notes
     -----
@@ -84,14 +86,16 @@ def optimism_corrected(
 
     References
     ----------
-    Harrell, Lee and Mark, Stat Med 1996;15:361.
+    Harrell, Lee and Mark, Stat Med 1996;15:361; Noma et al., Stat Med 2021;40:5691 (location-shifted interval).
     """
     apparent = _rank(model, X, y)
     gaps: list[float] = []
+    drawn: list[float] = []
     for i, rows in enumerate(patient_draws(patient, draws, seed), 1):
         try:
             again = refit(model, X[rows], y[rows])
             gaps.append(_rank(again, X[rows], y[rows]) - _rank(again, X, y))
+            drawn.append(_rank(model, X[rows], y[rows]))
         except NotEstimableError:
             continue
         if progress is not None:
@@ -99,18 +103,19 @@ def optimism_corrected(
     name = "auroc" if model.recipe.task == "binary" else "harrell_c"
     events = int(y.sum() if model.recipe.task == "binary" else y["event"].sum())
     optimism = float(np.mean(gaps)) if gaps else float("nan")
-    low, high = np.quantile(gaps, [0.025, 0.975]) if gaps else (np.nan, np.nan)
+    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2]) if drawn else (np.nan, np.nan)
     return {
         "apparent": Measure(name=name, value=apparent, n=y.size, events=events, method="training rows").to_dict(),
         "optimism": optimism,
         "corrected": Measure(
             name=name,
             value=apparent - optimism,
-            lower=apparent - float(high),
-            upper=apparent - float(low),
+            lower=float(low) - optimism,
+            upper=float(high) - optimism,
             n=y.size,
             events=events,
-            method=f"bootstrap by patient, {len(gaps)} refits",
+            level=level,
+            method=f"location-shifted bootstrap by patient, {len(gaps)} refits",
         ).to_dict(),
         "draws": len(gaps),
     }

@@ -22,7 +22,7 @@ from aimed.fit.recipe import Recipe, Task
 from aimed.metrics.binary import auroc, brier, log_loss
 from aimed.metrics.survival import harrell_c, ibs, uno_c
 
-__all__ = ["FOLD_METRICS", "FoldMetric", "Row", "Tuning", "tune"]
+__all__ = ["FOLD_METRICS", "FoldMetric", "Row", "Tuning", "predict_out_of_fold", "tune"]
 
 Score = Callable[[StudyModel, NDArray[np.float64], NDArray[Any], NDArray[np.float64]], float]
 
@@ -124,6 +124,24 @@ class Tuning:
     out_of_fold: NDArray[np.float64] = field(repr=False)
 
 
+def predict_out_of_fold(
+    recipe: Recipe,
+    parameters: Mapping[str, Any],
+    X: NDArray[np.float64],
+    y: NDArray[Any],
+    folds: Sequence[Fold],
+    variables: Sequence[Variable],
+    preparation: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return risks from models that did not see the row, shape (n,); NaN outside the folds; binary outcomes only."""
+    out = np.full(X.shape[0], np.nan)
+    for fold in folds:
+        model = StudyModel(recipe, variables, parameters, preparation, seed).fit(X[fold.fit], y[fold.fit])
+        out[fold.tune] = model.risk(X[fold.tune])[:, 0]
+    return out
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     before = optuna.logging.get_verbosity()
@@ -195,7 +213,7 @@ def tune(
     Notes
     -----
     The choice follows the one-standard-error rule: the simplest candidate (linear before trees, then the order
-    of the catalogue) whose mean is within one standard error of the paired fold differences to the best.
+    of the study file) whose mean is within one standard error of the paired fold differences to the best.
     Each trial draws with a sampler seeded by the number of finished trials, so that a resumed search draws
     what an uninterrupted one would. Reaching the time budget is the one thing that can change the result.
     """
@@ -268,9 +286,8 @@ def tune(
                 rows.append(row)
     chosen, reason = _choose([r for r in rows if r.kind == "candidate"], judge)
     out_of_fold = np.full(X.shape[0], np.nan)
-    for fold in folds:
-        model = StudyModel(chosen.recipe, variables, chosen.parameters, preparation, seed).fit(X[fold.fit], y[fold.fit])
-        out_of_fold[fold.tune] = model.risk(X[fold.tune])[:, 0] if task == "binary" else model.score(X[fold.tune])
+    if task == "binary":
+        out_of_fold = predict_out_of_fold(chosen.recipe, chosen.parameters, X, y, folds, variables, preparation, seed)
     return Tuning(
         metric=judge,
         rows=rows,

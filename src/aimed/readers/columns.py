@@ -15,7 +15,7 @@ from aimed.core import DataError, Variable
 from aimed.core.cohort import Kind, Role
 from aimed.readers.source import collect
 
-__all__ = ["Band", "ColumnPlan", "Declared", "as_date", "as_number", "infer", "to_variable"]
+__all__ = ["Band", "ColumnPlan", "Declared", "as_date", "as_number", "blank_codes", "infer", "to_variable"]
 
 MAX_LEVELS = 50
 """A text column with more levels than this is text unless it is declared a category."""
@@ -72,6 +72,27 @@ def as_date(column: str, dtype: pl.DataType) -> pl.Expr:
     return pl.col(column).cast(pl.Datetime("us"), strict=False)
 
 
+def as_words(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Return an expression that reads a column as words; whole floats read as "1", so that every source agrees."""
+    if not dtype.is_float():
+        return pl.col(column).cast(pl.String).str.strip_chars()
+    whole = pl.col(column).cast(pl.Int64, strict=False)
+    exact = pl.col(column).cast(pl.String)
+    return pl.when(whole.cast(pl.Float64) == pl.col(column)).then(whole.cast(pl.String)).otherwise(exact)
+
+
+def blank_codes(column: str, dtype: pl.DataType, codes: Sequence[float | str]) -> pl.Expr:
+    """Return an expression in which the values that mean missing are null, whatever the type of the column."""
+    numbers = [float(v) for v in codes if not isinstance(v, str)]
+    words = [v for v in codes if isinstance(v, str)]
+    coded = pl.lit(False)
+    if numbers and (dtype == pl.String or dtype.is_numeric()):
+        coded = coded | as_number(column, dtype == pl.String).is_in(numbers).fill_null(False)
+    if words:
+        coded = coded | as_words(column, dtype).is_in(words).fill_null(False)
+    return pl.when(coded).then(None).otherwise(pl.col(column)).alias(column)
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """How one column becomes an array."""
@@ -90,6 +111,11 @@ def infer(
     for c in columns:
         known = pl.col(c).is_not_null()
         counts.append(known.sum().alias(f"known:{c}"))
+        if schema[c] == pl.String:
+            text = pl.col(c).str.strip_chars()
+            grouped = text.str.contains(r"^[-+]?\d{1,3},\d{3}$")
+            counts.append(grouped.sum().alias(f"grouped:{c}"))
+            counts.append((text.str.contains(r"^[-+]?\d+,\d+$") & ~grouped).sum().alias(f"comma:{c}"))
         if schema[c] in (pl.String, pl.Categorical) or isinstance(schema[c], pl.Enum):
             counts.append(
                 as_number(c, text=True).is_not_null().sum().alias(f"number:{c}")
@@ -107,7 +133,6 @@ def infer(
     for c in columns:
         dtype, want = schema[c], declared.get(c, Declared())
         textual = f"number:{c}" in seen
-        codes = list(want.missing_codes)
         kind: Kind
         if want.kind is not None:
             kind = want.kind
@@ -124,26 +149,24 @@ def infer(
         else:
             kind = "text"
         if kind == "number":
-            if textual and seen[f"number:{c}"] != seen[f"known:{c}"] and not codes:
+            if seen.get(f"grouped:{c}") and not seen[f"comma:{c}"]:
+                raise DataError(
+                    f"column '{c}' has {seen[f'grouped:{c}']} values such as 1,234: one thousand, or one and a bit",
+                    "numbers without a thousands separator",
+                    "write the column without commas, or declare it a category",
+                )
+            if textual and seen[f"number:{c}"] != seen[f"known:{c}"]:
                 raise DataError(
                     f"column '{c}' holds text in {seen[f'known:{c}'] - seen[f'number:{c}']} of {seen['rows']} rows",
                     "numbers",
                     f"correct the rows, or list the words that mean missing in [variables.{c}] missing_codes",
                 )
-            number = as_number(c, dtype == pl.String)
-            numbers = [float(v) for v in codes if not isinstance(v, str)]
-            expression = pl.when(number.is_in(numbers)).then(None).otherwise(number) if numbers else number
+            expression = as_number(c, dtype == pl.String)
         elif kind == "date":
             expression = as_date(c, dtype)
         else:
-            # Whole floats read as "1", not "1.0", so that a category means the same in every source.
-            text = (
-                pl.col(c).cast(pl.Float64).map_elements(lambda v: f"{v:g}", return_dtype=pl.String)
-                if dtype.is_float()
-                else pl.col(c).cast(pl.String).str.strip_chars()
-            )
-            words = [v if isinstance(v, str) else f"{v:g}" for v in codes] + ["NaN", "nan", ""]
-            expression = pl.when(text.is_in(words)).then(None).otherwise(text)
+            words = as_words(c, dtype)
+            expression = pl.when(words.is_in(["NaN", "nan", ""])).then(None).otherwise(words)
         plans.append(ColumnPlan(c, kind, expression.alias(c)))
     return plans, int(seen["rows"])
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from aimed.core import Binary, DataError, FlowStep, Outcome, StudyFileError, Survival
 from aimed.core.outcome import TimeUnit
+from aimed.metrics.nonparametric import kaplan_meier
+from aimed.readers.columns import as_number
 
 __all__ = ["OutcomeColumns", "read_outcome"]
 
@@ -99,8 +101,7 @@ def _binary_values(column: pl.Series, positive: float | str | bool | None, name:
 
 
 def _numbers(column: pl.Series, name: str, what: str) -> NDArray[np.float64]:
-    text = column.dtype == pl.String
-    number = column.str.strip_chars().cast(pl.Float64, strict=False) if text else column.cast(pl.Float64, strict=False)
+    number = column.to_frame("v").select(as_number("v", column.dtype == pl.String)).to_series()
     bad = number.null_count() - column.null_count()
     if bad:
         raise DataError(f"the {what} column '{name}' holds text in {bad} of {column.len()} rows", "numbers")
@@ -125,6 +126,8 @@ def read_outcome(
     if spec.time is None or spec.event is None:
         raise StudyFileError("[outcome] names neither a column nor a time and an event", "one of the two")
     event_column = table[f"outcome:{spec.event}"]
+    if event_column.dtype.is_float():
+        event_column = event_column.fill_nan(None)
     missing = event_column.null_count()
     if missing:
         raise DataError(
@@ -158,7 +161,18 @@ def read_outcome(
     known = event | (time >= spec.horizon)
     lost = int((~known).sum())
     if lost:
-        flow.append(FlowStep(f"Followed to {spec.horizon:g} {spec.unit}s or to the event", lost, int(known.sum())))
+        by_horizon = event & (time <= spec.horizon)
+        flow.append(
+            FlowStep(
+                f"Followed to {spec.horizon:g} {spec.unit}s or to the event",
+                lost,
+                int(known.sum()),
+                {
+                    "risk_of_all": 1.0 - float(kaplan_meier(event, time).at([spec.horizon], extend=True)[0]),
+                    "risk_of_kept": float(by_horizon[known].mean()),
+                },
+            )
+        )
     values = (event & (time <= spec.horizon))[known].astype(np.int8)
     if values.min() == values.max():
         raise DataError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aimed.core import Cohort, Comparison, DataError, FlowStep, Outcome, StudyFileError, Variable, nearest, parse
 from aimed.core.cohort import Role
-from aimed.readers.columns import Band, Declared, as_date, as_number, infer, to_variable
+from aimed.readers.columns import Band, Declared, as_date, as_number, blank_codes, infer, to_variable
 from aimed.readers.outcome import OutcomeColumns, read_outcome
 from aimed.readers.source import collect, column_names, open_table
 
@@ -165,6 +165,9 @@ def read_table(
     if start == 0:
         raise DataError(f"{label} has a header and no rows", "at least one row", "check the export")
     flow.append(FlowStep("Rows in the table", 0, start))
+    coded = {c: d.missing_codes for c, d in declared.items() if d.missing_codes and c in known}
+    if coded:
+        frame = frame.with_columns([blank_codes(c, schema[c], codes) for c, codes in coded.items()])
     steps: list[tuple[str, pl.Expr]] = [
         (text, pl.all_horizontal([_condition(c, schema[c.name]) for c in rule]).fill_null(False))
         for text, rule in zip(include, rules, strict=True)
@@ -184,7 +187,7 @@ def read_table(
             roles[c] = "time"
         elif c in wanted:
             roles[c] = "outcome"
-        elif c in exclude or (listed is None and c in descriptors and c not in (predictors or known)):
+        elif c in exclude:
             roles[c] = "descriptor"
         elif listed is None or c in listed:
             roles[c] = "predictor"
@@ -201,7 +204,8 @@ def read_table(
             f"at most the {available / 2**30:.1f} GB that are free",
             "name fewer [predictors] include, or add an inclusion rule",
         )
-    ids = [pl.col(c).cast(pl.String).alias(f"{c}") for c in dict.fromkeys(c for c in (patient, unit, site) if c)]
+    # Blanks around an id would make two patients of one.
+    ids = [pl.col(c).cast(pl.String).str.strip_chars() for c in dict.fromkeys(c for c in (patient, unit, site) if c)]
     raw = [pl.col(c).alias(f"outcome:{c}") for c in dict.fromkeys(wanted)]
     dates = [as_date(time, schema[time]).alias(time)] if time else []
     table = collect(frame.select([p.expression for p in plans] + ids + dates + raw), label)

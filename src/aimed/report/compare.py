@@ -88,9 +88,7 @@ def _measures(a: view.Results, b: view.Results) -> Section:
     left, right, unit = view.measures(a), view.measures(b), view.unit(a)
     every = order(list({**left, **right}))
     if not every:
-        return Section(
-            "measures", "Measures", sentences.absent("Measures", "neither run holds a 'performance' block"), ()
-        )
+        return Section("measures", "Measures", sentences.absent("Measures", "neither run measured performance"), ())
     rows: list[list[Cell | str]] = []
     groups: dict[int, str] = {}
     last = ""

@@ -13,13 +13,15 @@ from aimed.report.render import html
 __all__ = ["render_index"]
 
 
-def render_index(entries: Sequence[Mapping[str, Any]]) -> str:
+def render_index(entries: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()) -> str:
     """Return the index page of several runs.
 
     Parameters
     ----------
     entries : sequence of mapping
         Each with ``results`` (the results dictionary) and ``href`` (path of its report, relative to the index).
+    left_out : sequence of str
+        One sentence a study that was not run: which one, and why.
 
     Returns
     -------
@@ -29,6 +31,8 @@ def render_index(entries: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> "No study has been run yet." in render_index([])
+    True
+    >>> "Needs the extra &#39;tcga&#39;." in render_index([], ["Needs the extra 'tcga'."])
     True
     """
     rows = [_row(e.get("results") or {}, str(e.get("href") or "")) for e in entries]
@@ -42,6 +46,7 @@ def render_index(entries: Sequence[Mapping[str, Any]]) -> str:
         title=title if rows else "Studies",
         meta="Each row leads to an evidence report; every number is from the test part of that study.",
         table=Table(head, rows, sortable=True),
+        left_out=[str(reason) for reason in left_out],
         foot="Made by aimed from the results.json of each run.",
     )
 

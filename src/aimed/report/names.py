@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from aimed.report import numbers
 
-__all__ = ["MEASURES", "MeasureName", "describe", "split_name", "title"]
+__all__ = ["MEASURES", "MeasureName", "describe", "in_words", "lower", "split_name", "title"]
 
 Better = Literal["higher", "lower", "target"]
 
@@ -116,6 +117,34 @@ def describe(name: str) -> MeasureName:
     """
     base = split_name(name)[0]
     return MEASURES.get(base) or MeasureName(base.replace("_", " "), "higher", None, "Other", "")
+
+
+_PROPER = ("AUROC", "AUC", "Harrell's C", "Uno's C", "Brier", "O/E", "ICI", "E50", "E90")
+
+
+def lower(name: str, unit: str = "day") -> str:
+    """Return the name of a measure as it stands inside a sentence.
+
+    Examples
+    --------
+    >>> lower("log_loss"), lower("auroc"), lower("brier@365")
+    ('log loss', 'AUROC', 'Brier score at 365 days')
+    """
+    text = title(name, unit)
+    return text if text.startswith(_PROPER) else text[:1].lower() + text[1:]
+
+
+def in_words(text: str, name: str | None, unit: str = "day") -> str:
+    """Return a sentence with the key of a measure replaced by its name for people.
+
+    Examples
+    --------
+    >>> in_words("Cox had the best mean ibs on the tuning folds.", "ibs")
+    'Cox had the best mean integrated Brier score on the tuning folds.'
+    """
+    if not name:
+        return text
+    return re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w@])", lambda _: lower(name, unit), text)
 
 
 def title(name: str, unit: str = "day") -> str:

@@ -23,8 +23,10 @@ __all__ = [
     "number",
     "p_value",
     "percent",
+    "points",
     "seconds",
     "short",
+    "step",
 ]
 
 ABSENT = "–"
@@ -117,15 +119,15 @@ def interval_at(i: int, *curves: Sequence[float] | NDArray[np.float64], digits: 
     return interval(value, lower, upper, digits)
 
 
-def count(value: float | None) -> str:
-    """Return a whole number with thin spaces between thousands.
+def count(value: float | str | None) -> str:
+    """Return a whole number with thin spaces between thousands; a suppressed count such as ``"<11"`` as it is.
 
     Examples
     --------
-    >>> count(12345) == "12\u202f345", count(500), count(None)
-    (True, '500', '–')
+    >>> count(12345) == "12\u202f345", count(500), count("<11"), count(None)
+    (True, '500', '<11', '–')
     """
-    return fixed(value, 0)
+    return value if isinstance(value, str) else fixed(value, 0)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -142,6 +144,20 @@ def percent(value: float | None, digits: int = 1) -> str:
     if 0 < 100 * value < least / 2:
         return f"<{least:.{digits}f}%"
     return f"{fixed(100 * value, digits)}%"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """Return a difference of two probabilities in percentage points, without the unit.
+
+    Examples
+    --------
+    >>> points(0.1234), points(-0.05), points(None)
+    ('+12.3', '−5.0', '–')
+    """
+    if value is None or not is_number(value):
+        return ABSENT
+    text = fixed(100 * value, digits)
+    return f"+{text}" if text.strip("0.") and not text.startswith(MINUS) else text
 
 
 def p_value(value: float | None) -> str:
@@ -221,6 +237,23 @@ def number(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{k}: {number(v)}" for k, v in value.items())
     return str(value)
+
+
+_TIMES = ("years", "months", "weeks", "days", "hours", "minutes", "seconds", "beats", "breaths", "points", "units")
+
+
+def step(text: object) -> str:
+    """Return the step that a ratio is for, its unit in the right number.
+
+    Examples
+    --------
+    >>> step("1 years"), step("1 beats/min"), step("10 years"), step("1 mmHg"), step(None)
+    ('1 year', '1 beat/min', '10 years', '1 mmHg', '–')
+    """
+    words = ABSENT if text is None else str(text)
+    first, _, rest = words.partition(" ")
+    plural = next((t for t in _TIMES if rest == t or rest.startswith((f"{t}/", f"{t} "))), "")
+    return f"1 {plural[:-1]}{rest[len(plural) :]}" if first == "1" and plural else words
 
 
 def horizon(value: float | str, unit: str = "day") -> str:

@@ -101,7 +101,7 @@ def _meta(results: view.Results) -> str:
             parts.append(f"{key}: {numbers.count(part.get('n'))}{events}")
     if results.get("created"):
         parts.append(f"run on {str(results['created'])[:10]}")
-    return " · ".join(parts) or "The results of this run hold no data block."
+    return " · ".join(parts) or "The patients of this run were not described."
 
 
 def _foot(results: view.Results) -> str:

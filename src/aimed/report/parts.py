@@ -46,6 +46,8 @@ class Cell:
         Marks the row's own case, such as the chosen model.
     indent : bool
         Sets the text in, below the heading of its group.
+    detail : sequence of (str, str)
+        Terms with their values, folded under the text.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Cell:
     href: str = ""
     strong: bool = False
     indent: bool = False
+    detail: Sequence[tuple[str, str]] = ()
 
 
 def num(text: str, sort: object = None, *, strong: bool = False) -> Cell:
@@ -265,7 +268,7 @@ class Context:
     level : float
         Coverage of the intervals.
     how : str
-        How the intervals were made, one sentence.
+        What kind of intervals these are, one sentence; empty when not known.
     measures : dict
         Measures of the model by name.
     """
@@ -292,6 +295,11 @@ class Context:
     def band(self) -> str:
         """Name of the interval, such as ``"95% interval"``."""
         return f"{100 * self.level:g}% interval"
+
+    @property
+    def bands(self) -> str:
+        """What a caption says of its bands: the kind of intervals where it is known."""
+        return self.how.rstrip(".") or f"{self.band}s"
 
     @property
     def when(self) -> str:

@@ -13,16 +13,19 @@ __all__ = [
     "calibration",
     "checklists",
     "checks",
+    "column",
     "data",
     "deployment",
     "discrimination",
     "explanation",
     "failures",
     "join",
+    "judged",
     "model",
     "outcome",
     "performance",
     "plural",
+    "stability",
     "subgroups",
     "top_tenth",
     "uncertainty",
@@ -57,15 +60,48 @@ def join(parts: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
-def absent(what: str, why: str) -> str:
+def absent(what: str, why: str = "", *, many: bool | None = None) -> str:
     """Return the one sentence of a section that was not assessed.
 
     Examples
     --------
-    >>> absent("Subgroups", "the run recorded none")
-    'Subgroups were not assessed: the run recorded none.'
+    >>> absent("Subgroups", "the study file names none"), absent("Robustness")
+    ('Subgroups were not assessed: the study file names none.', 'Robustness was not assessed in this run.')
     """
-    return f"{what} were not assessed: {why}." if what.endswith("s") else f"{what} was not assessed: {why}."
+    many = what.endswith("s") if many is None else many
+    return f"{what} {'were' if many else 'was'} not assessed{f': {why}' if why else ' in this run'}."
+
+
+def judged(group: Record, min_events: object = None) -> bool:
+    """Return whether a subgroup has enough events to be judged at all.
+
+    Examples
+    --------
+    >>> judged({"judged": False}), judged({"events": 4}, 20), judged({"events": 40}, 20)
+    (False, False, True)
+    """
+    said = group.get("judged")
+    if isinstance(said, bool):
+        return said
+    events = group.get("events")
+    if numbers.is_number(events) and numbers.is_number(min_events):
+        return events >= min_events
+    return not isinstance(group.get("n"), str)
+
+
+def column(block: Record) -> str:
+    """Return the label of a column of subgroups; a bare column name is made readable.
+
+    Examples
+    --------
+    >>> column({"column": "age_band", "label": "age_band (years)"}), column({"column": "sex", "label": "Sex at birth"})
+    ('Age band (years)', 'Sex at birth')
+    """
+    name, label = str(block.get("column") or ""), str(block.get("label") or block.get("column"))
+    if not name or not label.startswith(name):
+        return label
+    label = label.replace(name, name.replace("_", " "), 1)
+    return label[:1].upper() + label[1:]
 
 
 def _bounds(measure: Record | None) -> tuple[float | None, float | None, float | None]:
@@ -338,6 +374,10 @@ def model(block: Record, unit: str = "day") -> str:
     ...         {"name": "b", "title": "Kaplan-Meier", "kind": "baseline", "metric": "uno_c", "mean": 0.5}]
     >>> model({"title": "Cox model", "leaderboard": rows})
     "Cox model was the only candidate; in tuning it reached Uno's C 0.72, against 0.50 for Kaplan-Meier."
+    >>> both = [*rows, {"name": "c", "title": "Forest", "kind": "candidate", "metric": "uno_c", "mean": 0.721}]
+    >>> choice = "Cox model was chosen: Forest scored better by 0.001 in uno_c, less than one standard error (0.02)."
+    >>> model({"title": "Cox model", "leaderboard": both, "choice": choice})[:94]
+    "Cox model was chosen: Forest scored better by 0.001 in Uno's C, less than one standard error ("
     """
     title = str(block.get("title") or block.get("name") or "The model")
     board = [r for r in block.get("leaderboard") or [] if numbers.is_number(r.get("mean"))]
@@ -346,7 +386,6 @@ def model(block: Record, unit: str = "day") -> str:
         return f"The model is: {title}."
     lower_is_better = names.describe(chosen["metric"]).better == "lower"
     pick = min if lower_is_better else max
-    metric = names.title(str(chosen["metric"]), unit)
     candidates = [r for r in board if r.get("kind") == "candidate"]
     baselines = [r for r in board if r.get("kind") == "baseline"]
     best = pick(candidates or [chosen], key=lambda r: float(r["mean"]))
@@ -356,7 +395,12 @@ def model(block: Record, unit: str = "day") -> str:
         how = f"was the best of {len(candidates)} candidates in tuning; it"
     else:
         how = f"was chosen from {len(candidates)} candidates although {best['title']} scored better; it"
-    sentence = f"{title} {how} reached {metric} {numbers.short(chosen['mean'])}"
+    said = str(block.get("choice") or "").strip().rstrip(".")
+    metric = names.lower(str(chosen["metric"]), unit)
+    start = f"{title} {how}"
+    if said and len(candidates) > 1:
+        start = f"{names.in_words(said, str(chosen['metric']), unit)}. {title}"
+    sentence = f"{start} reached {metric} {numbers.short(chosen['mean'])}"
     if baselines:
         rival = pick(baselines, key=lambda r: float(r["mean"]))
         sentence += f", against {numbers.short(rival['mean'])} for {rival['title']}"
@@ -389,6 +433,30 @@ def uncertainty(perf: Record | None, primary: str, optimism: Record | None, unit
     return text + "."
 
 
+def stability(block: Record) -> str:
+    """Return how much the risk of a patient changes when other patients train the model; empty when not known.
+
+    Examples
+    --------
+    >>> stability({"draws": 20, "mean_absolute_difference": {"value": 0.031, "lower": 0.028, "upper": 0.034},
+    ...            "share_above_0_1": 0.04})  # doctest: +NORMALIZE_WHITESPACE
+    'Over 20 refits on draws of the training patients, the risk of a test patient moves by 3.1 percentage points on
+    average (2.8 to 3.4); for 4.0% of them the mean move is above 10 points.'
+    """
+    value, lower, upper = _bounds(block.get("mean_absolute_difference"))
+    if value is None:
+        return ""
+    refits = f" {plural(block['draws'], 'refit')}" if numbers.is_number(block.get("draws")) else " refits"
+    text = f"Over{refits} on draws of the training patients, the risk of a test patient moves by "
+    text += f"{numbers.fixed(100 * value, 1)} percentage points on average"
+    if lower is not None and upper is not None:
+        text += f" ({numbers.fixed(100 * lower, 1)} to {numbers.fixed(100 * upper, 1)})"
+    share = block.get("share_above_0_1")
+    if numbers.is_number(share):
+        text += f"; for {numbers.percent(share)} of them the mean move is above 10 points"
+    return text + "."
+
+
 def subgroups(block: Record, unit: str = "day") -> str:
     """Return the opening sentence on the groups: failures first, then lack of evidence.
 
@@ -398,7 +466,7 @@ def subgroups(block: Record, unit: str = "day") -> str:
     >>> subgroups({"primary": "auroc", "columns": [{"label": "Sex", "groups": groups}]})
     'No group fails; for 1 of 2 groups there is not enough evidence (Sex: female).'
     """
-    rows = [(c.get("label") or c.get("column"), g) for c in block.get("columns") or [] for g in c.get("groups") or []]
+    rows = [(column(c), g) for c in block.get("columns") or [] for g in c.get("groups") or []]
     n = len(rows)
     if not n:
         return "No subgroup was named in the study file."
@@ -417,6 +485,7 @@ def subgroups(block: Record, unit: str = "day") -> str:
         return f"No group fails; for {len(unsure)} of {n} groups there is not enough evidence ({_some(unsure)})."
     if met:
         return f"All {len(met)} groups with a criterion meet it."
+    rows = [(label, g) for label, g in rows if judged(g, block.get("min_events"))]
     low, high = _extremes(rows, str(block.get("primary") or ""))
     if low is None or high is None:
         return f"No criterion was set for subgroups; {plural(n, 'group')} were described."
@@ -430,7 +499,7 @@ def subgroups(block: Record, unit: str = "day") -> str:
 def _some(texts: Sequence[str], limit: int = 3) -> str:
     shown = list(texts[:limit])
     rest = len(texts) - limit
-    return join([*shown, f"{rest} more"]) if rest > 0 else join(shown)
+    return "; ".join([*shown, f"and {rest} more"] if rest > 0 else shown)
 
 
 def _extremes(

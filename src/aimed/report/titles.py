@@ -87,7 +87,7 @@ def leaderboard(rows: Sequence[Record], unit: str = "day") -> str:
         return f"{chosen['title']} was chosen; no baseline was tuned beside it"
     best = (min if low else max)(base, key=lambda r: float(r["mean"]))
     bound = chosen.get("upper" if low else "lower")
-    title = names.title(metric, unit)
+    title = names.lower(metric, unit)
     if numbers.is_number(bound) and ((bound < best["mean"]) if low else (bound > best["mean"])):
         return f"{chosen['title']} was chosen; its {title} lies clear of the best baseline ({best['title']})"
     return f"{chosen['title']} was chosen; its {title} is not clear of the best baseline ({best['title']})"
@@ -265,42 +265,75 @@ def _overlap(curve: Record) -> bool:
 
 
 def subgroups(block: Record, unit: str = "day") -> str:
-    """Return the title of the subgroup forest: the lowest group against the overall spread.
+    """Return the title of the subgroup forest: the worst group that is judged, against the best of its column.
+
+    Groups with too few events are not compared. Whether a gap is clear follows from the interval of the gap of
+    that column where there is one, else from the intervals of the two groups.
 
     Examples
     --------
     >>> g = lambda name, v: {"group": name, "measures": {"auroc": {"value": v, "lower": v - 0.05, "upper": v + 0.05}}}
     >>> subgroups({"primary": "auroc", "columns": [{"label": "Sex", "groups": [g("male", 0.8), g("female", 0.6)]}]})
-    'AUROC is worst for Sex: female (0.60), clear of the best group (Sex: male, 0.80)'
+    'AUROC is worst for Sex: female (0.60), clear of the best group (male, 0.80)'
+    >>> few = {**g("female", 0.6), "judged": False}
+    >>> subgroups({"primary": "auroc", "columns": [{"label": "Sex", "groups": [g("male", 0.8), few]}]})
+    'AUROC could be judged in one group only, Sex: male (0.80)'
     """
     primary = str(block.get("primary") or "")
-    title = names.title(primary, unit)
-    rows = []
+    title, words = names.title(primary, unit), names.describe(primary)
+    columns: list[tuple[Record, list[tuple[str, Record]]]] = []
     for column in block.get("columns") or []:
-        for group in column.get("groups") or []:
-            measure = (group.get("measures") or {}).get(primary) or {}
-            if numbers.is_number(measure.get("value")):
-                rows.append((f"{column.get('label') or column.get('column')}: {group.get('group')}", measure))
-    if len(rows) < 2:
+        found = [
+            (str(g.get("group")), measure)
+            for g in column.get("groups") or []
+            if sentences.judged(g, block.get("min_events"))
+            and numbers.is_number((measure := (g.get("measures") or {}).get(primary) or {}).get("value"))
+        ]
+        columns.append((column, found))
+    if not any(c.get("groups") for c, _ in columns):
         return f"{title} by subgroup"
-    better = names.describe(primary).better
-    reference = names.describe(primary).reference
-    if better == "target" and reference is not None:
-        rows.sort(key=lambda r: -abs(float(r[1]["value"]) - reference))
-        return f"{title} is farthest from {reference:g} for {rows[0][0]} ({numbers.short(rows[0][1]['value'])})"
-    rows.sort(key=lambda r: float(r[1]["value"]), reverse=better == "lower")
-    (worst, a), (best, b) = rows[0], rows[-1]
-    low_a, high_a, low_b, high_b = (float(e) if numbers.is_number(e) else float("nan") for e in _edges(a, b))
-    apart = high_a < low_b or low_a > high_b
-    link = "clear of" if apart else "within the uncertainty of"
-    return (
-        f"{title} is worst for {worst} ({numbers.short(a['value'])}), {link} the best group ({best}, "
-        f"{numbers.short(b['value'])})"
-    )
+    if not any(found for _, found in columns):
+        return f"{title} could not be judged: no group has enough evidence"
+    if words.better == "target" and words.reference is not None:
+        ideal = words.reference
+        column, name, worst = max(
+            ((c, n, m) for c, found in columns for n, m in found), key=lambda r: abs(float(r[2]["value"]) - ideal)
+        )
+        text = f"{title} is farthest from {ideal:g} for {sentences.column(column)}: {name} ({_value(worst)})"
+        low, high = worst.get("lower"), worst.get("upper")
+        if not numbers.is_number(low) or not numbers.is_number(high):
+            return text
+        return f"{text}, whose interval {'holds' if low <= ideal <= high else 'excludes'} {ideal:g}"
+    if sum(len(found) for _, found in columns) == 1:
+        column, ((name, only),) = next(c for c in columns if c[1])
+        return f"{title} could be judged in one group only, {sentences.column(column)}: {name} ({_value(only)})"
+    sign = 1.0 if words.better == "lower" else -1.0
+
+    def badness(row: tuple[str, Record]) -> float:
+        return sign * float(row[1]["value"])
+
+    column, found = max((c for c in columns if c[1]), key=lambda c: max(badness(r) for r in c[1]))
+    (worst_name, a), (best_name, b) = max(found, key=badness), min(found, key=badness)
+    text = f"{title} is worst for {sentences.column(column)}: {worst_name} ({_value(a)})"
+    if len(found) == 1:
+        return f"{text}, the only group of its column that is judged"
+    link = "clear of" if _apart(a, b, (column.get("gap") or {}).get(primary)) else "within the uncertainty of"
+    return f"{text}, {link} the best group ({best_name}, {_value(b)})"
 
 
-def _edges(a: Record, b: Record) -> tuple[Any, Any, Any, Any]:
-    return a.get("lower"), a.get("upper"), b.get("lower"), b.get("upper")
+def _value(measure: Record) -> str:
+    return numbers.short(measure["value"])
+
+
+def _apart(a: Record, b: Record, gap: Record | None) -> bool:
+    edge = (gap or {}).get("lower")
+    if numbers.is_number(edge):
+        return edge > 0
+    ends = [m.get(k) for m in (a, b) for k in ("lower", "upper")]
+    if not all(numbers.is_number(e) for e in ends):
+        return False
+    low_a, high_a, low_b, high_b = (float(e) for e in ends)  # type: ignore[arg-type]
+    return high_a < low_b or low_a > high_b
 
 
 def ratios(rows: Sequence[Record], ratio_name: str) -> str:
@@ -357,26 +390,35 @@ def importance(rows: Sequence[Record], key: str) -> str:
 
 
 def effects(rows: Sequence[Record]) -> str:
-    """Return the title of the effect curves: which variable moves the prediction over the widest range.
+    """Return the title of the effect curves: which variable changes the predicted risk over the widest range.
+
+    A category has no order, hence no local effect: its partial dependence is used.
 
     Examples
     --------
-    >>> effects([{"label": "Age", "ale": [-1.0, 1.0]}, {"label": "BMI", "ale": [0.0, 0.1]}])
-    'The prediction moves most with Age, rising over its range'
+    >>> effects([{"label": "Age", "ale": [-0.1, 0.1]}, {"label": "BMI", "ale": [0.0, 0.01]}])
+    'The predicted risk changes most with Age, rising by up to 20 percentage points over its range'
+    >>> effects([{"label": "Ward", "kind": "category", "ale": [], "partial_dependence": [0.3, 0.25]}])
+    'The predicted risk changes most with Ward, by 5 percentage points between its levels'
     """
 
-    def span(row: Record) -> float:
-        values = [float(v) for v in row.get("ale") or [] if numbers.is_number(v)]
-        return max(values) - min(values) if values else 0.0
+    def values(row: Record) -> list[float]:
+        found = row.get("ale") or row.get("partial_dependence") or []
+        return [float(v) for v in found if numbers.is_number(v)]
 
-    if not rows or not any(span(r) for r in rows):
-        return "The prediction does not move with any variable shown"
-    top = max(rows, key=span)
-    values = [float(v) for v in top["ale"] if numbers.is_number(v)]
-    text = f"The prediction moves most with {top.get('label') or top.get('variable')}"
+    def span(row: Record) -> float:
+        return max(values(row)) - min(values(row)) if values(row) else 0.0
+
+    top = max(rows, key=span, default=None)
+    if top is None or not any(values(r) for r in rows):
+        return "No effect could be drawn"
+    if span(top) < 0.0005:
+        return "The predicted risk does not change with any variable shown"
+    size = numbers.fixed(100 * span(top), 0 if span(top) >= 0.02 else 1)
+    text = f"The predicted risk changes most with {top.get('label') or top.get('variable')}"
     if top.get("kind") == "category":
-        return text
-    net = values[-1] - values[0]
+        return f"{text}, by {size} percentage points between its levels"
+    net = values(top)[-1] - values(top)[0]
     if abs(net) < 0.5 * span(top):
-        return f"{text}, not in one direction"
-    return f"{text}, {'rising' if net > 0 else 'falling'} over its range"
+        return f"{text}, by {size} percentage points and not in one direction"
+    return f"{text}, {'rising' if net > 0 else 'falling'} by up to {size} percentage points over its range"

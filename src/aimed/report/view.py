@@ -17,10 +17,10 @@ __all__ = [
     "context",
     "horizons",
     "measures",
-    "no_block",
     "primary",
     "record",
     "thresholds",
+    "tuning_metric",
     "unit",
 ]
 
@@ -43,9 +43,19 @@ def block(results: Results, *path: str) -> Any:
     return found
 
 
-def no_block(key: str) -> str:
-    """Return why a section has nothing to show."""
-    return f"the results of this run hold no '{key}' block"
+def tuning_metric(results: Results) -> str | None:
+    """Return the key of the measure that tuning was scored by, or None.
+
+    Examples
+    --------
+    >>> tuning_metric({"model": {"leaderboard": [{"metric": "ibs"}]}})
+    'ibs'
+    """
+    for row in block(results, "model", "leaderboard") or []:
+        if row.get("metric"):
+            return str(row["metric"])
+    found = block(results, "model", "tuning", "metric")
+    return str(found) if found else None
 
 
 def unit(results: Results) -> str:
@@ -105,18 +115,15 @@ def _main_horizon(results: Results) -> str | None:
 def context(results: Results, horizon: str | None = None) -> Context:
     """Return what figures need to know besides their data."""
     perf = block(results, "performance") or {}
-    method, draws = perf.get("interval_method"), perf.get("draws")
-    how = ""
-    if method:
-        # The method may already say how many resamples were drawn.
-        said = not numbers.is_number(draws) or f"{draws:g}" in str(method)
-        how = f"Intervals: {method}" + ("." if said else f", {numbers.count(draws)} draws.")
+    method, level = str(perf.get("interval_method") or ""), float(perf.get("level") or 0.95)
+    # The whole method stands once, under Uncertainty; a caption only says what kind of interval it shows.
+    how = f"{100 * level:g}% bootstrap intervals over patients." if "bootstrap" in method else ""
     label = block(results, "study", "outcome_label") or block(results, "outcome", "label") or "outcome"
     return Context(
         outcome=str(label),
         unit=unit(results),
         horizon=horizon,
-        level=float(perf.get("level") or 0.95),
+        level=level,
         how=how,
         measures=measures(results),
     )
@@ -191,7 +198,9 @@ def record(value: Mapping[str, Any], title: str = "") -> list[Block]:
     ['facts', 'heading', 'table']
     """
     out: list[Block] = [Heading(title)] if title else []
-    facts = [(_words(k), _value(v)) for k, v in value.items() if not _is_table(v) and not _is_nested(v)]
+    facts = [
+        (_words(k), _value(v)) for k, v in value.items() if v is not None and not _is_table(v) and not _is_nested(v)
+    ]
     if facts:
         out.append(Facts(facts))
     for key, rows in value.items():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aimed.core import DataError, Fold, StudyFileError, UnknownNameError
+from aimed.core import DataError, Fold, StudyFileError
 
 __all__ = ["by_column", "by_patient", "by_site", "by_time", "grouped_folds"]
 
@@ -132,8 +132,8 @@ def by_site(patient: ArrayLike, *, site: ArrayLike, hold_out: Sequence[str]) -> 
 
     Raises
     ------
-    UnknownNameError
-        If a site does not exist.
+    DataError
+        If a site does not exist or a part would be empty.
 
     Examples
     --------
@@ -141,10 +141,10 @@ def by_site(patient: ArrayLike, *, site: ArrayLike, hold_out: Sequence[str]) -> 
     [0]
     """
     sites = np.asarray(site, dtype=str)
-    known = np.unique(sites)
+    known = set(np.unique(sites).tolist())
     for name in hold_out:
         if name not in known:
-            raise UnknownNameError("site", name, known.tolist())
+            raise DataError(f"[split] hold_out names '{name}', and no row has that site", f"one of {len(known)} sites")
     held = np.isin(sites, list(hold_out))
     codes, _, count = _patients(patient, None)
     touched = np.zeros(count, dtype=bool)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import aimed
 from aimed.bundle.schema import Schema
-from aimed.core import Binary, Cohort, Measure, Split, Survival
+from aimed.core import Binary, Cohort, Measure, NotEstimableError, Split, Survival
 from aimed.fit.adapter import StudyModel
-from aimed.metrics.nonparametric import kaplan_meier, median_followup
+from aimed.metrics.bootstrap import bootstrap_weights
+from aimed.metrics.nonparametric import kaplan_meier, median_followup, survival_at
 from aimed.metrics.proportions import wilson
 from aimed.study.describe import describe_data
 from aimed.study.limits import deployment_limits
@@ -44,10 +47,17 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
         "curve": None,
         "prevalence": {},
     }
+    level, seed = spec.evaluate.level, spec.study.seed
     if isinstance(outcome, Binary):
+        y = outcome.values.astype(np.float64)
         for part, rows in parts.items():
-            events = int(outcome.values[rows].sum())
-            low, high = wilson(events, rows.size)
+            events = int(y[rows].sum())
+            if _repeated(cohort, rows):
+                low, high = _by_patient(cohort, rows, partial(_share, y[rows]), level, seed)
+                method = PATIENT_METHOD
+            else:
+                low, high = wilson(events, rows.size, level)
+                method = "Wilson"
             block["prevalence"][part] = Measure(
                 name="prevalence",
                 value=events / rows.size,
@@ -55,39 +65,83 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
                 upper=high,
                 n=rows.size,
                 events=events,
-                method="Wilson",
+                level=level,
+                method=method,
             ).to_dict()
     elif isinstance(outcome, Survival):
         horizon = float(spec.outcome.at()[-1])
+        event, time = outcome.event, outcome.time
         for part, rows in parts.items():
-            curve = kaplan_meier(outcome.event[rows], outcome.time[rows])
+            curve = kaplan_meier(event[rows], time[rows], level=level)
             risk = 1.0 - float(curve.at([horizon])[0])
-            low, high = (float(bound[0]) for bound in curve.interval_at([horizon]))
+            if _repeated(cohort, rows):
+                low, high = _by_patient(cohort, rows, partial(_risk, event[rows], time[rows], horizon), level, seed)
+                method = PATIENT_METHOD
+            else:
+                bounds = [1.0 - float(bound[0]) for bound in curve.interval_at([horizon])]
+                low, high, method = bounds[1], bounds[0], "Kaplan-Meier, log-log interval"
             block["prevalence"][part] = Measure(
                 name=f"risk@{horizon:g}",
                 value=risk,
-                lower=1.0 - high,
-                upper=1.0 - low,
+                lower=low,
+                upper=high,
                 n=rows.size,
-                events=int(outcome.event[rows].sum()),
-                method="Kaplan-Meier, log-log interval",
+                events=int(event[rows].sum()),
+                level=level,
+                method=method,
             ).to_dict()
-        block["followup"] = dict(
-            zip(("median", "lower", "upper"), median_followup(outcome.event, outcome.time), strict=True)
-        )
+        median, low_median, high_median = median_followup(event, time, level)
+        clustered = _repeated(cohort, parts["all"])
+        block["followup"] = {
+            "median": median,
+            "lower": None if clustered else low_median,
+            "upper": None if clustered else high_median,
+        }
         end = float(np.quantile(outcome.time, 0.98))
         grid = np.linspace(0.0, end, 81)
         ticks = np.linspace(0.0, end, 6)
         curve = kaplan_meier(outcome.event, outcome.time)
-        lower, upper = curve.interval_at(grid)
+        below, above = curve.interval_at(grid)
         block["curve"] = {
             "times": grid,
             "survival": curve.at(grid),
-            "lower": lower,
-            "upper": upper,
+            "lower": below,
+            "upper": above,
             "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
         }
     return block
+
+
+PATIENT_DRAWS = 300
+PATIENT_METHOD = f"percentile bootstrap of patients, {PATIENT_DRAWS} draws"
+
+
+def _repeated(cohort: Cohort, rows: NDArray[np.int64]) -> bool:
+    """Whether some patient has several of the rows, so that rows are not independent."""
+    return bool(np.unique(cohort.patient[rows]).size < rows.size)
+
+
+def _share(y: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    return float(weights @ y / weights.sum())
+
+
+def _risk(event: NDArray[np.bool_], time: NDArray[np.float64], horizon: float, weights: NDArray[np.float64]) -> float:
+    return 1.0 - float(survival_at(event, time, horizon, weights))
+
+
+def _by_patient(
+    cohort: Cohort, rows: NDArray[np.int64], statistic: Callable[[NDArray[np.float64]], float], level: float, seed: int
+) -> tuple[float | None, float | None]:
+    found = []
+    for weights in bootstrap_weights(cohort.patient[rows], None, PATIENT_DRAWS, seed):
+        try:
+            found.append(statistic(np.asarray(weights, dtype=np.float64)))
+        except NotEstimableError:
+            continue
+    if len(found) < 0.9 * PATIENT_DRAWS:
+        return None, None
+    ends = np.quantile(found, [0.5 - level / 2, 0.5 + level / 2])
+    return float(ends[0]), float(ends[1])
 
 
 def _lookup(performance: Mapping[str, Any], subgroups: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -149,6 +203,7 @@ def results(
     explanation: Mapping[str, Any],
     subgroups: Mapping[str, Any] | None,
     openings: Sequence[Mapping[str, Any]],
+    changed_after_opening: bool,
     model: StudyModel,
     schema: Schema,
 ) -> dict[str, Any]:
@@ -183,7 +238,7 @@ def results(
             "state": overall(criteria),
             "criteria": criteria,
             "openings": len(openings),
-            "changed_after_opening": any(o["study_sha256"] != spec.digest() for o in openings),
+            "changed_after_opening": changed_after_opening,
             "simple_model": _simple_model(spec, fitted, performance),
         },
         "checks": [dict(f) for f in findings],

@@ -46,7 +46,7 @@ def _number_row(v: Variable, values: Mapping[str, NDArray[np.float64]], missing:
         cells = {part: _count(int(x.sum()), x.size) for part, x in known.items()}
         kind = "yes/no"
     else:
-        digits = 0 if whole.size and np.nanmax(np.abs(whole)) >= 100 else 1 if np.ptp(whole) > 3 else 3
+        digits = 0 if np.abs(whole).max(initial=0.0) >= 100 else 1 if whole.size and np.ptp(whole) > 3 else 3
         cells = {
             part: f"{x.mean():.{digits}f} ({x.std(ddof=1):.{digits}f})" if x.size > 1 else "–"
             for part, x in known.items()
@@ -129,7 +129,9 @@ def describe_data(cohort: Cohort, split: Split, digest: str) -> dict[str, Any]:
     sites = None
     if cohort.site is not None:
         names, counts = np.unique(cohort.site, return_counts=True)
-        sites = {str(name): int(n) for name, n in zip(names, counts, strict=True)}
+        sites = {
+            str(name): int(n) if n >= SMALL_CELL else f"<{SMALL_CELL}" for name, n in zip(names, counts, strict=True)
+        }
     return {
         "source": cohort.source,
         "digest": digest,

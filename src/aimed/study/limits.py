@@ -57,6 +57,14 @@ def deployment_limits(spec: StudySpec, schema: Schema, record: Mapping[str, Any]
         said.append("No subgroups were declared; fairness was not assessed.")
     if performance.get("without_prediction"):
         said.append(f"{performance['without_prediction']} test rows got no prediction because values were missing.")
+    if performance.get("would_be_refused"):
+        said.append(
+            f"{performance['would_be_refused']} of {performance['n']} test rows have values that the packaged model "
+            "refuses; they are in the results, which are to that extent those of a wider use."
+        )
+    for f in record["checks"]:
+        if f["check"] == "censoring" and "risk_of_all" in f["evidence"]:
+            said.append(f["message"])
     if record["verdict"]["openings"] > 1:
         said.append(f"The test part was opened {record['verdict']['openings']} times; its results may be optimistic.")
     return {

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 import aimed
 from aimed.bundle.store import load_model, save_model
 from aimed.checks.run import raise_on_stop
-from aimed.core import Cohort, Finding, Split, StudyFileError
+from aimed.core import Cohort, Finding, RefusedError, Severity, Split, StudyFileError
 from aimed.splits.lock import apply_lock, make_lock
 from aimed.study import assemble, stages
 from aimed.study.models import recipes_of
@@ -171,6 +171,7 @@ class Study:
         home.open()
         # One BLAS thread: the matrices are narrow, and sums then come out the same on any machine load.
         with home.lock(), threadpool_limits(limits=1, user_api="blas"):
+            home.clear_leftovers()
             return _Flow(self, home, heard, seconds).go()
 
 
@@ -214,11 +215,9 @@ class _Flow:
         self.reporter = reporter
         self.seconds = seconds
 
-    def stage(
-        self, name: str, key: str, work: Callable[[], tuple[Any, list[str]]], always: bool = False
-    ) -> dict[str, Any]:
+    def stage(self, name: str, key: str, work: Callable[[], tuple[Any, list[str]]]) -> dict[str, Any]:
         self.reporter.started(name)
-        found = None if always else self.home.stage(name, key)
+        found = self.home.stage(name, key)
         if found is None:
             began = clock.monotonic()
             payload, files = work()
@@ -229,6 +228,22 @@ class _Flow:
         self.seconds[name] = found["seconds"]
         return found
 
+    def _guard(self, lock_sha256: str) -> None:
+        """Refuse when the record of openings, or the lock it was made under, was tampered with or lost."""
+        openings = self.home.openings()
+        if self.home.file("stages", "evaluate.json").exists() and not openings:
+            raise RefusedError(
+                "openings.json is gone although the test part was opened in this folder",
+                "the record of openings",
+                "restore it, or start again with a new study id",
+            )
+        if any(o.get("lock_sha256") != lock_sha256 for o in openings):
+            raise RefusedError(
+                "splits.lock is not the one under which the test part was opened",
+                "the same lock",
+                "restore it, or start again with a new study id",
+            )
+
     def go(self) -> Run:
         spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
         version = aimed.__version__
@@ -237,12 +252,16 @@ class _Flow:
         digest = cohort.digest()
 
         drawn = stages.draw_split(spec, cohort)
-        key = key_of("check", version, digest, part["split"], part["predictors"], part["subgroups"], part["model"])
+        key = key_of(
+            "check", version, digest, {k: v for k, v in part.items() if k not in ("study", "report", "explain")}
+        )
 
         def check() -> tuple[Any, list[str]]:
             findings = stages.check(spec, cohort, drawn, self.reporter.advanced)
             self.reporter.found(findings)
             home.write_json("findings.json", [f.to_dict() for f in findings])
+            if any(f.severity is Severity.STOP for f in findings):
+                home.set_aside()
             raise_on_stop(findings)
             return [f.to_dict() for f in findings], ["findings.json"]
 
@@ -267,6 +286,7 @@ class _Flow:
         split_record = self.stage("split", key, cut)
         split = stages.with_folds(spec, cohort, parts)
         lock_sha = split_record["files"]["splits.lock"]
+        self._guard(lock_sha)
 
         fit_key = key_of(
             "fit",
@@ -311,8 +331,21 @@ class _Flow:
         judged = {k: v for k, v in part["evaluate"].items() if k not in ("accept", "optimism")}
         eval_key = key_of("evaluate", cal_key, model_sha, judged, part["outcome"])
 
+        question = key_of(part)
+        look = key_of(eval_key, digest, lock_sha, part["explain"], part["subgroups"], part["evaluate"])
+
+        def open_test() -> None:
+            home.open_test(
+                look,
+                model_sha256=model_sha,
+                study_sha256=question,
+                data_sha256=digest,
+                lock_sha256=lock_sha,
+                reason="evaluation of the chosen model",
+            )
+
         def evaluate() -> tuple[Any, list[str]]:
-            home.open_test(model_sha, spec.digest(), "evaluation of the chosen model")
+            open_test()
             payload, table = stages.evaluate(spec, cohort, split, model, fitted, calibrated, self.reporter.advanced)
             home.write("predictions.parquet", _parquet(table))
             return payload, ["predictions.parquet"]
@@ -322,6 +355,7 @@ class _Flow:
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec))
 
         def explain() -> tuple[Any, list[str]]:
+            open_test()
             block, single = stages.explain(spec, cohort, split, model, self.reporter.advanced)
             if single:
                 home.write("reasons.parquet", _parquet(single))
@@ -332,6 +366,7 @@ class _Flow:
         key = key_of("audit", eval_key, part["subgroups"], part["evaluate"]["accept"], primary_of(spec))
 
         def audit() -> tuple[Any, list[str]]:
+            open_test()
             return stages.audit(spec, cohort, split, model, calibrated, self.reporter.advanced), []
 
         audited = self.stage("audit", key, audit)["payload"]
@@ -352,6 +387,7 @@ class _Flow:
             explanation=explanation,
             subgroups=audited,
             openings=openings,
+            changed_after_opening=any(o["study_sha256"] != question for o in openings),
             model=model,
             schema=stages.input_schema(spec, cohort, split, model),
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aimed.bundle.pack import pack
 from aimed.bundle.schema import Schema, describe
-from aimed.calibrate.choose import choose
+from aimed.calibrate.choose import Chosen, choose
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.core import Binary, Cohort, DataError, Finding, Split, Survival
@@ -21,7 +21,7 @@ from aimed.explain.reasons import reasons
 from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe
 from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
-from aimed.fit.tune import Tuning, tune
+from aimed.fit.tune import Tuning, predict_out_of_fold, tune
 from aimed.metrics.binary import auroc
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
 from aimed.metrics.survival import harrell_c
@@ -249,16 +249,8 @@ def calibrate(
     payload: dict[str, Any] = {"calibration": None, "optimism": None}
     outcome = cohort.outcome
     if isinstance(outcome, Binary):
-        risk, y = out_of_fold[train], np.asarray(outcome.values)[train]
-        rows = np.isfinite(risk)
-        chosen = choose(
-            risk[rows],
-            y[rows],
-            cohort.patient[train][rows],
-            methods=spec.calibrate.methods,
-            seed=spec.study.seed,
-        )
-        model.calibrator = None if chosen.name == "none" else chosen.calibrator
+        y = np.asarray(outcome.values)[train]
+        model.calibrator, chosen = _choose_calibration(spec, cohort, train, out_of_fold)
         payload["calibration"] = {
             "method": chosen.name,
             "scores": chosen.scores,
@@ -289,10 +281,28 @@ def calibrate(
             y_all[train],
             cohort.patient[train],
             draws=spec.evaluate.optimism,
+            level=spec.evaluate.level,
             seed=spec.study.seed,
             progress=progress,
         )
     return payload, model
+
+
+def _choose_calibration(
+    spec: StudySpec, cohort: Cohort, train: NDArray[np.int64], out_of_fold: NDArray[np.float64]
+) -> tuple[Any, Chosen]:
+    """Return the calibrator to use, None for none, and how it was chosen."""
+    if not isinstance(cohort.outcome, Binary):
+        raise TypeError("a binary outcome is needed")
+    rows = train[np.isfinite(out_of_fold[train])]
+    chosen = choose(
+        out_of_fold[rows],
+        np.asarray(cohort.outcome.values)[rows],
+        cohort.patient[rows],
+        methods=spec.calibrate.methods,
+        seed=spec.study.seed,
+    )
+    return None if chosen.name == "none" else chosen.calibrator, chosen
 
 
 def _overall_risk(spec: StudySpec, cohort: Cohort, rows: NDArray[np.int64]) -> float:
@@ -341,10 +351,18 @@ def evaluate(
     train, test = split.parts["train"], split.parts["test"]
     chosen = float(calibrated["threshold"]["value"])
     beside = {}
+    baselines = {b.name for b in recipes_of(spec)[1]}
     for name, recipe, parameters in comparators(spec, fitted):
-        beside[name] = StudyModel(recipe, cohort.predictors, parameters, preparation_of(spec), spec.study.seed).fit(
+        options = preparation_of(spec)
+        beside[name] = StudyModel(recipe, cohort.predictors, parameters, options, spec.study.seed).fit(
             X[train], y[train]
         )
+        if name not in baselines and isinstance(cohort.outcome, Binary):
+            # A candidate is compared as it would be used: calibrated like the chosen one.
+            own = predict_out_of_fold(
+                recipe, parameters, X, y, split.folds, cohort.predictors, options, spec.study.seed
+            )
+            beside[name].calibrator = _choose_calibration(spec, cohort, train, own)[0]
     common: dict[str, Any] = {
         "patient": cohort.patient[test],
         "thresholds": _thresholds(spec, chosen),
@@ -391,7 +409,15 @@ def evaluate(
         error, known = risk - y[test], np.ones(test.size, dtype=bool)
         table |= {"risk": risk, "outcome": y[test]}
     known = known & np.isfinite(error)
-    failures = error_groups(np.abs(error[known]), X[test][known], cohort.predictors, event_flags(outcome)[test][known])
+    seen = event_flags(outcome)[test]
+    if isinstance(outcome, Survival):
+        seen = seen & (outcome.time[test] <= horizons[0])
+    failures = error_groups(np.abs(error[known]), X[test][known], cohort.predictors, seen[known])
+    if failures is not None and not known.all():
+        failures["note"] += (
+            f" {int((~known).sum())} test rows are not in it: censored too early, or without prediction."
+        )
+    block["would_be_refused"] = _would_be_refused(cohort, X[train], X[test])
     stability = None
     if spec.evaluate.stability and train.size * max(1, len(cohort.predictors)) <= REFIT_CELLS:
         stability = prediction_stability(
@@ -407,6 +433,18 @@ def evaluate(
             progress=progress,
         )
     return {"performance": block, "failures": failures, "stability": stability}, table
+
+
+def _would_be_refused(cohort: Cohort, X_train: NDArray[np.float64], X_test: NDArray[np.float64]) -> int:
+    """Count test rows that the packaged model would refuse: levels train never showed, or implausible values."""
+    refused = np.zeros(X_test.shape[0], dtype=bool)
+    for j, v in enumerate(cohort.predictors):
+        x = X_test[:, j]
+        if v.kind == "category":
+            refused |= ~np.isnan(x) & ~np.isin(x, X_train[:, j])
+        elif v.plausible is not None:
+            refused |= (x < v.plausible[0]) | (x > v.plausible[1])
+    return int(refused.sum())
 
 
 def _ids(cohort: Cohort, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -494,6 +532,7 @@ def audit(
         events=event_flags(outcome)[test],
         patient=patient,
         min_events=spec.subgroups.min_events,
+        level=spec.evaluate.level,
         # Censored rows carry information about survival; only a yes/no outcome needs as many without it.
         min_nonevents=0 if isinstance(outcome, Survival) else spec.subgroups.min_events,
         progress=progress,
@@ -594,7 +633,8 @@ def coefficient_table(
     if not rows:
         return None
     drawn = None
-    if any(row["lower"] is None for row in rows):
+    repeated = np.unique(patient).size < patient.size
+    if repeated or any(row["lower"] is None for row in rows):
         small = X.shape[0] * len(names) <= REFIT_CELLS
         drawn = (
             coefficient_interval(model, X, y, patient, draws=COEFFICIENT_DRAWS, level=level, seed=seed)
@@ -608,9 +648,13 @@ def coefficient_table(
     ):
         j, v = variables[origin]
         record = dict(row)
-        if row["lower"] is None and drawn is not None:
-            record["lower"], record["upper"] = float(drawn[0][k]), float(drawn[1][k])
-            record["note"] = f"penalised; percentile interval of {COEFFICIENT_DRAWS} refits on draws of patients"
+        if (repeated or row["lower"] is None) and drawn is not None:
+            record["lower"], record["upper"], record["p"] = float(drawn[0][k]), float(drawn[1][k]), None
+            why = "patients have several rows" if repeated else "penalised"
+            record["note"] = f"{why}: percentile interval of {COEFFICIENT_DRAWS} refits on draws of patients"
+        elif repeated:
+            record["lower"] = record["upper"] = record["p"] = None
+            record["note"] = "patients have several rows: an interval that takes rows as patients would be too narrow"
         known = X[np.isfinite(X[:, j]), j]
         readable = scale <= 1.0 or bool(np.isin(known, (0.0, 1.0)).all())
         plain = row["term"] == origin and v.kind == "number" and readable

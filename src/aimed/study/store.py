@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,6 +87,9 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
     return path
 
 
+_LEFTOVER = re.compile(r"\..+\.\d+\.part")
+
+
 class RunFolder:
     """The folder of one study's runs.
 
@@ -99,17 +103,39 @@ class RunFolder:
         self.path = Path(path)
 
     def open(self) -> RunFolder:
-        """Make the folder and clear what a killed run left half-written."""
+        """Make the folder."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(
                 f"the run folder cannot be made ({error.strerror})", "a folder that may be written", "choose another"
             ) from None
-        for leftover in self.path.rglob(".*.part"):
-            with contextlib.suppress(OSError):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         return self
+
+    def clear_leftovers(self) -> None:
+        """Remove the files that a killed run left half-written; call it with the lock held."""
+        for folder in (self.path, self.path / "stages", self.path / "fit"):
+            for leftover in folder.glob(".*.part"):
+                if _LEFTOVER.fullmatch(leftover.name):
+                    with contextlib.suppress(OSError):
+                        leftover.unlink()
+
+    def set_aside(self) -> None:
+        """Move what an earlier run showed to ``stale``: the data or the study file no longer pass the checks."""
+        for name in (
+            "report.html",
+            "model_card.md",
+            "results.json",
+            "bundle",
+            "predictions.parquet",
+            "reasons.parquet",
+        ):
+            path, target = self.file(name), self.file("stale", name)
+            if path.exists():
+                target.parent.mkdir(exist_ok=True)
+                if target.is_dir():
+                    shutil.rmtree(target)
+                os.replace(path, target)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -122,7 +148,13 @@ class RunFolder:
         except ImportError:  # not on Windows
             yield
             return
-        with (self.path / ".lock").open("w") as handle:
+        try:
+            handle = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise DataError(
+                f"the run folder cannot be written ({error.strerror})", "a folder that may be written", "choose another"
+            ) from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -187,17 +219,20 @@ class RunFolder:
             raise RefusedError("openings.json is damaged", "the list of test-set openings", "restore it")
         return found
 
-    def open_test(self, model_sha256: str, study_sha256: str, reason: str) -> list[dict[str, Any]]:
-        """Record an opening of the test set before it happens; the same model on the same question counts once."""
+    def open_test(self, look: str, **what: str) -> list[dict[str, Any]]:
+        """Record an opening of the test part before it happens.
+
+        Parameters
+        ----------
+        look : str
+            Digest of everything that decides what will be seen: model, data, split and questions. The same look
+            counts once, so a resumed run is not a second opening.
+        **what : str
+            Further digests to record with it.
+        """
         found = self.openings()
-        if not any(o["model_sha256"] == model_sha256 and o["study_sha256"] == study_sha256 for o in found):
-            found.append(
-                {
-                    "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                    "model_sha256": model_sha256,
-                    "study_sha256": study_sha256,
-                    "reason": reason,
-                }
-            )
+        if not any(o["look"] == look for o in found):
+            when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            found.append({"when": when, "look": look, **what})
             self.write_json("openings.json", found)
         return found

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import Binary, Cohort, Survival, UnknownNameError
+from aimed.core import Binary, Cohort, StudyFileError, Survival, UnknownNameError
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
@@ -139,7 +139,7 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         source = spec.folder / source
     at = out.at()
     split_column = [spec.split.test.column] if spec.split.test.column else []
-    return read_table(
+    cohort = read_table(
         source,
         patient=head.patient,
         unit=head.unit,
@@ -175,6 +175,23 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         encoding=head.encoding,
         separator=head.separator,
     )
+    _check_subgroups(spec, cohort)
+    return cohort
+
+
+def _check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
+    """Refuse groups that would be single values: they say nothing and would show patients."""
+    for name in spec.subgroups.columns:
+        v, column = cohort.variable(name), cohort.column(name)
+        coded = v.kind == "number" and np.isin(column[~np.isnan(column)], (0.0, 1.0)).all()
+        if v.kind != "category" and not coded:
+            raise StudyFileError(
+                f"[subgroups] columns names '{name}', a {v.kind} column",
+                "a category, a 0/1 column or a band",
+                f"cut it: derive.{name}_band = {{ from = '{name}', cuts = [...] }}"
+                if v.kind == "number"
+                else "remove it",
+            )
 
 
 def targets(cohort: Cohort) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from aimed.core import Variable
 __all__ = ["error_groups"]
 
 MIN_LEAF = 20
+SMALL_CELL = 11
 
 
 def error_groups(
@@ -51,18 +52,17 @@ def error_groups(
     n = error.size
     if n < 2 * MIN_LEAF or X.shape[1] == 0:
         return None
-    fill = np.nan_to_num(np.nanmedian(np.where(np.isfinite(X), X, np.nan), axis=0)) if np.isnan(X).any() else 0.0
-    Z = np.where(np.isnan(X), fill, X)
-    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=max(MIN_LEAF, n // 20), random_state=0).fit(Z, error)
-    leaf = tree.apply(Z)
+    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=max(MIN_LEAF, n // 20), random_state=0).fit(X, error)
+    leaf = tree.apply(X)
+    gaps = np.asarray(np.isnan(X).any(axis=0))
     groups: list[dict[str, Any]] = []
-    for node, rule in _rules(tree.tree_, variables):
+    for node, rule in _rules(tree.tree_, variables, gaps):
         rows = leaf == node
         groups.append(
             {
                 "rule": rule,
                 "n": int(rows.sum()),
-                "events": int(events[rows].sum()),
+                "events": _suppressed(int(events[rows].sum())),
                 "error": float(error[rows].mean()),
                 "share": float(rows.mean()),
             }
@@ -75,7 +75,11 @@ def error_groups(
     }
 
 
-def _rules(tree: Any, variables: Sequence[Variable]) -> list[tuple[int, str]]:
+def _suppressed(count: int) -> int | str:
+    return f"<{SMALL_CELL}" if 0 < count < SMALL_CELL else count
+
+
+def _rules(tree: Any, variables: Sequence[Variable], gaps: NDArray[np.bool_]) -> list[tuple[int, str]]:
     """Return each leaf with its path in words."""
     out: list[tuple[int, str]] = []
 
@@ -92,6 +96,12 @@ def _rules(tree: Any, variables: Sequence[Variable]) -> list[tuple[int, str]]:
         else:
             unit = f" {v.unit}" if v.unit else ""
             left, right = f"{name} ≤ {cut:.3g}{unit}", f"{name} > {cut:.3g}{unit}"
+        if gaps[tree.feature[node]]:
+            # The tree sends missing values to the side where they lower the error; the rule says which.
+            if tree.missing_go_to_left[node]:
+                left += " or missing"
+            else:
+                right += " or missing"
         walk(int(tree.children_left[node]), (*path, left))
         walk(int(tree.children_right[node]), (*path, right))
 

@@ -33,7 +33,12 @@ def at_risk(
 def time_ticks(ax: Any, ticks: Sequence[float], end: float) -> None:
     """Put the ticks of the numbers at risk on the time axis, leaving out one that would touch its neighbour."""
     ax.set_xlim(0, end)
-    ax.set_xticks(list(ticks), [numbers.number(float(t)) for t in ticks])
+    ax.set_xticks(list(ticks), [tick(t, end) for t in ticks])
+
+
+def tick(time: float, end: float) -> str:
+    """Return a time as it is written on an axis that ends at `end`: whole where that loses nothing to the eye."""
+    return numbers.count(round(float(time))) if end >= 50 else numbers.number(round(float(time), 2))
 
 
 def ticks_of(block: Mapping[str, Any] | None, end: float) -> list[float]:

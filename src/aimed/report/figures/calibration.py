@@ -74,10 +74,9 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.calibration(slope, oe, bins, context.when),
-        f"Curve: smoothed observed risk with its {context.band}; dashed: ideal. Points: groups of "
-        "rising predicted risk with their n. "
-        "Below: number of patients by predicted risk, with the outcome upwards and without it "
-        f"downwards. {context.how}",
+        f"Curve: smoothed observed risk; the band shows {context.bands}. Dashed: ideal. Points: groups of rising "
+        f"predicted risk with their n and {context.band}. Below: number of patients by predicted risk, with the "
+        "outcome upwards and without it downwards.",
         f"Calibration plot{context.when}. {numbers_said}. By group: {said}.",
         Table(["Group", "n", "Predicted", f"Observed ({context.band})"], rows),
         WIDTH,

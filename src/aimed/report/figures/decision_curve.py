@@ -37,6 +37,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     salt = "decision" + (f"-{context.horizon}".replace(".", "-") if context.horizon else "")
     top = float(np.nanmax(np.r_[model, treat_all[:1], 0.0])) * 1.12 or 0.1
     bottom = -0.22 * top
+    # SVG drops a leading blank, so a label beside a line is moved instead.
+    step = 0.015 * float(t[-1] - t[0])
     with style.drawing(salt):
         fig, add = style.canvas(WIDTH, HEIGHT)
         ax = add(66, 10, WIDTH - 66 - RIGHT, HEIGHT - 64)
@@ -53,11 +55,11 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             inside = treat_all >= bottom
             k = int(np.flatnonzero(inside)[-1]) if inside.any() else 0
             ends.append(("treat all", max(float(treat_all[k]), bottom), style.MUTED)) if k == t.size - 1 else ax.text(
-                t[k], bottom, " treat all", color=style.MUTED, va="bottom", size=11
+                t[k] + step, bottom, "treat all", color=style.MUTED, va="bottom", size=11
             )
         if numbers.is_number(chosen):
             ax.axvline(chosen, color=style.INK, lw=0.9, ls=(0, (1, 2)))
-            ax.text(chosen, top, f" chosen {numbers.percent(chosen, 0)}", va="top", size=11, color=style.MUTED)
+            ax.text(chosen + step, top, f"chosen {numbers.percent(chosen, 0)}", va="top", size=11, color=style.MUTED)
         # 16 px between labels, whatever the scale of the axis.
         gap = 16 / (HEIGHT - 64) * (top - bottom)
         x = WIDTH - RIGHT + 8
@@ -87,9 +89,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.decision_curve(curve),
-        f"Net benefit a patient on the test part with its {context.band}; treating none has 0. A "
-        "patient is treated when the "
-        f"risk reaches the threshold. {context.how}",
+        f"Net benefit a patient on the test part; the band shows {context.bands}. Treating none has 0. A patient is "
+        "treated when the risk reaches the threshold.",
         f"Decision curve{context.when}. {ends_said}to {numbers.fixed(model[-1])} at {numbers.percent(t[-1], 0)}.",
         Table(head, rows),
         WIDTH,

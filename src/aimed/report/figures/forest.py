@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aimed.report import names, numbers, style, titles
+from aimed.report import names, numbers, sentences, style, titles
 from aimed.report.parts import Cell, Context, Figure, Table, num
 
 WIDTH, ROW, TOP, LABEL, ESTIMATE = 760, 25, 34, 230, 168
@@ -37,7 +37,7 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     if overall:
         rows.append({"label": "All patients", **_numbers(overall), "state": "", "overall": True})
     for column in block.get("columns") or []:
-        rows.append({"heading": str(column.get("label") or column.get("column"))})
+        rows.append({"heading": sentences.column(column)})
         for group in column.get("groups") or []:
             measure = (group.get("measures") or {}).get(name) or {}
             rows.append(
@@ -48,8 +48,9 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
                     **_numbers(measure),
                     "n": group.get("n"),
                     "events": group.get("events"),
-                    "note": measure.get("note") or "",
-                    "column": str(column.get("label") or column.get("column")),
+                    "note": measure.get("note") or ("not described" if isinstance(group.get("n"), str) else ""),
+                    "column": sentences.column(column),
+                    "judged": sentences.judged(group, block.get("min_events")),
                 }
             )
     log = words.better == "target" and words.reference == 1.0
@@ -75,11 +76,7 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     said = "; ".join(
         f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'])}, n {numbers.count(r['n'])}" for r in body
     )
-    few = (
-        f" Groups with fewer than {block['min_events']} events are not judged."
-        if numbers.is_number(block.get("min_events"))
-        else ""
-    )
+    few = " Hollow grey boxes have too little data and are not judged." if not all(_sure(r) for r in body) else ""
     what = "estimate for all patients" if line == "all patients" else "ideal"
     return Figure(
         svg,
@@ -107,26 +104,33 @@ def _ratios(data: Mapping[str, Any], context: Context) -> Figure:
         for r in given
     ]
     svg = _plot(rows, ratio.capitalize(), 1.0, "1", True, str(data.get("salt") or "ratios"), ())
-    table = Table(
-        ["Term", f"{ratio.capitalize()} ({context.band})", "Coefficient", "p"],
-        [
-            [
-                str(r.get("label") or r.get("term")),
-                num(numbers.interval(r.get("ratio"), r.get("ratio_lower"), r.get("ratio_upper")), r.get("ratio")),
-                num(numbers.interval(r.get("estimate"), r.get("lower"), r.get("upper")), r.get("estimate")),
-                num(numbers.p_value(r.get("p")), r.get("p")),
-            ]
-            for r in given
-        ],
-        sortable=True,
-    )
+    tested, stepped = (any(r.get(k) not in (None, "") for r in given) for k in ("p", "per"))
+    notes = list(dict.fromkeys(str(r["note"]) for r in given if r.get("note")))
+    head = ["Term", "For a difference of"] if stepped else ["Term"]
+    head += [f"{ratio.capitalize()} ({context.band})", "Coefficient (interval)"]
+    head += (["p"] if tested else []) + (["Note"] if len(notes) > 1 else [])
+    body: list[list[Any]] = []
+    for r in given:
+        line: list[Any] = [str(r.get("label") or r.get("term")), *([numbers.step(r.get("per"))] if stepped else [])]
+        line.append(
+            num(numbers.interval(r.get("ratio"), r.get("ratio_lower"), r.get("ratio_upper")), r.get("ratio")),
+        )
+        line.append(num(numbers.interval(r.get("estimate"), r.get("lower"), r.get("upper")), r.get("estimate")))
+        line += [num(numbers.p_value(r.get("p")), r.get("p"))] if tested else []
+        line += [str(r.get("note") or "")] if len(notes) > 1 else []
+        body.append(line)
+    table = Table(head, body, sortable=True)
+    said_once = f" {notes[0][:1].upper()}{notes[0][1:].rstrip('.')}." if len(notes) == 1 else ""
+    spline = any(str(r.get("label") or r.get("term")).endswith("'") for r in given)
+    parts = " Terms marked ' are parts of one curve and are read together." if spline else ""
+    steps = " The step of each term stands in the table." if stepped else ""
     said = "; ".join(f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'], 2)}" for r in rows)
     return Figure(
         svg,
         titles.ratios(given, ratio),
         f"{ratio.capitalize()}s of the terms of the model with {context.band}s, on a log axis; the "
-        "dashed line at 1 means no association. "
-        "Box area grows with precision. They describe the model and are not causal effects.",
+        f"dashed line at 1 means no association. Box area grows with precision.{steps}{parts}{said_once} "
+        "They describe the model and are not causal effects.",
         f"Forest plot of {ratio}s. {said}.",
         table,
         WIDTH,
@@ -168,7 +172,7 @@ def _plot(
             ax.set_xticks([], minor=True)
         if center is not None and low <= center <= high:
             ax.axvline(center, color=style.FAINT, lw=1, ls=(0, (4, 4)))
-        widths = [_span(r, log) for r in rows if _usable(r, log)]
+        widths = [_span(r, log) for r in rows if _usable(r, log) and _sure(r)]
         finest = min((w for w in widths if w), default=1.0)
         for i, row in enumerate(rows):
             y = TOP + (i + 0.5) * ROW
@@ -176,22 +180,24 @@ def _plot(
                 style.place(fig, 4, y, style.clip_text(row["heading"], 34), weight="bold")
                 continue
             strong = "bold" if row.get("overall") else "normal"
-            style.place(fig, 18 if row.get("indent") else 4, y, style.clip_text(row["label"], 36), weight=strong)
+            ink = style.INK if _sure(row) else style.MUTED
+            x = 18 if row.get("indent") else 4
+            style.place(fig, x, y, style.clip_text(row["label"], 36), weight=strong, color=ink)
             for key in counts:
-                style.place(fig, columns[key], y, numbers.count(row.get(key)), ha="right")
+                style.place(fig, columns[key], y, numbers.count(row.get(key)), ha="right", color=ink)
             if not _usable(row, log):
                 style.place(
                     fig,
                     WIDTH - 4,
                     y,
-                    style.clip_text(row.get("note") or "not estimable", 27),
+                    style.clip_text(row.get("note") or "not estimable", 58),
                     ha="right",
                     color=style.MUTED,
                     size=11,
                 )
                 continue
             text = numbers.interval(row["value"], row["lower"], row["upper"], 2 if log else 3)
-            style.place(fig, WIDTH - 4, y, text, ha="right", weight=strong)
+            style.place(fig, WIDTH - 4, y, text, ha="right", weight=strong, color=ink)
             _box(ax, i, row, (low, high), finest, log)
         for key in counts:
             style.place(
@@ -205,8 +211,12 @@ def _plot(
         return style.to_svg(fig, salt)
 
 
+def _sure(row: Mapping[str, Any]) -> bool:
+    return row.get("judged", True) is not False
+
+
 def _box(ax: Any, i: int, row: Mapping[str, Any], limits: tuple[float, float], finest: float, log: bool) -> None:
-    colour = style.WARN if row.get("state") == "not met" else style.ACCENT
+    colour = style.BASE if not _sure(row) else style.WARN if row.get("state") == "not met" else style.ACCENT
     lower, upper = row.get("lower"), row.get("upper")
     if numbers.is_number(lower) and numbers.is_number(upper):
         a, b = max(lower, limits[0]), min(upper, limits[1])
@@ -219,7 +229,8 @@ def _box(ax: Any, i: int, row: Mapping[str, Any], limits: tuple[float, float], f
         return
     span = _span(row, log)
     size = 4.5 + 5.5 * (math.sqrt(finest / span) if span else 1.0)
-    ax.plot(min(max(row["value"], limits[0]), limits[1]), i, "s", color=colour, ms=min(size, 10))
+    face = colour if _sure(row) else style.PAPER
+    ax.plot(min(max(row["value"], limits[0]), limits[1]), i, "s", mec=colour, mfc=face, mew=1.3, ms=min(size, 10))
 
 
 def _span(row: Mapping[str, Any], log: bool) -> float:

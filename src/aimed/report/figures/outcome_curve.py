@@ -41,7 +41,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         for h in data.get("horizons") or []:
             if numbers.is_number(h) and h <= end:
                 ax.axvline(h, color=style.FAINT, lw=0.9, ls=(0, (1, 2)))
-                ax.text(h, 0.03, f" {numbers.horizon(h, context.unit)}", color=style.MUTED, size=11)
+                ax.text(h + 0.01 * end, 0.03, numbers.horizon(h, context.unit), color=style.MUTED, size=11)
         style.band(ax, times, low, high, style.ACCENT, step=True)
         ax.step(times, s, where="post", color=style.ACCENT)
         ax.set(ylim=(0, 1.02), ylabel="Free of the event")
@@ -57,8 +57,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         i = max(0, min(int(np.searchsorted(times, t, side="right")) - 1, times.size - 1))
         n = first[k] if k < len(first) else None
         estimate = numbers.interval_at(i, s, low, high)
-        rows.append([num(numbers.number(t), t), num(numbers.count(n), n), num(estimate)])
-        spoken.append(f"{numbers.number(t)} {context.unit}s: {estimate}")
+        rows.append([num(_survival.tick(t, end), t), num(numbers.count(n), n), num(estimate)])
+        spoken.append(f"{_survival.tick(t, end)} {context.unit}s: {estimate}")
     return Figure(
         svg,
         titles.outcome_curve(data, context.unit),

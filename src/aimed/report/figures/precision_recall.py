@@ -54,12 +54,12 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         svg = style.to_svg(fig, "precision-recall")
     rows = [
         [num(numbers.fixed(recall[i], 2)), num(numbers.interval_at(i, precision, lower, upper))]
-        for i in range(0, recall.size, max(1, recall.size // 20))
+        for i in range(0, recall.size, max(1, recall.size // 10))
     ]
     return Figure(
         svg,
         titles.precision_recall(measure, prevalence),
-        f"Test part, with {context.band} bands; the dashed line is a model without skill. {context.how}",
+        f"Test part; the band shows {context.bands}. The dashed line is a model without skill.",
         f"Precision-recall curve. Average precision {numbers.measure(measure)}; prevalence "
         f"{numbers.percent(prevalence)}.",
         Table(["Recall", f"Precision ({context.band})"], rows),

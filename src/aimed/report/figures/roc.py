@@ -51,7 +51,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         svg = style.to_svg(fig, "roc")
     rows = [
         [num(numbers.fixed(fpr[i], 2)), num(numbers.interval_at(i, tpr, lower, upper))]
-        for i in range(0, fpr.size, max(1, fpr.size // 20))
+        for i in range(0, fpr.size, max(1, fpr.size // 10))
     ]
     alt = f"ROC curve. AUROC {numbers.measure(measure)}."
     for t in points:
@@ -63,8 +63,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.roc(measure),
-        f"Test part, with {context.band} bands; circles are the thresholds of the study, the filled "
-        f"one was chosen. {context.how}",
+        f"Test part; the band shows {context.bands}. Circles are the thresholds of the study, the filled one "
+        "was chosen.",
         alt,
         Table(["1 − specificity", f"Sensitivity ({context.band})"], rows),
         SIZE,

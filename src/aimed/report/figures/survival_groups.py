@@ -79,7 +79,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             rows.append(
                 [
                     str(g["label"]),
-                    num(numbers.number(t), t),
+                    num(_survival.tick(t, end), t),
                     num(numbers.count(n), n),
                     num(numbers.interval_at(i, s, low, high)),
                 ]

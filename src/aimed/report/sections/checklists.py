@@ -34,9 +34,7 @@ def build(results: view.Results) -> Section:
     """Return the section of checklists."""
     block = view.block(results, "checklists")
     if not block:
-        return Section(
-            "checklists", "Checklists", sentences.absent("Checklists", view.no_block("checklists")), (), False
-        )
+        return Section("checklists", "Checklists", sentences.absent("Checklists"), (), False)
     blocks: list[Block] = []
     for name, one in block.items():
         if not one:

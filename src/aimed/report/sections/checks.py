@@ -13,25 +13,23 @@ def build(results: view.Results) -> Section:
     findings = view.block(results, "checks")
     split = view.block(results, "split")
     blocks: list[Block] = []
+    unit = view.unit(results)
     if findings:
         ordered = sorted(findings, key=lambda f: _RANK.get(str(f.get("severity")), 3))
         rows = [
             [
                 Cell(str(f.get("severity") or ""), "state", sort=_RANK.get(str(f.get("severity")), 3)),
-                str(f.get("where") or ""),
+                where(str(f.get("where") or ""), unit),
                 _join(f.get("message"), f.get("advice")),
-                _evidence(f.get("evidence") or {}),
-                str(f.get("source") or ""),
+                Cell("Numbers and source", detail=detail) if (detail := _evidence(f)) else "",
             ]
             for f in ordered
         ]
-        blocks.append(Table(["Severity", "Where", "What, and what to do", "Evidence", "Source"], rows, sortable=True))
+        blocks.append(Table(["Severity", "Where", "What, and what to do", "Evidence"], rows, sortable=True))
     if split:
         blocks += [Heading("Lock of the split"), *_split(split)]
     if findings is None:
-        return Section(
-            "checks", "Checks", sentences.absent("The data checks", view.no_block("checks")), blocks, bool(blocks)
-        )
+        return Section("checks", "Checks", sentences.absent("The data checks"), blocks, bool(blocks))
     return Section("checks", "Checks", sentences.checks(findings), blocks)
 
 
@@ -39,10 +37,38 @@ def _join(*texts: object) -> str:
     return " ".join(str(t) for t in texts if t)
 
 
-def _evidence(record: view.Results) -> str:
-    # Nested records are for programs; the table shows the counts and statistics at the top.
-    plain = {str(k).replace("_", " "): v for k, v in record.items() if not isinstance(v, (dict, list))}
-    return numbers.number(plain) if plain else ""
+def where(text: str, unit: str = "day") -> str:
+    """Return the place of a finding in words.
+
+    Examples
+    --------
+    >>> where("outcome:death from any cause"), where("table@365"), where("column:sysbp"), where("column 'sho'")
+    ('Outcome: death from any cause', 'Table, at 365 days', 'Column: sysbp', "Column 'sho'")
+    """
+    head, mark, tail = text.partition(":")
+    text = f"{head}: {tail.strip()}" if mark else text
+    stem, mark, at = text.rpartition("@")
+    if mark and at.replace(".", "", 1).isdigit():
+        text = f"{stem}, at {numbers.horizon(at, unit)}"
+    return text[:1].upper() + text[1:]
+
+
+def _evidence(finding: view.Results) -> list[tuple[str, str]]:
+    pairs = _flat(finding.get("evidence") or {}, "")
+    if finding.get("source"):
+        pairs.append(("Source", str(finding["source"])))
+    return pairs
+
+
+def _flat(record: view.Results, prefix: str) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    for key, value in record.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, dict):
+            out += _flat(value, f"{name}, ")
+        elif value is not None:
+            out.append((name, numbers.number(value)))
+    return out
 
 
 def _split(split: view.Results) -> list[Block]:

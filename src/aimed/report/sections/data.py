@@ -13,7 +13,7 @@ def build(results: view.Results) -> Section:
     """Return the section of the data."""
     block = view.block(results, "data")
     if not block:
-        return Section("data", "Data", sentences.absent("The data", view.no_block("data")), (), False)
+        return Section("data", "Data", sentences.absent("The data"), (), False)
     context = view.context(results)
     dates = block.get("dates") or {}
     facts = [
@@ -57,7 +57,7 @@ def table1(block: view.Results, parts: view.Results) -> Table:
         title = f"{title} ({row['unit']})" if row.get("unit") else title
         level = row.get("level")
         if level is not None and row.get("variable") != last:
-            groups[len(rows)] = title
+            groups[len(rows)] = sentences.column({"column": row.get("variable"), "label": title})
         first = level is None or row.get("variable") != last
         last = row.get("variable")
         missing = " / ".join(numbers.count((row.get("missing") or {}).get(p)) for p in names) if first else ""

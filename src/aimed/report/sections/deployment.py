@@ -11,7 +11,7 @@ def build(results: view.Results) -> Section:
     title = "Deployment limits"
     block = view.block(results, "limits")
     if not block:
-        return Section("deployment", title, sentences.absent("Deployment limits", view.no_block("limits")), (), False)
+        return Section("deployment", title, sentences.absent("Deployment limits"), (), False)
     blocks: list[Block] = []
     if block.get("inputs"):
         rows = [

@@ -11,9 +11,7 @@ def build(results: view.Results) -> Section:
     """Return the section of explanation."""
     block = view.block(results, "explanation")
     if not block:
-        return Section(
-            "explanation", "Explanation", sentences.absent("The explanation", view.no_block("explanation")), (), False
-        )
+        return Section("explanation", "Explanation", sentences.absent("The explanation"), (), False)
     context = view.context(results)
     blocks: list[Block] = []
     sanity = block.get("sanity") or {}
@@ -61,6 +59,7 @@ def build(results: view.Results) -> Section:
     elif block.get("shap_note"):
         blocks.append(Note(str(block["shap_note"]), "absent"))
     if block.get("effects"):
-        blocks.append(FIGURES["effects"]({"effects": block["effects"], "scale": block.get("scale")}, context))
+        first = next(iter(view.horizons(results)), None)
+        blocks.append(FIGURES["effects"]({"effects": block["effects"]}, view.context(results, first)))
     blocks.append(Note("These figures describe the model. They do not show what causes the outcome."))
     return Section("explanation", "Explanation", sentences.explanation(block, context.unit), blocks)

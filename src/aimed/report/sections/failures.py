@@ -10,9 +10,7 @@ def build(results: view.Results) -> Section:
     """Return the section of failure analysis."""
     block = view.block(results, "failures")
     if not block:
-        return Section(
-            "failures", "Failure analysis", sentences.absent("Failures", view.no_block("failures")), (), False
-        )
+        return Section("failures", "Failure analysis", sentences.absent("Failures"), (), False)
     rows = [
         [
             str(g.get("rule") or ""),

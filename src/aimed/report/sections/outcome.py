@@ -12,7 +12,7 @@ def build(results: view.Results) -> Section:
     title = "Outcome and reference standard"
     block = view.block(results, "outcome")
     if not block:
-        return Section("outcome", title, sentences.absent("The outcome", view.no_block("outcome")), (), False)
+        return Section("outcome", title, sentences.absent("The outcome"), (), False)
     unit = view.unit(results)
     facts = [("Outcome", numbers.number(block.get("label"))), ("Kind", numbers.number(block.get("kind")))]
     if block.get("horizons"):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from aimed.report import names, numbers, sentences, view
+from aimed.report import names, sentences, view
 from aimed.report.figures import FIGURES
-from aimed.report.parts import Block, Context, Heading, Note, Pair, Section, Table, num
-from aimed.report.sections.tables import differences_table, measures_table, threshold_tables
+from aimed.report.parts import Block, Context, Heading, Note, Pair, Section
+from aimed.report.sections.tables import counts_table, differences_table, measures_table, threshold_tables
 
 
 def build(results: view.Results) -> Section:
     """Return the section of performance on the test part."""
     perf = view.block(results, "performance")
     if not perf:
-        return Section(
-            "performance", "Performance", sentences.absent("Performance", view.no_block("performance")), (), False
-        )
+        return Section("performance", "Performance", sentences.absent("Performance"), (), False)
     main = view.main_context(results)
     name, measure = view.primary(results)
     worst = _worst_calibrated(results, main)
@@ -112,28 +110,9 @@ def _utility(results: view.Results, curves: view.Results, horizons: list[str | N
         rows = view.thresholds(results, h)
         if rows:
             out += threshold_tables(rows, context.when)
-            if any(t.get("per_1000") for t in rows):
-                out.append(_per_1000(rows, context.when))
+            counts = counts_table(rows, context.when, view.block(results, "performance", "n"))
+            out += [counts] if counts else []
     return [Heading("Clinical utility"), *out] if out else []
-
-
-def _per_1000(rows: list[dict[str, Any]], when: str) -> Table:
-    keys = (
-        ("tp", "With outcome, flagged"),
-        ("fn", "With outcome, missed"),
-        ("fp", "Without, flagged"),
-        ("tn", "Without, not flagged"),
-    )
-    body = [
-        [
-            num(numbers.percent(t["threshold"], 0), t["threshold"], strong=bool(t.get("chosen"))),
-            *(num(numbers.count((t.get("per_1000") or {}).get(k)), strong=bool(t.get("chosen"))) for k, _ in keys),
-        ]
-        for t in rows
-    ]
-    return Table(
-        ["Threshold", *(title for _, title in keys)], body, f"Of 1{numbers.THIN}000 such patients{when}", wide=False
-    )
 
 
 def _has(block: Any, *keys: str) -> bool:

@@ -51,9 +51,7 @@ def build(results: view.Results) -> Section:
     if study.get("text"):
         blocks.append(Code(str(study["text"]), "The study file of this run"))
     if not block:
-        return Section(
-            "reproduce", "Reproduce", sentences.absent("Reproduction", view.no_block("reproduce")), blocks, bool(blocks)
-        )
+        return Section("reproduce", "Reproduce", sentences.absent("Reproduction"), blocks, bool(blocks))
     total = sum(v for v in (block.get("seconds") or {}).values() if numbers.is_number(v))
     lead = f"The run took {numbers.seconds(total)}" if total else "The time of the run was not recorded"
     cores = block.get("cpu_count")

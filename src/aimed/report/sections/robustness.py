@@ -18,8 +18,8 @@ def build(results: view.Results) -> Section:
             Note(f"{sentences.plural(len(refusals), 'rule')} to refuse an input {verb} listed under Deployment limits.")
         )
     if not block:
-        lead = sentences.absent("Robustness to shifted or damaged inputs", view.no_block("robustness"))
-        return Section("robustness", title, lead.replace("inputs were", "inputs was"), blocks, False)
+        lead = sentences.absent("Robustness to shifted or damaged inputs", many=False)
+        return Section("robustness", title, lead, blocks, False)
     tests = sum(len(v) for v in block.values() if isinstance(v, list))
     lead = (
         f"{sentences.plural(tests, 'robustness test')} were recorded."

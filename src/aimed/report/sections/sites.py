@@ -18,7 +18,7 @@ def build(results: view.Results) -> Section:
     title = "Sites and time"
     by = view.block(results, "split", "by")
     dates = view.block(results, "data", "dates")
-    sites = {s: n for s, n in (view.block(results, "data", "sites") or {}).items() if numbers.is_number(n)}
+    sites = {s: n for s, n in (view.block(results, "data", "sites") or {}).items() if n is not None}
     blocks: list[Block] = []
     if dates:
         blocks.append(
@@ -30,18 +30,21 @@ def build(results: view.Results) -> Section:
             )
         )
     if sites:
-        total = sum(sites.values()) or 1
+        known = {s: n for s, n in sites.items() if numbers.is_number(n)}
+        total = sum(known.values()) or 1
         rows = [
             [str(s), num(numbers.count(n), n), num(numbers.percent(n / total), n / total)]
-            for s, n in sorted(sites.items(), key=lambda p: -p[1])
+            for s, n in sorted(known.items(), key=lambda p: -p[1])
         ]
+        rows += [[str(s), num(numbers.count(n)), num("")] for s, n in sites.items() if s not in known]
         blocks.append(Table(["Site", "Rows", "Share"], rows, "Rows by site", sortable=True, wide=False))
         column = _site_column(results, set(map(str, sites)))
         if column:
             blocks.append(Note(f"Performance by site is drawn under Subgroups and fairness, as '{column}'."))
     if by not in _BY:
-        why = view.no_block("split") if not by else f"the split by '{by}' was not made for it"
-        return Section("sites", title, sentences.absent("Transport to other sites or times", why), blocks, bool(blocks))
+        why = f"the split by '{by}' was not made for it" if by else ""
+        lead = sentences.absent("Transport to other sites or times", why, many=False)
+        return Section("sites", title, lead, blocks, bool(blocks))
     return Section("sites", title, _BY[by], blocks, by != "patient" or bool(blocks))
 
 
@@ -49,5 +52,5 @@ def _site_column(results: view.Results, sites: set[str]) -> str:
     for column in view.block(results, "subgroups", "columns") or []:
         groups = {str(g.get("group")) for g in column.get("groups") or []}
         if groups and groups <= sites:
-            return str(column.get("label") or column.get("column"))
+            return sentences.column(column)
     return ""

@@ -8,15 +8,13 @@ from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Heading, Note, Section, Table, num
 
-_CORRECTED = {"holm": "Holm's method", "bonferroni": "Bonferroni's method", "none": ""}
-
 
 def build(results: view.Results) -> Section:
     """Return the section of subgroups and fairness."""
     title = "Subgroups and fairness"
     block = view.block(results, "subgroups")
     if not block or not block.get("columns"):
-        why = view.no_block("subgroups") if not block else "the study file names no subgroup column"
+        why = "" if not block else "the study file names no subgroup column"
         return Section("subgroups", title, sentences.absent("Subgroups", why), (), False)
     unit = view.unit(results)
     blocks: list[Block] = []
@@ -33,14 +31,24 @@ def build(results: view.Results) -> Section:
     gaps = _gaps(block, unit)
     if gaps:
         blocks += [Heading("Gaps between groups"), gaps]
-    notes = []
-    method = _CORRECTED.get(str(block.get("multiplicity") or "none"), str(block.get("multiplicity")))
-    if method:
-        notes.append(f"Many groups are compared at once; multiplicity was handled with {method}.")
-    if block.get("note"):
-        notes.append(str(block["note"]))
-    blocks += [Note(n) for n in notes]
+    notes = _notes(block)
+    if notes:
+        blocks.append(Note(notes))
     return Section("subgroups", title, sentences.subgroups(block, unit), blocks)
+
+
+def _notes(block: view.Results) -> str:
+    # What the page already says in its own words is left out of the note that came with the run.
+    few, none = block.get("min_events"), block.get("min_nonevents")
+    said = []
+    if numbers.is_number(few):
+        other = f" or {sentences.plural(none, 'non-event')}" if numbers.is_number(none) and none > 0 else ""
+        said.append(f"Groups with fewer than {sentences.plural(few, 'event')}{other} are not judged.")
+    if any(isinstance(g.get("n"), str) for c in block.get("columns") or [] for g in c.get("groups") or []):
+        said.append("The smallest groups are not described, so that no patient can be found.")
+    known = ("Groups with fewer than", "Intervals of gaps")
+    given = str(block.get("note") or "").replace(". ", ".\n").split("\n")
+    return " ".join([*said, *(s for s in given if s and not s.startswith(known))])
 
 
 def _slug(name: str) -> str:
@@ -53,7 +61,7 @@ def states(block: view.Results, unit: str) -> Table:
     rows: list[list[Cell | str]] = []
     groups: dict[int, str] = {}
     for column in block.get("columns") or []:
-        groups[len(rows)] = str(column.get("label") or column.get("column"))
+        groups[len(rows)] = sentences.column(column)
         for g in column.get("groups") or []:
             measure = (g.get("measures") or {}).get(primary) or {}
             rows.append(
@@ -73,21 +81,30 @@ def states(block: view.Results, unit: str) -> Table:
 def _gaps(block: view.Results, unit: str) -> Table | None:
     rows: list[list[Any]] = []
     for column in block.get("columns") or []:
-        for name, gap in (column.get("gap") or {}).items():
-            if gap:
-                label = str(column.get("label") or column.get("column"))
-                rows.append(
-                    [
-                        label,
-                        names.title(str(name), unit),
-                        num(numbers.measure(gap), gap.get("value")),
-                        str(gap.get("note") or ""),
-                    ]
-                )
+        gaps = {str(k): g for k, g in (column.get("gap") or {}).items() if g}
+        label = sentences.column(column)
+        if gaps and not any(numbers.is_number(g.get("value")) for g in gaps.values()):
+            why = " ".join(dict.fromkeys(str(g["note"]) for g in gaps.values() if g.get("note")))
+            rows.append([label, "all measures", num("not estimable"), num(""), why])
+            continue
+        for name, gap in gaps.items():
+            p = (column.get("p_holm") or {}).get(name)
+            rows.append(
+                [
+                    label,
+                    names.title(name, unit),
+                    num(numbers.measure(gap), gap.get("value")),
+                    num(numbers.p_value(p) if numbers.is_number(p) else "", p),
+                    str(gap.get("note") or ""),
+                ]
+            )
     if not rows:
         return None
-    noted = any(row[3] for row in rows)
-    return Table(
-        ["Column", "Measure", "Largest gap (interval)", "Note"][: 4 if noted else 3],
-        [r[: 4 if noted else 3] for r in rows],
-    )
+    tested, noted = any(r[3].text for r in rows), any(r[4] for r in rows)
+    kept = [0, 1, 2, *([3] if tested else []), *([4] if noted else [])]
+    head = ["Column", "Measure", "Largest gap (interval)", "p (Holm)", "Groups"]
+    caption = "Gap between the best and the worst group that is judged. Its interval holds for all pairs of groups of "
+    caption += "the column at once (Bonferroni)"
+    if tested:
+        caption += ". p: all judged groups of the column share one value, adjusted over the columns by Holm's method"
+    return Table([head[i] for i in kept], [[r[i] for i in kept] for r in rows], caption)

@@ -68,6 +68,48 @@ _RATES = (("sensitivity", "Sensitivity"), ("specificity", "Specificity"), ("ppv"
 _OTHERS = (("lr_positive", "LR+"), ("lr_negative", "LR−"), ("f1", "F1"), ("net_benefit", "Net benefit"))
 
 
+_COUNTS = (("tp", "TP"), ("fp", "FP"), ("fn", "FN"), ("tn", "TN"))
+
+
+def counts_table(rows: Sequence[view.Results], when: str = "", n: object = None) -> Table | None:
+    """Return the four counts at each threshold, of the test part and of 1,000 such patients; None without any.
+
+    Examples
+    --------
+    >>> row = {"threshold": 0.2, "tp": 8, "fp": 4, "fn": 2, "tn": 86, "per_1000": {"tp": 80.0}}
+    >>> [c.text for c in counts_table([row]).cells()[0]]
+    ['20%', '8', '4', '2', '86', '80', '–', '–', '–']
+    """
+    values = [float(r[k]) for r in rows for k, _ in _COUNTS if numbers.is_number(r.get(k))]
+    scaled = any(r.get("per_1000") for r in rows)
+    if not values and not scaled:
+        return None
+    whole = all(
+        abs(float(r[k]) - round(float(r[k]))) < 1e-6 for r in rows for k, _ in _COUNTS if numbers.is_number(r.get(k))
+    )
+    expected = bool(when) or not whole
+    thousand = f"1{numbers.THIN}000"
+    head = ["Threshold", *(t for _, t in _COUNTS if values), *(f"{t} of {thousand}" for _, t in _COUNTS if scaled)]
+    body = []
+    for r in rows:
+        each = r.get("per_1000") or {}
+        line = [_strong(numbers.percent(r["threshold"], 0), r)]
+        line += [_strong(numbers.fixed(r.get(k), 0 if whole else 1), r) for k, _ in _COUNTS if values]
+        line += [_strong(numbers.count(each.get(k)), r) for k, _ in _COUNTS if scaled]
+        body.append(line)
+    size = f" (n = {numbers.count(n)})" if numbers.is_number(n) else ""
+    kind = (
+        f"Patients expected at each threshold{when} by Kaplan-Meier estimates, which allow for censoring"
+        if expected
+        else "Patients at each threshold"
+    )
+    caption = (
+        f"{kind}: of the test part{size} and of {thousand} such patients. TP: with the outcome and flagged; "
+        "FP: without it and flagged; FN: with it and missed; TN: without it and not flagged"
+    )
+    return Table(head, body, caption)
+
+
 def threshold_tables(rows: Sequence[view.Results], when: str = "") -> list[Table]:
     """Return what follows from acting at each threshold, the chosen one in bold."""
     out = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aimed.report import names, numbers, sentences, view
-from aimed.report.parts import Block, Facts, Note, Section
+from aimed.report.parts import Block, Facts, Heading, Note, Section
 
 
 def build(results: view.Results) -> Section:
@@ -12,28 +12,59 @@ def build(results: view.Results) -> Section:
     perf, stability = view.block(results, "performance"), view.block(results, "stability")
     optimism = view.block(results, "model", "optimism")
     if not (perf or stability or optimism):
-        return Section("uncertainty", title, sentences.absent("Uncertainty", view.no_block("performance")), (), False)
+        return Section("uncertainty", title, sentences.absent("Uncertainty"), (), False)
     name, _ = view.primary(results)
     unit = view.unit(results)
     blocks: list[Block] = []
-    facts = []
     if perf:
         facts = [
             ("Intervals", numbers.number(perf.get("interval_method"))),
             ("Draws", numbers.count(perf.get("draws"))),
             ("Patients resampled", numbers.count(perf.get("patients"))),
         ]
-    if optimism:
-        metric = names.title(str((optimism.get("corrected") or {}).get("name") or name), unit)
-        facts += [
-            (f"Apparent {metric} (on training data)", numbers.measure(optimism.get("apparent"))),
-            ("Optimism", numbers.fixed(optimism.get("optimism"))),
-            (f"{metric} corrected for optimism", numbers.measure(optimism.get("corrected"))),
-        ]
-    if facts:
         blocks.append(Facts(facts))
+    if optimism:
+        blocks += [Heading("Optimism"), Facts(optimism_facts(optimism, name, unit))]
     if stability:
-        blocks += view.record(stability, "Stability when the model is fitted again")
+        blocks.append(Heading("Stability when other patients train the model"))
+        blocks += _stability(stability)
     else:
-        blocks.append(Note(sentences.absent("Stability under refitting", view.no_block("stability")), "absent"))
+        blocks.append(Note(sentences.absent("Stability under refitting"), "absent"))
     return Section("uncertainty", title, sentences.uncertainty(perf, name, optimism, unit), blocks)
+
+
+def optimism_facts(block: view.Results, name: str, unit: str = "day") -> list[tuple[str, str]]:
+    """Return how much the training data flatter the model, as terms with values.
+
+    Examples
+    --------
+    >>> optimism_facts({"optimism": 0.01, "corrected": {"value": 0.81}, "draws": 9}, "auroc")[:2]
+    [('Optimism', '0.010'), ('AUROC corrected for optimism', '0.810')]
+    """
+    metric = names.title(str((block.get("corrected") or {}).get("name") or name), unit)
+    facts = [
+        (f"Apparent {metric} (training part)", numbers.measure(block.get("apparent"))),
+        ("Optimism", numbers.fixed(block.get("optimism"))),
+        (f"{metric} corrected for optimism", numbers.measure(block.get("corrected"))),
+        ("Refits on draws of patients", numbers.count(block.get("draws"))),
+    ]
+    return [f for f in facts if f[1] != numbers.ABSENT]
+
+
+_STABLE = ("draws", "mean_absolute_difference", "share_above_0_1", "note")
+
+
+def _stability(block: view.Results) -> list[Block]:
+    out: list[Block] = []
+    sentence = sentences.stability(block)
+    if sentence:
+        note = f" {block['note']}" if block.get("note") else ""
+        out.append(Note(f"{sentence}{note}"))
+        facts = [
+            ("Refits", numbers.count(block.get("draws"))),
+            ("Mean absolute difference of risk", numbers.measure(block.get("mean_absolute_difference"))),
+            ("Patients with a mean difference above 0.1", numbers.percent(block.get("share_above_0_1"))),
+        ]
+        out.append(Facts([f for f in facts if f[1] != numbers.ABSENT]))
+    rest = {k: v for k, v in block.items() if not sentence or k not in _STABLE}
+    return out + view.record(rest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aimed.report import names, numbers, sentences, view
 from aimed.report.parts import Block, Criterion, Facts, Key, Section, Strip, Verdict
 
@@ -15,7 +17,7 @@ def build(results: view.Results) -> Section:
         rows = [
             Criterion(
                 str(c.get("text") or ""),
-                names.title(str(c.get("measure") or ""), unit),
+                criterion(results, str(c.get("measure") or ""), unit),
                 numbers.interval(c.get("value"), c.get("lower"), c.get("upper")),
                 str(c.get("state") or ""),
                 str(c.get("why") or ""),
@@ -28,11 +30,13 @@ def build(results: view.Results) -> Section:
                 str(verdict.get("state") or "no criteria"),
                 rows,
                 openings(verdict.get("openings")),
-                "The study changed after the test part had been opened, so these numbers are no "
-                "longer those of an untouched test."
+                "The study file was changed after the test part was first opened: these numbers are no longer those of "
+                "an untouched test, and the criteria may have been set with the answer in view."
                 if changed
                 else "",
-                str((verdict.get("simple_model") or {}).get("sentence") or ""),
+                names.in_words(
+                    str((verdict.get("simple_model") or {}).get("sentence") or ""), view.tuning_metric(results), unit
+                ),
             )
         )
     keys = _keys(results)
@@ -48,6 +52,26 @@ def build(results: view.Results) -> Section:
     if any(v for _, v in facts):
         blocks.append(Facts([(k, str(v)) for k, v in facts if v]))
     return Section("verdict", "Verdict", sentences.verdict(verdict), blocks, bool(verdict))
+
+
+_CALL = re.compile(r"(difference|worst_subgroup)\(([^()]*)\)\.?([^.]*)")
+
+
+def criterion(results: view.Results, measure: str, unit: str = "day") -> str:
+    """Return the measure of an acceptance criterion in words.
+
+    Examples
+    --------
+    >>> criterion({}, "oe@365"), criterion({}, "difference(age_only).brier"), criterion({}, "worst_subgroup(auroc)")
+    ('O/E ratio at 365 days', 'Brier score, model minus age only', 'AUROC of the worst subgroup')
+    """
+    call = _CALL.fullmatch(measure)
+    if call is None:
+        return names.title(measure, unit)
+    kind, inside, after = call.groups()
+    if kind == "worst_subgroup":
+        return f"{names.title(inside, unit)} of the worst subgroup"
+    return f"{names.title(after, unit)}, model minus {view.baseline_title(results, inside)}"
 
 
 def openings(n: object) -> str:
@@ -129,13 +153,16 @@ def _worst(results: view.Results) -> Key | None:
     words = names.describe(name)
     rows = [
         (
-            f"{c.get('label') or c.get('column')}: {g.get('group')}",
+            f"{sentences.column(c)}: {g.get('group')}",
             (g.get("measures") or {}).get(name) or {},
             str(g.get("state") or ""),
         )
         for c in block.get("columns") or []
         for g in c.get("groups") or []
+        if sentences.judged(g, block.get("min_events"))
     ]
+    if not rows and block.get("columns"):
+        return Key("Worst group", "not judged", "no group has enough data", "see Subgroups")
     rows = [r for r in rows if numbers.is_number(r[1].get("value"))]
     if not rows:
         return None
