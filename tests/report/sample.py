@@ -216,7 +216,7 @@ def _explanation(measure, scale):
         if kind == "number":
             grid = np.linspace(*{"age": (35, 95), "sysbp": (80, 220), "hr": (40, 140), "crea": (50, 300)}[name], 40)
             z = (grid - grid.mean()) / grid.std()
-            ale = {"age": 0.8, "sysbp": -0.3, "hr": 0.35, "crea": 0.25}[name] * z + 0.08 * z**2 - 0.08
+            ale = {"age": 0.08, "sysbp": -0.03, "hr": 0.035, "crea": 0.025}[name] * z + 0.008 * z**2 - 0.008
             edges = np.linspace(grid[0], grid[-1], 21)
             counts = np.histogram(rng.normal(grid.mean(), grid.std() * 0.8, 900), edges)[0]
             effects.append(
@@ -226,9 +226,9 @@ def _explanation(measure, scale):
                     "kind": kind,
                     "grid": grid.tolist(),
                     "ale": ale.tolist(),
-                    "lower": (ale - 0.15).tolist(),
-                    "upper": (ale + 0.15).tolist(),
-                    "partial_dependence": (ale * 0.9 + 0.02).tolist(),
+                    "lower": (ale - 0.02).tolist(),
+                    "upper": (ale + 0.02).tolist(),
+                    "partial_dependence": (ale * 0.9 + 0.3).tolist(),
                     "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
                 }
             )
@@ -239,11 +239,11 @@ def _explanation(measure, scale):
                     "label": label,
                     "kind": kind,
                     "grid": ["no", "yes"],
-                    "ale": [-0.2, 0.5],
-                    "lower": [-0.3, 0.3],
-                    "upper": [-0.1, 0.7],
-                    "partial_dependence": [-0.18, 0.45],
-                    "histogram": None,
+                    "ale": [],
+                    "lower": [0.27, 0.34],
+                    "upper": [0.31, 0.44],
+                    "partial_dependence": [0.29, 0.39],
+                    "histogram": {"edges": ["no", "yes"], "counts": [99, None]},
                 }
             )
     return {
@@ -392,10 +392,10 @@ def _common(kind: str) -> dict[str, Any]:
             ],
         },
         "stability": {
-            "method": "60 bootstrap models",
-            "models": 60,
-            "mean_absolute_difference": 0.031,
-            "patients_over_0_1": 0.042,
+            "draws": 60,
+            "mean_absolute_difference": m("mean_absolute_difference", 0.031, 0.002),
+            "share_above_0_1": 0.042,
+            "note": "Parameters were held fixed.",
         },
         "failures": {
             "groups": [
@@ -507,7 +507,7 @@ def _model(primary, ratio_name):
             {"name": "scale", "detail": "mean 0, sd 1"},
         ],
         "parameters": {"alpha": 0.0132, "l1_ratio": 0.2},
-        "missing_method": "median with indicator",
+        "missing_method": "mean_indicators",
         "calibration": {
             "method": "sigmoid",
             "scores": {"none": 0.5124, "sigmoid": 0.5098, "isotonic": 0.5131},
@@ -544,8 +544,35 @@ def _model(primary, ratio_name):
                 for i in range(45)
             ],
         },
-        "sample_size": {"parameters": 8, "needed_events": 142, "events": 378, "events_per_parameter": 47.2},
-        "optimism": {"apparent": m(primary, 0.821, 0.012), "optimism": 0.011, "corrected": m(primary, 0.81, 0.013)},
+        "threshold": {"value": 0.2, "rule": "named in the study file before the run"},
+        "choice": "Penalised regression had the best mean " + primary + " on the tuning folds.",
+        "sample_size": {
+            "n": 1050,
+            "events": 378,
+            "patients": 1050,
+            "parameters": 8,
+            "events_per_parameter": 47.25,
+            "horizon": None,
+            "r2_assumed": "15 % of the largest possible Cox-Snell R2",
+            "required": {
+                "shrinkage": 420,
+                "optimism": 180,
+                "mean_risk": 369,
+                "required": 420,
+                "dominant": "shrinkage",
+                "events": 151.2,
+                "events_per_parameter": 18.9,
+                "parameters": 8,
+                "r2_cs": 0.110,
+                "max_r2_cs": 0.733,
+            },
+        },
+        "optimism": {
+            "apparent": m(primary, 0.821, 0.012),
+            "optimism": 0.011,
+            "corrected": m(primary, 0.81, 0.013),
+            "draws": 200,
+        },
         "coefficients": [
             {
                 "term": t,
@@ -557,6 +584,8 @@ def _model(primary, ratio_name):
                 "ratio_lower": float(np.exp(b - Z * s)),
                 "ratio_upper": float(np.exp(b + Z * s)),
                 "p": 0.4 if abs(b) < 1.96 * s else 0.0004,
+                "per": "against the reference level" if "=" in t else "10 years" if t == "age" else "1 years",
+                "note": "",
             }
             for t, lab, b, s in terms
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +43,7 @@ CASES = {
         {"rows": B["explanation"]["permutation"], "key": "value", "axis": "Loss", "caption": "How."},
         CONTEXT,
     ),
-    "effects": ({"effects": B["explanation"]["effects"], "scale": "log odds"}, CONTEXT),
+    "effects": ({"effects": B["explanation"]["effects"]}, LATER),
 }
 
 
@@ -114,3 +115,57 @@ def test_labels_keep_their_distance():
     placed = sorted(style.spread([0.5, 0.5, 0.5, 0.9], 0.1, 0, 1))
     assert min(b - a for a, b in pairwise(placed)) >= 0.1 - 1e-9
     assert min(style.spread([0.0, 0.01], 0.1, 0, 1)) >= 0
+
+
+def test_effects_are_drawn_on_the_scale_of_risk():
+    figure = FIGURES["effects"](*CASES["effects"])
+    assert ">Change in predicted risk by 365 days (percentage points)</text>" in figure.svg
+    assert "log odds" not in figure.svg + figure.caption
+    chf = [[c.text for c in row] for row in figure.table.cells() if row[0].text.startswith("Congestive")]
+    # Of 99 + (hidden) patients, the counted ones are all "no": their mean is the centre.
+    assert chf == [
+        ["Congestive heart failure", "no", "0.0 (−2.0 to +2.0)", "29.0%"],
+        ["Congestive heart failure", "yes", "+10.0 (+5.0 to +15.0)", "39.0%"],
+    ]
+
+
+def test_partial_dependence_is_shifted_to_the_mean_of_the_local_effect():
+    row = {"variable": "x", "kind": "number", "grid": [0, 1, 2], "ale": [-0.1, 0.0, 0.1], "lower": [], "upper": []}
+    moved = [{**row, "partial_dependence": [v + shift for v in (0.1, 0.2, 0.3)]} for shift in (0, 0.4)]
+    drawings = [FIGURES["effects"]({"effects": [r]}, CONTEXT).svg for r in moved]
+    assert drawings[0] == drawings[1]
+
+
+def test_groups_with_too_few_events_are_hollow_and_said_to_be():
+    data, context = CASES["forest"]
+    some = FIGURES["forest"](data, context)
+    assert "Hollow grey boxes have too little data" in some.caption
+    every = json.loads(json.dumps(data))
+    for column in every["subgroups"]["columns"]:
+        for group in column["groups"]:
+            group["judged"] = True
+    assert "Hollow" not in FIGURES["forest"](every, context).caption
+    block = {"primary": "auroc", "columns": [{"label": "Sex", "groups": []}]}
+    for judged in (True, False):
+        measures = {"auroc": {"value": 0.7, "lower": 0.6, "upper": 0.8}}
+        block["columns"][0]["groups"].append({"group": str(judged), "judged": judged, "measures": measures})
+    svg = FIGURES["forest"]({"subgroups": block, "measure": "auroc"}, context).svg
+    assert svg.count("fill: var(--f-paper); stroke: var(--f-base)") == 1
+
+
+def test_suppressed_count_is_shown_as_it_is():
+    block = {
+        "primary": "auroc",
+        "columns": [{"label": "S", "groups": [{"group": "x", "n": "<11", "events": None, "measures": {}}]}],
+    }
+    figure = FIGURES["forest"]({"subgroups": block, "measure": "auroc"}, CONTEXT)
+    assert ">&lt;11</text>" in figure.svg
+    assert figure.table.cells()[0][1].text == "<11"
+
+
+def test_coefficients_say_their_step():
+    figure = FIGURES["forest"]({"ratios": B["model"]["coefficients"], "ratio_name": "odds ratio"}, CONTEXT)
+    assert figure.table.columns[:2] == ["Term", "For a difference of"]
+    assert [row[1].text for row in figure.table.cells()][:2] == ["10 years", "1 year"]
+    bare = [{k: v for k, v in c.items() if k not in ("per", "p")} for c in B["model"]["coefficients"]]
+    assert len(FIGURES["forest"]({"ratios": bare}, CONTEXT).table.columns) == 3

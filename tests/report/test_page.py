@@ -326,6 +326,7 @@ def test_user_keys_are_escaped_too():
     results["performance"]["differences"] = {ATTACK: results["performance"]["differences"]["age_only"]}
     results["performance"]["measures"][f"{ATTACK}@5"] = results["performance"]["measures"]["brier"]
     results["stability"] = {ATTACK: 1, "rows": [{ATTACK: 2}]}
+    results["checks"][0]["evidence"] = {ATTACK: {ATTACK: ATTACK}}
     assert page.render(results).count("<script") == 1
 
 
@@ -401,6 +402,10 @@ def test_index_shows_one_row_a_study_and_links_to_it():
     assert f"{a['performance']['measures']['auroc']['value']:.3f}" in html
     assert "not enough evidence" in html
     assert read(render_index([{"results": {}, "href": ""}])).faults == []
+    assert "Not run" not in html
+    some = render_index([{"results": a, "href": "a"}], left_out=["lung: needs the extra <images>."])
+    assert read(some).faults == []
+    assert "<li>lung: needs the extra &lt;images&gt;.</li>" in some
     assert "<script>alert" not in render_index([{"results": _poison(a), "href": "x"}])
 
 
@@ -420,3 +425,74 @@ def test_compare_shows_measures_and_only_settings_that_differ():
     assert "The two runs have the same settings" in render_compare(a, a)
     assert read(render_compare({}, a)).faults == []
     assert "<script>alert" not in render_compare(_poison(a), _poison(b))
+
+
+def test_absent_parts_are_said_without_naming_blocks():
+    text = " ".join(read(page.render({})).text)
+    assert "block" not in text
+    assert "Subgroups were not assessed in this run." in text
+    gone = {**sample.binary(), "stability": None}
+    assert "Stability under refitting was not assessed in this run." in page.render(gone)
+
+
+def test_counts_of_the_test_part_stand_beside_those_of_a_thousand():
+    html = page.render(sample.binary())
+    row = next(t for t in sample.binary()["performance"]["thresholds"] if t["chosen"])
+    own = "".join(f'<td class="num"><strong>{row[k]}</strong></td>' for k in ("tp", "fp", "fn", "tn"))
+    assert own in html
+    assert "Kaplan-Meier estimates, which allow for censoring" not in html
+    assert "Kaplan-Meier estimates, which allow for censoring" in page.render(sample.survival())
+
+
+def test_gaps_that_are_all_unknown_take_one_row():
+    results = sample.binary()
+    note = "Fewer than two groups have enough evidence."
+    for column in results["subgroups"]["columns"]:
+        column["gap"] = {k: {"value": None, "note": note} for k in ("auroc", "oe", "brier")}
+    html = page.render(results)
+    assert html.count(note) == len(results["subgroups"]["columns"])
+    assert "Bonferroni" in html
+
+
+def test_a_group_too_small_to_describe_keeps_its_count():
+    results = sample.binary()
+    results["subgroups"]["columns"][0]["groups"][0].update(n="<11", events=None, measures={}, judged=False)
+    assert '<td class="num">&lt;11</td>' in page.render(results)
+
+
+def test_a_study_changed_after_the_opening_is_said_first():
+    results = sample.binary()
+    assert "was changed after the test part was first opened" not in page.render(results)
+    results["verdict"]["changed_after_opening"] = True
+    html = page.render(results)
+    assert html.index("The study file was changed after the test part was first opened") < html.index('id="checks"')
+
+
+def test_facts_of_the_model_are_in_words():
+    html = page.render(sample.binary())
+    section = html[html.index('<section id="model"') : html.index('<section id="performance"')]
+    for words in (
+        "risk of 20%, named in the study file before the run",
+        "with an indicator that says where",
+        "Rows needed in all",
+        "Rows needed for a shrinkage of 0.9",
+        "0.110 (15 % of the largest possible Cox-Snell R2)",
+        "Refits on draws of patients: 200",
+    ):
+        assert words in section
+    for raw in ("mean_indicators", "R2 cs", "Dominant", "Horizon of the calculation"):
+        assert raw not in section
+
+
+def test_captions_do_not_repeat_the_whole_interval_method():
+    results = sample.binary()
+    results["performance"]["interval_method"] = "percentile bootstrap of patients, 500 resamples; stratified by event"
+    html = page.render(results)
+    assert html.count("stratified by event") == 1
+    assert "95% bootstrap intervals over patients" in html
+
+
+def test_evidence_of_a_check_is_folded():
+    html = page.render(sample.binary())
+    assert '<details class="detail"><summary>Numbers and source</summary>' in html
+    assert "<dt>auroc</dt><dd>0.812</dd>" in html

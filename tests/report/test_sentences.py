@@ -226,3 +226,60 @@ def test_forest_title_uses_the_direction_of_the_measure():
     assert titles.subgroups(block("brier", 0.1, 0.2)).startswith("Brier score is worst for G: b")
     assert titles.subgroups(block("oe", 0.95, 1.4)).startswith("O/E ratio is farthest from 1 for G: b")
     assert "within the uncertainty" in titles.subgroups(block("auroc", 0.80, 0.81))
+
+
+def test_forest_title_calls_no_gap_clear_between_groups_that_are_not_judged():
+    def block(*groups, gap=None):
+        rows = [
+            {"group": n, "events": e, "judged": e >= 20, "measures": {"auroc": m(v, v - 0.01, v + 0.01)}}
+            for n, v, e in groups
+        ]
+        column = {"label": "G", "groups": rows, "gap": {"auroc": gap}}
+        return {"primary": "auroc", "min_events": 20, "columns": [column]}
+
+    assert "clear of" in titles.subgroups(block(("a", 0.6, 40), ("b", 0.8, 40)))
+    assert "within the uncertainty" in titles.subgroups(block(("a", 0.6, 40), ("b", 0.8, 40), gap=m(0.2, -0.01, 0.41)))
+    few = titles.subgroups(block(("a", 0.6, 8), ("b", 0.8, 40)))
+    assert "clear" not in few
+    assert "one group only, G: b" in few
+    assert "no group has enough evidence" in titles.subgroups(block(("a", 0.6, 8), ("b", 0.8, 9)))
+    assert "worst for G: c" in titles.subgroups(block(("a", 0.2, 8), ("b", 0.8, 40), ("c", 0.7, 40)))
+
+
+def test_worst_group_alone_in_its_column_is_still_named_worst():
+    def column(label, *groups):
+        return {
+            "label": label,
+            "groups": [{"group": n, "judged": j, "measures": {"auroc": m(v, v - 0.1, v + 0.1)}} for n, v, j in groups],
+        }
+
+    block = {
+        "primary": "auroc",
+        "columns": [column("Sex", ("m", 0.8, True), ("f", 0.7, True)), column("Age", ("old", 0.6, True))],
+    }
+    assert titles.subgroups(block) == "AUROC is worst for Age: old (0.60), the only group of its column that is judged"
+
+
+def test_effects_title_uses_partial_dependence_where_there_is_no_order():
+    ward = {"label": "Ward", "kind": "category", "ale": [], "partial_dependence": [0.2, 0.5]}
+    age = {"label": "Age", "kind": "number", "ale": [0.1, -0.1]}
+    assert (
+        titles.effects([ward])
+        == "The predicted risk changes most with Ward, by 30 percentage points between its levels"
+    )
+    assert "with Ward" in titles.effects([age, ward])
+    assert "Age, falling by up to 20 percentage points" in titles.effects([age])
+    assert "does not change" in titles.effects([{"label": "A", "ale": [0.0, 0.0]}])
+    assert titles.effects([]) == "No effect could be drawn"
+
+
+def test_choice_sentence_of_the_run_is_told_in_words():
+    rows = [
+        {"title": t, "kind": "candidate", "metric": "log_loss", "mean": v, "chosen": c}
+        for t, v, c in (("Logistic", 0.48, True), ("Forest", 0.47, False))
+    ]
+    choice = "Logistic was chosen: Forest scored better by 0.01 in log_loss, less than one standard error (0.03)."
+    said = sentences.model({"title": "Logistic", "leaderboard": rows, "choice": choice})
+    assert "less than one standard error" in said
+    assert "log_loss" not in said
+    assert "although Forest scored better" in sentences.model({"title": "Logistic", "leaderboard": rows})

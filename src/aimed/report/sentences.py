@@ -68,7 +68,7 @@ def absent(what: str, why: str = "", *, many: bool | None = None) -> str:
     >>> absent("Subgroups", "the study file names none"), absent("Robustness")
     ('Subgroups were not assessed: the study file names none.', 'Robustness was not assessed in this run.')
     """
-    many = what.endswith("s") if many is None else many
+    many = what.endswith("s") and not what.endswith("ss") if many is None else many
     return f"{what} {'were' if many else 'was'} not assessed{f': {why}' if why else ' in this run'}."
 
 

@@ -52,7 +52,13 @@ def error_groups(
     n = error.size
     if n < 2 * MIN_LEAF or X.shape[1] == 0:
         return None
-    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=max(MIN_LEAF, n // 20), random_state=0).fit(X, error)
+    tree = DecisionTreeRegressor(
+        max_depth=2,
+        min_samples_leaf=max(MIN_LEAF, n // 20),
+        # A cut that explains less than a hundredth of the spread is not worth a rule.
+        min_impurity_decrease=0.01 * float(error.var()) + 1e-15,
+        random_state=0,
+    ).fit(X, error)
     leaf = tree.apply(X)
     gaps = np.asarray(np.isnan(X).any(axis=0))
     groups: list[dict[str, Any]] = []

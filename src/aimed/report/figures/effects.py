@@ -44,7 +44,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         for k, row in enumerate(rows):
             x, y = LEFT + (k % ACROSS) * (width + GAP), 54 + (k // ACROSS) * CELL_H
             ax = add(x, y, width, PLOT_H)
-            ax.set_title(style.clip_text(row.get("label") or row["variable"], 32), pad=7, size=11.5)
+            ax.set_title(style.clip_text(row.get("label") or row["variable"], 36), pad=7, size=11.5)
             ax.axhline(0, color=style.LINE, lw=1)
             ax.set_ylim(low, high)
             ax.yaxis.get_major_locator().set_params(nbins=5)

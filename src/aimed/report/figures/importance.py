@@ -8,7 +8,7 @@ from typing import Any
 from aimed.report import numbers, style, titles
 from aimed.report.parts import Context, Figure, Table, num
 
-WIDTH, ROW, LABEL, MOST = 640, 25, 220, 20
+WIDTH, ROW, LABEL, MOST = 670, 25, 250, 20
 
 
 def draw(data: Mapping[str, Any], context: Context) -> Figure:
@@ -38,7 +38,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             if numbers.is_number(row.get("lower")) and numbers.is_number(row.get("upper")):
                 ax.plot([row["lower"], row["upper"]], [i, i], color=style.INK, lw=1.2)
             y = 4 + (i + 0.5) * ROW
-            style.place(fig, LABEL - 12, y, style.clip_text(row.get("label") or row["variable"], 32), ha="right")
+            style.place(fig, LABEL - 12, y, style.clip_text(row.get("label") or row["variable"], 38), ha="right")
             text = numbers.interval(row[key], row.get("lower"), row.get("upper"))
             style.place(fig, WIDTH - 4, y, text, ha="right", size=11)
         ax.set(ylim=(len(shown) - 0.5, -0.5), yticks=[])
