@@ -106,7 +106,7 @@ class UnknownNameError(StudyFileError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         close = nearest(name, names)
-        do = f"did you mean '{close}'?" if close else f"see `aimed list {kind}s`"
+        do = f"did you mean '{close}'?" if close else "choose one of them"
         super().__init__(f"no {kind} called '{name}'", f"one of: {', '.join(names)}", do)
         self.kind, self.name, self.nearest = kind, name, close
 
