@@ -295,7 +295,7 @@ def demo(
         runs, left_out = run_demo([name] if name else None, out, listener)
     finally:
         listener.close()
-    index = write_index(runs, out)
+    index = write_index(runs, out, left_out)
     if as_json:
         print_json(
             {"runs": [_run_summary(r) for r in runs], "left_out": [str(e) for e in left_out], "index": str(index)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aimed.core import MissingExtraError, UnknownNameError
@@ -52,7 +53,7 @@ def run_demo(
     return runs, left_out
 
 
-def write_index(runs: list[Run], folder: str | Path) -> Path:
+def write_index(runs: list[Run], folder: str | Path, left_out: Sequence[MissingExtraError] = ()) -> Path:
     """Write the index page of a set of runs and return its path.
 
     Parameters
@@ -60,6 +61,8 @@ def write_index(runs: list[Run], folder: str | Path) -> Path:
     runs : list of Run
         In folders below `folder`.
     folder : path
+    left_out : sequence of MissingExtraError
+        Studies that could not run, shown with what they need.
     """
     entries = [{"results": run.results, "href": f"{run.folder.name}/report.html"} for run in runs]
-    return write_atomic(Path(folder) / "index.html", render_index(entries))
+    return write_atomic(Path(folder) / "index.html", render_index(entries, [str(error) for error in left_out]))

@@ -42,9 +42,10 @@ def deployment_limits(spec: StudySpec, schema: Schema, record: Mapping[str, Any]
     for gap in data["missing"]:
         if gap["fraction"] > 0.4:
             said.append(f"{gap['label']} is missing in {gap['fraction']:.0%} of the rows.")
-    stops = [f for f in record["checks"] if f["severity"] == "WARN"]
-    if stops:
-        said.append(f"{len(stops)} warnings of the data checks stand; see the checks section.")
+    warned = [f for f in record["checks"] if f["severity"] == "WARN"]
+    if warned:
+        many = "1 warning" if len(warned) == 1 else f"{len(warned)} warnings"
+        said.append(f"{many} of the data checks; see the checks section.")
     thin = [
         f"{column['label']}: {group['group']}"
         for column in (record["subgroups"] or {}).get("columns", [])

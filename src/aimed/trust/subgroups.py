@@ -194,7 +194,8 @@ def _group(
     state: str
     if thin:
         state = "not enough evidence"
-        why = f"{events} events and {n - events} non-events; at least {min_events} and {min_nonevents} are needed."
+        needed = f"{min_events} and {min_nonevents} are" if min_nonevents else f"{min_events} events are"
+        why = f"{events} events and {n - events} non-events; at least {needed} needed."
     elif target is None:
         state, why = "no criterion", "No criterion was set."
     else:
