@@ -39,6 +39,7 @@ CASES = {
     "unknown measure in a criterion": (None, ("auroc.lower", "aurok.lower"), 2, "did you mean 'auroc'"),
     "unknown subgroup column": (None, ('columns = ["sex"]', 'columns = ["sexx"]'), 3, "did you mean 'sex'"),
     "unknown tuning metric": (None, ("trials = 2", 'trials = 2\nmetric = "auc"'), 2, "no tuning metric called 'auc'"),
+    "no predictors": (None, ("[split]", "[predictors]\ninclude = []\n[split]"), 3, "no column is left"),
     "broken TOML": (None, ("[split]", "[split"), 2, "not valid TOML"),
     "source not there": (None, ("table.csv", "tabel.csv"), 3, "did you mean 'table.csv'"),
     "negative logarithm": (lambda f: f.with_columns(age=pl.col("age") - 60),

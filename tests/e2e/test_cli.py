@@ -254,3 +254,23 @@ def test_an_unforeseen_error_shows_no_value(cli, risk_study, monkeypatch):
     assert code == 70
     assert "SECRET" not in out + err
     assert "ValueError in test_cli.py" in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.pop("performance"),
+        lambda r: r.update(verdict="met"),
+        lambda r: r.update(study=None),
+        lambda r: r["performance"].update(measures="good"),
+        lambda r: r["model"].update(leaderboard=3),
+    ],
+)
+def test_results_changed_by_hand_are_said_to_be(cli, finished, tmp_path, change):
+    results = json.loads((finished / "run" / "results.json").read_text())
+    change(results)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    for verb in (("report", tmp_path), ("compare", tmp_path, finished / "run")):
+        code, _, err = cli(*verb)
+        assert code in (0, 3), err
+        assert "unforeseen" not in err

@@ -407,3 +407,10 @@ def test_repeated_rows_widen_every_interval(risk_study):
     a, b = (next(c for c in r["model"]["coefficients"] if c["term"] == "age") for r in (single, copied))
     assert width(b) > 0.7 * width(a)
     assert "several rows" in b["note"]
+
+
+def test_native_missing_values_are_for_trees(risk_study):
+    text = risk_study.read_text().replace('["logistic"]', '["logistic", "gradient_boosting"]')
+    risk_study.write_text(text + '[predictors]\nmissing = "native"\n')
+    board = aimed.study(risk_study).run(risk_study.parent / "run").results["model"]["leaderboard"]
+    assert all(row["folds"] for row in board)

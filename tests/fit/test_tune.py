@@ -82,6 +82,15 @@ def test_a_resumed_search_ends_as_an_uninterrupted_one(tmp_path):
     assert [r.folds for r in resumed.rows] == [r.folds for r in whole.rows]
 
 
+@pytest.mark.parametrize("damage", [b"not json\n", b'{"op_code": 99}\n', b"[]\n"])
+def test_a_damaged_journal_is_searched_anew(tmp_path, damage):
+    data = simulated()
+    whole = run(*data, journal=tmp_path / "a.log")
+    (tmp_path / "a.log").write_bytes(damage + (tmp_path / "a.log").read_bytes())
+    again = run(*data, journal=tmp_path / "a.log")
+    assert [r.folds for r in again.rows] == [r.folds for r in whole.rows]
+
+
 def test_a_spent_budget_is_said_and_every_candidate_has_a_trial():
     tuning = run(*simulated(), seconds=0.0, trials=50)
     assert tuning.out_of_budget

@@ -44,7 +44,8 @@ class StudyModel:
     parameters : mapping
         Estimator parameters.
     preparation : mapping
-        Keyword arguments for `Preparation`, on top of the recipe's; a baseline keeps its own.
+        Keyword arguments for `Preparation`, on top of the recipe's; a baseline keeps its own, and a
+        linear model its own way with missing values where "native" is asked.
     seed : int
 
     Attributes
@@ -72,7 +73,10 @@ class StudyModel:
         self.variables = tuple(variables)
         self.parameters = {**recipe.defaults, **(parameters or {})}
         # A baseline says itself how it wants its inputs: a published formula takes them raw.
-        asked = preparation if preparation and recipe.family != "baseline" else {}
+        asked = dict(preparation) if preparation and recipe.family != "baseline" else {}
+        # A sum of weighted predictors has no way with a missing one; trees have.
+        if asked.get("missing") == "native" and recipe.family == "linear":
+            del asked["missing"]
         self.preparation_options = {**recipe.preparation, **asked}
         self.seed = seed
         self.preparation = Preparation(self.variables, **self.preparation_options)

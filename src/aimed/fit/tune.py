@@ -301,18 +301,29 @@ def tune(
     )
 
 
-def _storage(journal: Path | None) -> Any:
+def _open_search(journal: Path | None, name: str, direction: Literal["minimize", "maximize"]) -> optuna.Study:
+    """Open the search of one candidate, with the trials that an earlier run finished."""
     if journal is None:
-        return optuna.storages.InMemoryStorage()
+        return optuna.create_study(study_name=name, direction=direction)
     journal.parent.mkdir(parents=True, exist_ok=True)
     # A kill may leave half a line at the end; it would stop every later run.
     if journal.exists():
         data = journal.read_bytes()
         if data and not data.endswith(b"\n"):
             journal.write_bytes(data[: data.rfind(b"\n") + 1])
-    backend = journals.JournalFileBackend(str(journal), lock_obj=journals.JournalFileOpenLock(str(journal)))
     Path(f"{journal}.lock").unlink(missing_ok=True)
-    return optuna.storages.JournalStorage(backend)
+    try:
+        return _read_search(journal, name, direction)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError):
+        # Trials that cannot be read are run again; the same seed draws the same ones.
+        journal.unlink()
+        return _read_search(journal, name, direction)
+
+
+def _read_search(journal: Path, name: str, direction: Literal["minimize", "maximize"]) -> optuna.Study:
+    backend = journals.JournalFileBackend(str(journal), lock_obj=journals.JournalFileOpenLock(str(journal)))
+    storage = optuna.storages.JournalStorage(backend)
+    return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
 
 
 def _search(
@@ -327,9 +338,7 @@ def _search(
 ) -> tuple[Row, list[dict[str, Any]], bool, bool]:
     if recipe.space is None:
         raise DataError(f"{recipe.title} has nothing to tune", "a search space")
-    study = optuna.create_study(
-        storage=_storage(journal), study_name=recipe.name, direction=judge.direction, load_if_exists=True
-    )
+    study = _open_search(journal, recipe.name, judge.direction)
     complete = optuna.trial.TrialState.COMPLETE
     failed = optuna.trial.TrialState.FAIL
     finished = [t for t in study.trials if t.state == complete or (t.state == failed and "why" in t.user_attrs)]

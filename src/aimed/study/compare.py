@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aimed.report.compare import render_compare
-from aimed.study.store import RunFolder, write_atomic
+from aimed.study.store import RunFolder, changed_by_hand, write_atomic
 
 __all__ = ["compare_runs", "write_comparison"]
 
@@ -25,7 +25,14 @@ def compare_runs(a: str | Path, b: str | Path) -> dict[str, Any]:
         ``measures``: name → value and interval of each run; ``same_data`` and ``same_split`` say whether the
         numbers may be compared at all.
     """
-    first, second = (RunFolder(path).read_json("results.json") for path in (a, b))
+    first, second = (RunFolder(path).read_results() for path in (a, b))
+    try:
+        return _side_by_side(first, second)
+    except (KeyError, TypeError, AttributeError):
+        raise changed_by_hand() from None
+
+
+def _side_by_side(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     left, right = (r["performance"]["measures"] for r in (first, second))
     names = [n for n in left if n in right]
     return {
@@ -42,5 +49,9 @@ def compare_runs(a: str | Path, b: str | Path) -> dict[str, Any]:
 
 def write_comparison(a: str | Path, b: str | Path, path: str | Path) -> Path:
     """Write the comparison page of two runs."""
-    first, second = (RunFolder(p).read_json("results.json") for p in (a, b))
-    return write_atomic(Path(path), render_compare(first, second))
+    first, second = (RunFolder(p).read_results() for p in (a, b))
+    try:
+        page = render_compare(first, second)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise changed_by_hand() from None
+    return write_atomic(Path(path), page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aimed.report.page import render
-from aimed.study.store import RunFolder
+from aimed.study.store import RunFolder, changed_by_hand
 from aimed.trust.card import model_card
 
 __all__ = ["render_again"]
@@ -20,6 +20,10 @@ def render_again(folder: str | Path) -> Path:
         If the folder holds no results.
     """
     home = RunFolder(folder)
-    results = home.read_json("results.json")
-    home.write("model_card.md", model_card(results))
-    return home.write("report.html", render(results))
+    results = home.read_results()
+    try:
+        card, page = model_card(results), render(results)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError):
+        raise changed_by_hand() from None
+    home.write("model_card.md", card)
+    return home.write("report.html", page)

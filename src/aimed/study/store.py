@@ -87,6 +87,13 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def changed_by_hand() -> DataError:
+    """Return the error for results that no run writes."""
+    return DataError(
+        "results.json is not what a run writes", "an unchanged results.json", "run the study again in this folder"
+    )
+
+
 _LEFTOVER = re.compile(r"\..+\.\d+\.part")
 
 
@@ -183,6 +190,14 @@ class RunFolder:
             raise DataError(f"there is no {name} in the run folder", "a finished run", "run the study first") from None
         except ValueError:
             raise DataError(f"{name} is damaged", "valid JSON", "run the study again") from None
+
+    def read_results(self) -> dict[str, Any]:
+        """Read ``results.json``, or raise when it is not what a run writes."""
+        found = self.read_json("results.json")
+        blocks = ("study", "verdict", "data", "split", "model", "performance")
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in blocks):
+            raise changed_by_hand()
+        return found
 
     def stage(self, name: str, key: str) -> dict[str, Any] | None:
         """Return a finished stage's payload when its key and the content of its files still match."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import Binary, Cohort, StudyFileError, Survival, UnknownNameError
+from aimed.core import Binary, Cohort, DataError, StudyFileError, Survival, UnknownNameError
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
@@ -175,6 +175,12 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         encoding=head.encoding,
         separator=head.separator,
     )
+    if not cohort.predictors:
+        raise DataError(
+            "no column is left as a predictor",
+            "at least one number or category",
+            "correct [predictors] include and exclude; dates and free text are not predictors",
+        )
     _check_subgroups(spec, cohort)
     return cohort
 
