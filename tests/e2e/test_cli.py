@@ -274,3 +274,42 @@ def test_results_changed_by_hand_are_said_to_be(cli, finished, tmp_path, change)
         code, _, err = cli(*verb)
         assert code in (0, 3), err
         assert "unforeseen" not in err
+
+
+def test_numbers_changed_by_hand_are_refused(cli, finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished / "run", tmp_path / "run")
+    path = tmp_path / "run" / "results.json"
+    path.write_text(path.read_text().replace('"state": "met"', '"state": "not met"', 1) + " ")
+    assert cli("report", tmp_path / "run")[0] == 4
+
+
+def test_predict_carries_an_input_as_id_and_keeps_its_columns(cli, finished, tmp_path):
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("age,marker,sex\n61,2.0,male\n")
+    bad.write_text("age,marker,sex\nx,2.0,male\n")
+    heads = [cli("predict", finished / "run", file)[1].splitlines()[0] for file in (good, bad)]
+    assert heads[0] == heads[1]
+    assert cli("predict", finished / "run", good, "--id", "age")[0] == 0
+    good.write_text('age,marker,sex\n"1,061",2.0,male\n')
+    assert cli("predict", finished / "run", good)[0] == 4
+
+
+def test_check_says_what_a_model_would_refuse(cli, risk_study):
+    text = risk_study.read_text()
+    for extra in (
+        'nonlinear = { sex = "spline(4)" }',
+        'nonlinear = { age = "poly(3)" }',
+        'nonlinear = { agee = "log" }',
+    ):
+        risk_study.write_text(text + f"[predictors]\n{extra}\n")
+        code, _, err = cli("check", risk_study)
+        assert code == 2, err
+
+
+def test_control_characters_stay_out_of_the_terminal(cli, risk_study):
+    risk_study.write_text(risk_study.read_text().replace("A small risk study", "A \\u001b[31mred study"))
+    code, out, err = cli("plan", risk_study)
+    assert code == 2
+    assert "\x1b" not in out + err

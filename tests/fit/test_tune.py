@@ -82,6 +82,25 @@ def test_a_resumed_search_ends_as_an_uninterrupted_one(tmp_path):
     assert [r.folds for r in resumed.rows] == [r.folds for r in whole.rows]
 
 
+def test_a_trial_cut_off_by_a_kill_is_drawn_again(tmp_path):
+    import optuna
+    from optuna.storages import journal as journals
+
+    data = simulated()
+    whole = run(*data, journal=tmp_path / "a.log", trials=5)
+    path = tmp_path / "b.log"
+    storage = optuna.storages.JournalStorage(
+        journals.JournalFileBackend(str(path), lock_obj=journals.JournalFileOpenLock(str(path)))
+    )
+    for recipe in (MODELS["logistic"], MODELS["decision_tree"]):
+        cut = optuna.create_study(storage=storage, study_name=recipe.name, direction="minimize")
+        cut.enqueue_trial(dict(recipe.defaults))
+        recipe.space(cut.ask())  # begun, and never told
+    again = run(*data, journal=path, trials=5)
+    assert [r.parameters for r in again.rows] == [r.parameters for r in whole.rows]
+    assert again.trials == whole.trials
+
+
 @pytest.mark.parametrize("damage", [b"not json\n", b'{"op_code": 99}\n', b"[]\n"])
 def test_a_damaged_journal_is_searched_anew(tmp_path, damage):
     data = simulated()

@@ -332,3 +332,42 @@ def test_rows_censored_before_a_horizon_carry_both_risks():
     assert step.removed == 2
     assert step.evidence["risk_of_kept"] == pytest.approx(2 / 4)
     assert step.evidence["risk_of_all"] == pytest.approx(1 - (5 / 6) * (2 / 3))
+
+
+def test_a_named_predictor_is_never_dropped_without_a_word():
+    typo = FRAME.with_columns(marker=pl.Series([f"{i}.5" for i in range(5)] + ["12O"]))
+    wide = pl.concat([typo] * 20).with_columns(
+        pid=pl.arange(0, 120).cast(pl.String), marker=pl.arange(0, 120).cast(pl.String) + pl.Series(["", "x"] * 60)
+    )
+    with pytest.raises(DataError, match="include names 'marker', which is read as a text column"):
+        read_table(wide, patient="pid", outcome=DEAD, predictors=["age", "marker"])
+    with pytest.raises(DataError, match="'visit', which is read as a date column"):
+        read(FRAME, predictors=["age", "visit"])
+    with pytest.raises(StudyFileError, match="names 'pid'"):
+        read(FRAME, predictors=["age", "pid"])
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [("pid,age,sex,age,dead", "two columns are called 'age'"), ("pid,age,,sex,dead", "empty or hold control")],
+)
+def test_headers_that_lose_a_column(tmp_path, header, words):
+    path = tmp_path / "t.csv"
+    path.write_text(header + "\n" + "a,1,2,3,1\nb,2,3,4,0\n")
+    with pytest.raises(DataError, match=words):
+        read_table(path, patient="pid", outcome=DEAD)
+
+
+def test_index_dates_say_what_they_take():
+    years = read(FRAME.with_columns(visit=pl.Series([2019, 2020, 2021, 2022, 2023, 2024])), time="visit")
+    assert str(years.time[0])[:10] == "2019-01-01"
+    slashes = FRAME.with_columns(visit=pl.Series(["05/31/2020"] * 6))
+    with pytest.raises(DataError, match="6 values that are not dates"):
+        read(slashes, time="visit")
+
+
+def test_absurd_numbers_and_folders(tmp_path):
+    with pytest.raises(DataError, match="absurdly large"):
+        read(FRAME.with_columns(age=pl.Series([1e37, 1, 2, 3, 4, 5])))
+    with pytest.raises(DataError, match="is a folder"):
+        read(tmp_path)

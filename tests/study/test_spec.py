@@ -54,6 +54,7 @@ def test_the_smallest_study_has_sensible_defaults():
         ("x = [", "not valid TOML"),
         ('[calibrate]\nmethods = ["magic"]', "expected 'none', 'sigmoid'"),
         ("[evaluate]\nlevel = 2.0", "level"),
+        ("[variables.age]\nrange = [100, 0]", "lowest, highest"),
     ],
 )
 def test_mistakes_say_where_and_what(extra, words):

@@ -271,13 +271,11 @@ def table(rows: Sequence[PredictedRow], horizons: Sequence[float] = ()) -> dict[
         out["id"] = [r.id for r in rows]
     for name in ("risk", "lower", "upper"):
         values = [getattr(r, name) for r in rows]
-        if name != "risk" and not any(values):
-            continue
         for k, suffix in enumerate([f"@{h:g}" for h in horizons] or [""]):
             out[name + suffix] = [None if v is None else v[k] for v in values]
     out["score"] = [r.score for r in rows]
     out["code"] = [r.code for r in rows]
     out["reason"] = [r.reason for r in rows]
     out["warnings"] = ["; ".join(w["reason"] for w in r.warnings) or None for r in rows]
-    out["main_reasons"] = ["; ".join(f"{w['label']} {w['contribution']:+.2f}" for w in r.reasons) or None for r in rows]
+    out["main_reasons"] = ["; ".join(f"{w['label']} {w['contribution']:+.3g}" for w in r.reasons) or None for r in rows]
     return out

@@ -29,8 +29,9 @@ CODES = {
 SMALL_CELL = 5
 """A training range leaves out the outermost four patients on each side, so that no end is one patient's value."""
 
-# Plain ASCII digits as in a CSV file; a comma is a decimal mark only once between digits, as the readers take it.
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+,[0-9]+")
+# Plain ASCII digits as in a CSV file; a comma is a decimal mark only once between digits,
+# and not before exactly three digits, which may be thousands.
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(?![0-9]{1,3},[0-9]{3}$)[0-9]+,[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

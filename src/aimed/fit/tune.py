@@ -343,6 +343,11 @@ def _search(
     failed = optuna.trial.TrialState.FAIL
     finished = [t for t in study.trials if t.state == complete or (t.state == failed and "why" in t.user_attrs)]
     resumed = bool(finished)
+    # A kill leaves its trial running for ever; it is closed, and drawn again as if it had not been begun.
+    for stale in study.trials:
+        if stale.state == optuna.trial.TrialState.RUNNING:
+            study.tell(stale.number, state=failed)
+    waiting = any(t.state == optuna.trial.TrialState.WAITING for t in study.trials)
     for _ in finished[:trials]:
         step(recipe.title)
     began = clock.monotonic()
@@ -353,8 +358,8 @@ def _search(
             late = True
             break
         study.sampler = optuna.samplers.TPESampler(seed=seed + count, n_startup_trials=5)
-        if count == 0 and recipe.defaults:
-            study.enqueue_trial(dict(recipe.defaults), skip_if_exists=True)
+        if count == 0 and recipe.defaults and not waiting:
+            study.enqueue_trial(dict(recipe.defaults))
         trial = study.ask()
         values = recipe.space(trial)
         try:
@@ -367,10 +372,10 @@ def _search(
             study.tell(trial, state=failed)
         count += 1
         step(recipe.title)
+    over = [t for t in study.trials if t.state == complete or "why" in t.user_attrs]
     history = [
-        {"number": t.number, "candidate": recipe.name, "value": t.value, "state": t.state.name.lower()}
-        for t in study.trials
-        if t.state in (complete, failed)
+        {"number": number, "candidate": recipe.name, "value": t.value, "state": t.state.name.lower()}
+        for number, t in enumerate(over)
     ]
     good = [t for t in study.trials if t.state == complete]
     if not good:
@@ -393,7 +398,11 @@ def _choose(rows: Sequence[Row], judge: FoldMetric) -> tuple[Row, str]:
     ranked = [r for r in rows if r.folds and np.isfinite(r.mean)]
     if not ranked:
         notes = sorted({r.note for r in rows if r.note})
-        raise DataError(f"no candidate could be fitted ({notes[0] if notes else 'no trial finished'})", "one that can")
+        raise DataError(
+            f"no candidate could be fitted ({notes[0] if notes else 'no trial finished'})",
+            "one that can",
+            "give [tune] trials = 5 or more, so that penalised fits are tried, or name fewer predictors",
+        )
     sign = 1.0 if judge.direction == "maximize" else -1.0
     best = max(ranked, key=lambda r: sign * r.mean)
     simple = sorted(ranked, key=lambda r: r.recipe.family != "linear")

@@ -15,7 +15,20 @@ from aimed.core import DataError, Variable
 from aimed.core.cohort import Kind, Role
 from aimed.readers.source import collect
 
-__all__ = ["Band", "ColumnPlan", "Declared", "as_date", "as_number", "blank_codes", "infer", "to_variable"]
+__all__ = [
+    "Band",
+    "ColumnPlan",
+    "Declared",
+    "as_date",
+    "as_index_date",
+    "as_number",
+    "blank_codes",
+    "infer",
+    "to_variable",
+]
+
+LARGEST = 1e30
+"""No measured quantity is larger; single precision, which trees use, ends at 3e38."""
 
 MAX_LEVELS = 50
 """A text column with more levels than this is text unless it is declared a category."""
@@ -93,6 +106,16 @@ def blank_codes(column: str, dtype: pl.DataType, codes: Sequence[float | str]) -
     return pl.when(coded).then(None).otherwise(pl.col(column)).alias(column)
 
 
+def as_index_date(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Return an expression that reads an index date; a whole year is its first day."""
+    if not (dtype == pl.String or dtype.is_numeric()):
+        return as_date(column, dtype)
+    words = as_words(column, dtype)
+    year = pl.when(words.str.contains(r"^(1[89]|20)\d\d$")).then(words + "-01-01")
+    first = year.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
+    return pl.coalesce([as_date(column, dtype), first]) if dtype == pl.String else first
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """How one column becomes an array."""
@@ -165,7 +188,7 @@ def infer(
         elif kind == "date":
             expression = as_date(c, dtype)
         else:
-            words = as_words(c, dtype)
+            words = as_words(c, dtype).str.replace_all(r"[\x00-\x1f\x7f]", " ")
             expression = pl.when(words.is_in(["NaN", "nan", ""])).then(None).otherwise(words)
         plans.append(ColumnPlan(c, kind, expression.alias(c)))
     return plans, int(seen["rows"])
@@ -177,9 +200,13 @@ def to_variable(plan: ColumnPlan, column: pl.Series, declared: Declared, role: R
     array: NDArray[Any]
     if plan.kind == "number":
         array = column.to_numpy().astype(np.float64, copy=False)
-        bad = int(np.isinf(array).sum())
+        bad = int((np.abs(array) > LARGEST).sum())
         if bad:
-            raise DataError(f"column '{plan.name}' has {bad} infinite values", "finite numbers", "correct the rows")
+            raise DataError(
+                f"column '{plan.name}' has {bad} infinite or absurdly large values",
+                f"numbers within ±{LARGEST:g}",
+                "correct the rows, or choose another unit",
+            )
     elif plan.kind == "category":
         levels = declared.categories or tuple(_natural(column.drop_nulls().unique().to_list()))
         codes = {level: i for i, level in enumerate(levels)}

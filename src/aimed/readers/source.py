@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,19 @@ def _sniff(path: Path, encoding: str) -> tuple[str, str, int]:
     return (best if counts[best] else ","), encoding, skip
 
 
+def _unique_header(path: Path, encoding: str, separator: str, skip: int) -> None:
+    """Refuse a header that names two columns alike: one of them would be lost without a word."""
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace", newline="") as f:
+        lines = csv.reader(itertools.islice(f, skip, skip + 50), delimiter=separator)
+        names = [name.strip() for name in next(lines, [])]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"two columns are called '{twice[0]}'", "one name a column", "rename one of them")
+
+
 def _scan_text(path: Path, encoding: str, separator: str | None) -> pl.LazyFrame:
     found, encoding, skip = _sniff(path, encoding)
+    _unique_header(path, encoding, separator or found, skip)
     options: dict[str, Any] = {
         "separator": separator or found,
         "skip_lines": skip,
@@ -118,12 +131,14 @@ def open_table(source: Any, *, encoding: str = "utf-8", separator: str | None = 
             f"a source of type {type(source).__name__}", "a path, 'builtin:name', or a polars or pandas frame"
         )
     path = Path(source)
+    if path.is_dir():
+        raise DataError(f"{path.name} is a folder", "a table", "name a file in it")
     if not path.is_file():
         beside = nearest(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else None
         raise DataError(
             f"there is no file {path.name} in that folder",
             "a table",
-            f"did you mean '{beside}'?" if beside else "correct [data] source; it is relative to the study file",
+            f"did you mean '{beside}'?" if beside else "check the path; in a study file it is relative to that file",
         )
     if path.stat().st_size == 0:
         raise DataError(f"the file {path.name} is empty", "a header line and at least one row", "check the export")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aimed.core import Cohort, Comparison, DataError, FlowStep, Outcome, StudyFileError, Variable, nearest, parse
 from aimed.core.cohort import Role
-from aimed.readers.columns import Band, Declared, as_date, as_number, blank_codes, infer, to_variable
+from aimed.readers.columns import Band, Declared, as_index_date, as_number, blank_codes, infer, to_variable
 from aimed.readers.outcome import OutcomeColumns, read_outcome
 from aimed.readers.source import collect, column_names, open_table
 
@@ -159,6 +159,17 @@ def read_table(
             f"[predictors] include names the outcome column '{both[0]}'", "columns known at prediction", "remove it"
         )
 
+    taken = sorted(set(predictors or ()) & {c for c in (patient, unit, site, time) if c})
+    if taken:
+        raise StudyFileError(
+            f"[predictors] include names '{taken[0]}', which [data] names as patient, unit, site or time",
+            "columns that say something about the patient",
+            "remove it",
+        )
+    strange = sum(not c.isprintable() or not c.strip() for c in known)
+    if strange:
+        raise DataError(f"{strange} column names are empty or hold control characters", "names that can be read")
+
     schema = frame.collect_schema()
     flow: list[FlowStep] = []
     start = int(collect(frame.select(pl.len()), label).item())
@@ -196,6 +207,13 @@ def read_table(
     keep = [c for c in known if c in roles and c not in fixed]
     numeric = {c for c, d in declared.items() if d.kind == "number"} | {b.source for b in bands.values()}
     plans, rows = infer(frame, keep, declared, numeric, label)
+    for plan in plans:
+        if plan.name in (listed or ()) and plan.kind in ("date", "text"):
+            raise DataError(
+                f"[predictors] include names '{plan.name}', which is read as a {plan.kind} column",
+                "numbers, or a category of few levels",
+                f"find the values that are not numbers with [variables.{plan.name}] kind = 'number', or take it out",
+            )
     available = _available_bytes()
     needed = rows * (len(plans) + 8) * 8 * 3
     if available is not None and needed > available:
@@ -207,10 +225,19 @@ def read_table(
     # Blanks around an id would make two patients of one.
     ids = [pl.col(c).cast(pl.String).str.strip_chars() for c in dict.fromkeys(c for c in (patient, unit, site) if c)]
     raw = [pl.col(c).alias(f"outcome:{c}") for c in dict.fromkeys(wanted)]
-    dates = [as_date(time, schema[time]).alias(time)] if time else []
+    dates = [as_index_date(time, schema[time]).alias(time)] if time else []
     table = collect(frame.select([p.expression for p in plans] + ids + dates + raw), label)
 
     _no_missing(table[patient], f"the patient column '{patient}'")
+    if time:
+        unread = int(collect(frame.select(pl.col(time).is_not_null().sum()), label).item())
+        unread -= table.height - table[time].null_count()
+        if unread > 0:
+            raise DataError(
+                f"the time column '{time}' holds {unread} values that are not dates",
+                "dates such as 2024-05-31, 2024-05-31 14:00:00, 31.05.2024 or 2024/05/31, or whole years",
+                "write them in one of these ways",
+            )
     target: Outcome | None = None
     if outcome is not None:
         target, rows_kept = read_outcome(table, outcome, flow)

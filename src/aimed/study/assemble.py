@@ -284,12 +284,16 @@ def _version(package: str) -> str | None:
 
 
 def reproduce(
-    record: dict[str, Any], seconds: Mapping[str, float], peak_memory_mb: float, digests: Mapping[str, str]
+    record: dict[str, Any],
+    file: str,
+    seconds: Mapping[str, float],
+    peak_memory_mb: float,
+    digests: Mapping[str, str],
 ) -> None:
     """Add how the results were made: versions, machine, seed, time and digests."""
     record["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     record["reproduce"] = {
-        "command": f"aimed run {record['study']['id']}.toml",
+        "command": f"aimed run {file}",
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),

@@ -108,6 +108,8 @@ def write_study(
             "one, because every split is grouped by patient",
             "give --patient COLUMN",
         )
+    if outcome is not None and outcome == patient:
+        raise DataError(f"'{outcome}' is named as outcome and as patient", "two columns", "give another --outcome")
     survival = time is not None or (outcome is None and bool(_guess(names, _TIME)) and bool(_guess(names, _EVENT)))
     if survival:
         time, event = time or _guess(names, _TIME), event or _guess(names, _EVENT)

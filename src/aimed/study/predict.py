@@ -49,7 +49,7 @@ def predict_table(
     DataError
         If the table lacks a column the model needs.
     """
-    needed = [one.name for one in bundle.schema.inputs] + ([unit] if unit else [])
+    needed = list(dict.fromkeys([*(one.name for one in bundle.schema.inputs), *([unit] if unit else [])]))
     columns, _ = raw_columns(source, needed, encoding=encoding, separator=separator)
     return bundle.predict(columns, id_column=unit)
 

@@ -114,6 +114,12 @@ class VariablePart(_Strict):
     missing_codes: tuple[int | float | str, ...] = ()
     code: str | None = None
 
+    @model_validator(mode="after")
+    def _rising(self) -> VariablePart:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError("range is [lowest, highest]")
+        return self
+
 
 class TestPart(_Strict):
     """How the test part is drawn."""
@@ -294,6 +300,7 @@ class StudySpec(_Strict):
     report: ReportPart = ReportPart()
     text: str = Field(default="", exclude=True, repr=False)
     folder: Path = Field(default=Path(), exclude=True, repr=False)
+    file: str = Field(default="study.toml", exclude=True, repr=False)
 
     @model_validator(mode="after")
     def _task_fits_outcome(self) -> StudySpec:
@@ -324,6 +331,15 @@ def _known_keys(path: tuple[str | int, ...]) -> list[str]:
     for step in path:
         model = get_args(model)[1] if get_origin(model) is dict else _keys(model).get(str(step))
     return list(_keys(model))
+
+
+def _control(value: Any) -> bool:
+    """Whether a text holds control characters; a terminal would obey them."""
+    if isinstance(value, str):
+        return any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in value)
+    if isinstance(value, dict):
+        return any(_control(v) or _control(k) for k, v in value.items())
+    return isinstance(value, list) and any(_control(v) for v in value)
 
 
 def _tuples(value: Any) -> Any:
@@ -422,6 +438,8 @@ def read_spec(text: str, *, name: str = "study file", folder: str | Path = ".") 
         record = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"{name} is not valid TOML: {error}", "TOML", "correct that line") from None
+    if _control(record):
+        raise StudyFileError(f"{name} holds control characters", "text that can be read", "take them out")
     if not record:
         raise StudyFileError(f"{name} is empty", "a study", "start with: aimed new") from None
     try:
@@ -430,7 +448,7 @@ def read_spec(text: str, *, name: str = "study file", folder: str | Path = ".") 
         raise _explain(error, text, name) from None
     except StudyFileError as error:
         raise StudyFileError(f"{name}: {error.got}", error.expected, error.do) from None
-    return spec.model_copy(update={"text": text, "folder": Path(folder)})
+    return spec.model_copy(update={"text": text, "folder": Path(folder), "file": name})
 
 
 def load_spec(path: str | Path) -> StudySpec:

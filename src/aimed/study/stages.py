@@ -103,6 +103,10 @@ def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.i
 
 def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = _silent) -> list[Finding]:
     """Run every check on the cohort and its split."""
+    # What a model would refuse later, such as a spline on a category, is said now.
+    few = cohort.matrix()[split.parts["train"][:1000]]
+    for recipe in [r for some in recipes_of(spec) for r in some]:
+        StudyModel(recipe, cohort.predictors, {}, preparation_of(spec)).preparation.fit(few)
     done = 0
 
     def step(name: str) -> None:

@@ -197,6 +197,13 @@ class RunFolder:
         blocks = ("study", "verdict", "data", "split", "model", "performance")
         if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in blocks):
             raise changed_by_hand()
+        made = self.file("stages", "report.json")
+        if made.exists() and self.read_json("stages/report.json")["files"].get("results.json") != file_sha256(
+            self.file("results.json")
+        ):
+            raise RefusedError(
+                "results.json was changed after the run wrote it", "the file as written", "run the study again here"
+            )
         return found
 
     def stage(self, name: str, key: str) -> dict[str, Any] | None:

@@ -187,14 +187,21 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
 
 def _check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
     """Refuse groups that would be single values: they say nothing and would show patients."""
+    with_role = {spec.data.patient, spec.data.unit, spec.data.site, spec.data.time, spec.outcome.column}
     for name in spec.subgroups.columns:
+        if name in with_role:
+            raise StudyFileError(
+                f"[subgroups] columns names '{name}', which has a role of its own in [data] or [outcome]",
+                "a descriptor of patients",
+                "add a copy of the column under another name to the table",
+            )
         v, column = cohort.variable(name), cohort.column(name)
         coded = v.kind == "number" and np.isin(column[~np.isnan(column)], (0.0, 1.0)).all()
         if v.kind != "category" and not coded:
             raise StudyFileError(
                 f"[subgroups] columns names '{name}', a {v.kind} column",
                 "a category, a 0/1 column or a band",
-                f"cut it: derive.{name}_band = {{ from = '{name}', cuts = [...] }}"
+                f"say [variables.{name}] kind = 'category', or cut it into bands with derive"
                 if v.kind == "number"
                 else "remove it",
             )
