@@ -10,39 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, DataError, StudyFileError, Survival, UnknownNameError
+from aimed.metrics.binary_kernel import MEASURES
+from aimed.metrics.survival_kernel import AT_HORIZON, OVERALL, at
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
 from aimed.study.spec import StudySpec
 
-__all__ = ["BINARY_MEASURES", "SURVIVAL_MEASURES", "TASKS", "Task", "known_measures", "read_cohort", "targets"]
-
-BINARY_MEASURES = (
-    "auroc",
-    "auprc",
-    "brier",
-    "scaled_brier",
-    "log_loss",
-    "calibration_intercept",
-    "calibration_slope",
-    "oe",
-    "ici",
-    "e50",
-    "e90",
-    "net_benefit",
-)
-SURVIVAL_MEASURES = ("harrell_c", "uno_c", "ibs")
-AT_HORIZON = (
-    "auc",
-    "brier",
-    "scaled_brier",
-    "oe",
-    "calibration_slope",
-    "ici",
-    "e50",
-    "e90",
-    "net_benefit",
-)
+__all__ = ["TASKS", "Task", "known_measures", "read_cohort", "targets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +82,8 @@ def task_of(spec: StudySpec) -> Task:
 def known_measures(spec: StudySpec) -> list[str]:
     """Return the names of the measures a study produces, horizons included."""
     if task_of(spec).kind == "binary":
-        return list(BINARY_MEASURES)
-    return [*SURVIVAL_MEASURES, *(f"{name}@{h:g}" for h in spec.outcome.at() for name in AT_HORIZON)]
+        return list(MEASURES)
+    return [*OVERALL, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
 
 
 def primary_of(spec: StudySpec) -> str:
@@ -137,7 +112,7 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
     source = data if data is not None else head.source
     if isinstance(source, str) and not source.startswith("builtin:"):
         source = spec.folder / source
-    at = out.at()
+    horizons = out.at()
     split_column = [spec.split.test.column] if spec.split.test.column else []
     cohort = read_table(
         source,
@@ -168,7 +143,7 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
             time=out.time,
             event=out.event,
             event_value=out.event_value,
-            horizon=at[0] if task_of(spec).kind == "binary" and at and out.column is None else None,
+            horizon=horizons[0] if task_of(spec).kind == "binary" and horizons and out.column is None else None,
             unit=out.unit,
             label=outcome_label(spec),
         ),
