@@ -8,8 +8,9 @@ import pytest
 
 import aimed
 from aimed.core import Binary, Cohort, DataError, Split, StudyFileError, Variable
+from aimed.core.cohort import SMALL_CELL
 from aimed.study import stages
-from aimed.study.describe import SMALL_CELL, describe_data
+from aimed.study.describe import describe_data
 from aimed.study.new import write_study
 from aimed.study.spec import read_spec
 

@@ -14,7 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core.errors import DataError, UnknownNameError
 from aimed.core.outcome import Outcome
 
-__all__ = ["Cohort", "FlowStep", "Kind", "Role", "Variable"]
+__all__ = ["SMALL_CELL", "Cohort", "FlowStep", "Kind", "Role", "Variable", "is_missing"]
+
+SMALL_CELL = 11
+"""Counts of patients below this are not shown (US CMS cell-size policy: 1 to 10 are suppressed)."""
 
 Kind: TypeAlias = Literal["number", "category", "date", "text"]
 """How a column is stored: float64 with NaN, int32 codes with -1, datetime64[us] with NaT, or str objects."""

@@ -27,7 +27,7 @@ from aimed.study.spec import StudySpec
 from aimed.study.tasks import outcome_label, primary_of, task_of
 from aimed.trust.checklist import fill
 from aimed.trust.criteria import judge, overall
-from aimed.trust.subgroups import worst_subgroups
+from aimed.trust.subgroups import LOWER_IS_BETTER, worst_subgroups
 
 __all__ = ["reproduce", "results"]
 
@@ -172,7 +172,7 @@ def _simple_model(spec: StudySpec, fitted: Mapping[str, Any], performance: Mappi
     gap = performance["differences"].get(simple.name, {}).get(primary)
     if gap is None or gap["value"] is None or gap["lower"] is None:
         return {"beaten": None, "sentence": f"The difference to {simple.title.lower()} could not be estimated."}
-    lower_is_better = primary.partition("@")[0] in ("brier", "log_loss", "ibs", "ici", "e50", "e90")
+    lower_is_better = primary.partition("@")[0] in LOWER_IS_BETTER
     value, low, high = (-1.0 if lower_is_better else 1.0) * np.asarray([gap["value"], gap["lower"], gap["upper"]])
     low, high = min(low, high), max(low, high)
     beaten = bool(low > 0)

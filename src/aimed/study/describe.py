@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, Outcome, Split, Survival, Variable, is_missing
+from aimed.core.cohort import SMALL_CELL
 
-__all__ = ["SMALL_CELL", "describe_data", "event_flags"]
-
-SMALL_CELL = 11
-"""Counts below this are not shown (US CMS cell-size policy: 1 to 10 are suppressed)."""
+__all__ = ["describe_data", "event_flags"]
 
 
 def event_flags(outcome: Outcome | None) -> NDArray[np.bool_]:

@@ -270,21 +270,20 @@ class _Flow:
         # The lock is outside the stage record on purpose: it outlives every change of the study file.
         settings = {**part["split"]["test"], "seed": spec.study.seed}
         lock = home.file("splits.lock")
-        parts = drawn.parts
+        split = drawn
         if lock.exists():
-            parts = apply_lock(
-                lock.read_text(encoding="utf-8"), spec.study.id, cohort.patient, settings, list(drawn.parts.values())
-            )
+            text, usable = lock.read_text(encoding="utf-8"), list(drawn.parts.values())
+            locked = apply_lock(text, spec.study.id, cohort.patient, settings, usable)
+            split = stages.with_folds(spec, cohort, locked)
 
         key = key_of("split", version, digest, part["split"], spec.study.id, spec.study.seed)
 
         def cut() -> tuple[Any, list[str]]:
             if not lock.exists():
                 home.write("splits.lock", make_lock(spec.study.id, drawn.parts, cohort.patient, settings))
-            return stages.with_folds(spec, cohort, parts).proof(), ["splits.lock"]
+            return split.proof(), ["splits.lock"]
 
         split_record = self.stage("split", key, cut)
-        split = stages.with_folds(spec, cohort, parts)
         lock_sha = split_record["files"]["splits.lock"]
         self._guard(lock_sha)
 
@@ -372,6 +371,7 @@ class _Flow:
         audited = self.stage("audit", key, audit)["payload"]
 
         openings = home.openings()
+        schema = stages.input_schema(spec, cohort, split, model)
         results = assemble.results(
             spec,
             cohort,
@@ -389,7 +389,7 @@ class _Flow:
             openings=openings,
             changed_after_opening=any(o["study_sha256"] != question for o in openings),
             model=model,
-            schema=stages.input_schema(spec, cohort, split, model),
+            schema=schema,
         )
         report_key = key_of("report", results, spec.text)
 
@@ -405,7 +405,7 @@ class _Flow:
         key = key_of("package", cal_key, model_sha, report_key)
 
         def package() -> tuple[Any, list[str]]:
-            stages.package(spec, cohort, split, model, calibrated, results, home)
+            stages.package(spec, model, schema, calibrated, results, home)
             return {}, _files(home, "bundle")
 
         self.stage("package", key, package)

@@ -24,6 +24,7 @@ from aimed.fit.refits import coefficient_interval, optimism_corrected, predictio
 from aimed.fit.tune import Tuning, predict_out_of_fold, tune
 from aimed.metrics.binary import auroc
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
+from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.survival import harrell_c
 from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
@@ -310,8 +311,6 @@ def _choose_calibration(
 
 
 def _overall_risk(spec: StudySpec, cohort: Cohort, rows: NDArray[np.int64]) -> float:
-    from aimed.metrics.nonparametric import kaplan_meier
-
     outcome = cohort.outcome
     if not isinstance(outcome, Survival):
         raise TypeError("a survival outcome is needed")
@@ -680,9 +679,8 @@ def coefficient_table(
 
 def package(
     spec: StudySpec,
-    cohort: Cohort,
-    split: Split,
     model: StudyModel,
+    schema: Schema,
     calibrated: Mapping[str, Any],
     results: Mapping[str, Any],
     home: RunFolder,
@@ -701,7 +699,7 @@ def package(
             "thresholds": [calibrated["threshold"]["value"]],
             "created": results["created"],
         },
-        schema=input_schema(spec, cohort, split, model),
+        schema=schema,
         extra_members={"README.md": model_card(dict(results))},
         horizons=list(spec.outcome.at()) if survival else None,
         times=time_grid(spec).tolist() if survival else None,

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor
 
 from aimed.core import Variable
+from aimed.core.cohort import SMALL_CELL
 
 __all__ = ["error_groups"]
 
 MIN_LEAF = 20
-SMALL_CELL = 11
 
 
 def error_groups(

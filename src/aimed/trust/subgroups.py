@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from aimed.core import DataError, Measure, StudyFileError, parse
+from aimed.core.cohort import SMALL_CELL
 from aimed.trust.criteria import Target, decide, target_of
 
-__all__ = ["SMALL_CELL", "audit", "holm", "worst_subgroups"]
+__all__ = ["LOWER_IS_BETTER", "audit", "holm", "worst_subgroups"]
 
-SMALL_CELL = 11
-"""Groups with fewer patients are not described (US CMS cell-size policy: 1 to 10 are suppressed)."""
-
-_LOWER_IS_BETTER = ("brier", "log_loss", "ibs", "ici", "e50", "e90")
+LOWER_IS_BETTER = ("brier", "log_loss", "ibs", "ici", "e50", "e90")
+"""Measures, without their horizon, of which less is better."""
 _IDEAL = {"calibration_slope": 1.0, "oe": 1.0, "calibration_intercept": 0.0}
 
 
@@ -237,7 +236,7 @@ def _badness(name: str, value: float) -> float:
     stem = _stem(name)
     if stem in _IDEAL:
         return abs(value - _IDEAL[stem])
-    return value if stem in _LOWER_IS_BETTER else -value
+    return value if stem in LOWER_IS_BETTER else -value
 
 
 def _known(name: str, groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float, int, int]]:
@@ -349,7 +348,7 @@ def worst_subgroups(block: Mapping[str, Any] | None) -> dict[str, dict[str, Any]
         label, group, worst = max(judged, key=lambda row: _badness(name, row[2]["value"]))
         record = dict(worst)
         if _stem(name) not in _IDEAL:
-            pick = max if _stem(name) in _LOWER_IS_BETTER else min
+            pick = max if _stem(name) in LOWER_IS_BETTER else min
             for key in ("lower", "upper"):
                 record[key] = pick(row[2][key] for row in judged)
         note = f"Worst of {len(judged)} groups: {label}: {group}."
