@@ -11,11 +11,11 @@ from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
 from aimed.metrics.binary import auprc, auroc, brier, log_loss, scaled_brier
 from aimed.metrics.binary_kernel import MEASURES
-from aimed.metrics.calibration import calibration_errors, calibration_intercept, calibration_slope, oe
+from aimed.metrics.calibration_binary import calibration_errors, calibration_intercept, calibration_slope, oe
+from aimed.metrics.calibration_survival import calibration_errors_at, calibration_slope_at, oe_at
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.survival import auc_at, brier_at, harrell_c, ibs, scaled_brier_at, uno_c
-from aimed.metrics.survival_calibration import calibration_errors_at, calibration_slope_at, oe_at
 from aimed.metrics.utility import net_benefit, net_benefit_at
 
 GRID = np.arange(0, 3651, 73, dtype=float)

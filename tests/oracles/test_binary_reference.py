@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from aimed.metrics.binary import brier
-from aimed.metrics.calibration import calibration_errors, calibration_intercept, calibration_slope
+from aimed.metrics.calibration_binary import calibration_errors, calibration_intercept, calibration_slope
 from aimed.metrics.delong import delong, delong_test
 from aimed.metrics.utility import decision_curve
 

@@ -9,10 +9,10 @@ import pytest
 from lifelines.datasets import load_rossi
 from sksurv.datasets import load_gbsg2, load_whas500
 
+from aimed.metrics.calibration_survival import calibration_errors_at, calibration_slope_at, oe_at
 from aimed.metrics.nonparametric import kaplan_meier, log_rank, survival_at
 from aimed.metrics.regression import CoxRegression
 from aimed.metrics.survival import auc_at, brier_at, brier_curve, harrell_c, scaled_brier_at, uno_c
-from aimed.metrics.survival_calibration import calibration_errors_at, calibration_slope_at, oe_at
 from aimed.metrics.utility import decision_curve_at
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.arrays import FloatArray
 from aimed.metrics.binary import rates
-from aimed.metrics.calibration import CalibrationErrors, SmoothCalibration, reading_grid, risk_groups
+from aimed.metrics.calibration_binary import CalibrationErrors, SmoothCalibration, reading_grid, risk_groups
 from aimed.metrics.ranking import Ranking, area, average_precision
 from aimed.metrics.regression import fit_logistic, logit
 from aimed.metrics.resampled import Sheet

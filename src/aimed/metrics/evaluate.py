@@ -12,12 +12,12 @@ from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, survival, vector
 from aimed.metrics.binary_kernel import DECISION_GRID, MEASURES, UNIT_GRID, BinaryKernel
-from aimed.metrics.bootstrap import patient_codes
-from aimed.metrics.calibration import risk_groups
+from aimed.metrics.calibration_binary import risk_groups
+from aimed.metrics.calibration_survival import deciles_at
+from aimed.metrics.draws import patient_codes
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.proportions import wilson
 from aimed.metrics.resampled import Kernel, Resampled, numbers, resample
-from aimed.metrics.survival_calibration import deciles_at
 from aimed.metrics.survival_kernel import AT_HORIZON, DECISION_GRID_AT, OVERALL, Rows, SurvivalKernel, at
 from aimed.metrics.utility import treat_all
 

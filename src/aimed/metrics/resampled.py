@@ -11,7 +11,7 @@ import numpy as np
 from aimed.core.errors import NotEstimableError
 from aimed.core.evaluation import Measure
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
-from aimed.metrics.bootstrap import bootstrap_weights, estimable_share, percentile_interval
+from aimed.metrics.draws import bootstrap_weights, estimable_share, percentile_interval
 
 __all__ = ["Estimates", "Kernel", "Resampled", "Sheet", "numbers", "resample"]
 

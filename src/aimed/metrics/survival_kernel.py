@@ -12,13 +12,13 @@ import numpy as np
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.arrays import BoolArray, FloatArray
 from aimed.metrics.binary import rates
-from aimed.metrics.calibration import CalibrationErrors, reading_grid, risk_groups
+from aimed.metrics.calibration_binary import CalibrationErrors, reading_grid, risk_groups
+from aimed.metrics.calibration_survival import HorizonCalibration
 from aimed.metrics.nonparametric import GroupedSurvival, Timeline
 from aimed.metrics.ranking import Ranking
 from aimed.metrics.regression import CoxRegression, cloglog
 from aimed.metrics.resampled import Sheet
 from aimed.metrics.survival import PairOrder, area_at, case_weights, integrate, ratio_of_pairs, uno_factor
-from aimed.metrics.survival_calibration import HorizonCalibration
 from aimed.metrics.utility import benefit_at, threshold_groups, treat_all
 
 __all__ = ["AT_HORIZON", "DECISION_GRID_AT", "OVERALL", "Rows", "SurvivalKernel", "at"]

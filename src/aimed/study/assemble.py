@@ -17,7 +17,7 @@ import aimed
 from aimed.bundle.schema import Schema
 from aimed.core import Binary, Cohort, Measure, NotEstimableError, Split, Survival
 from aimed.fit.adapter import StudyModel
-from aimed.metrics.bootstrap import bootstrap_weights
+from aimed.metrics.draws import bootstrap_weights
 from aimed.metrics.nonparametric import kaplan_meier, median_followup, survival_at
 from aimed.metrics.proportions import wilson
 from aimed.study.describe import describe_data

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aimed.core.errors import DataError
-from aimed.metrics.bootstrap import bootstrap_weights, percentile_interval
+from aimed.metrics.draws import bootstrap_weights, percentile_interval
 
 
 def test_rows_of_a_patient_come_together_and_draws_repeat():

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.arrays import BoolArray, FloatArray, probabilities, survival
-from aimed.metrics.calibration import CalibrationErrors, risk_groups
+from aimed.metrics.calibration_binary import CalibrationErrors, risk_groups
 from aimed.metrics.nonparametric import kaplan_meier, survival_at
 from aimed.metrics.regression import CoxRegression, cloglog, spline_basis, spline_knots
 

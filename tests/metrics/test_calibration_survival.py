@@ -8,14 +8,14 @@ import pytest
 from lifelines import CoxPHFitter
 
 from aimed.core.errors import NotEstimableError
-from aimed.metrics.regression import CoxRegression, cloglog
-from aimed.metrics.survival_calibration import (
+from aimed.metrics.calibration_survival import (
     calibration_errors_at,
     calibration_slope_at,
     deciles_at,
     oe_at,
     smooth_calibration_at,
 )
+from aimed.metrics.regression import CoxRegression, cloglog
 
 HORIZON = 3.0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from aimed.core.errors import NotEstimableError
-from aimed.metrics.calibration import (
+from aimed.metrics.calibration_binary import (
     calibration_errors,
     calibration_intercept,
     calibration_slope,
