@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 
 from aimed.cli.app import app
+from aimed.metrics import METRICS
 from aimed.study.catalogs import catalogs
 
 HERE = Path(__file__).parent / "reference"
@@ -38,7 +43,51 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"catalogues.md": catalogue_page, "command-line.md": command_page}
+ASPECTS = ("Formula", "Range", "Assumes", "Refuses")
+"""What every metric's docstring says in its notes."""
+
+
+def section(function: Callable[..., Any], title: str) -> str:
+    """Return one numpydoc section of a docstring, as one paragraph."""
+    text = inspect.getdoc(function) or ""
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=\n\n\w[\w ]*\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def aspects(function: Callable[..., Any]) -> dict[str, str]:
+    """Return formula, range, assumptions and refusals of a metric, from the notes of its docstring."""
+    notes = section(function, "Notes")
+    cuts = "|".join(ASPECTS)
+    found = re.findall(rf"^({cuts}): (.*?)(?=^(?:{cuts}): |\Z)", notes, re.DOTALL | re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def metrics_page() -> str:
+    """Return every metric with its formula, range, assumptions, refusals and sources."""
+    lines = [
+        "# Metrics",
+        "",
+        "Written by `make docs` from the docstrings. Every function takes plain arrays and returns a number, or a",
+        "curve, with `.value`, `.lower`, `.upper`, `.se` and `.n`: `from aimed.metrics import auroc`. Scores are",
+        "risks: higher is worse. An event at a horizon counts as by the horizon. `help(auroc)` has the arguments.",
+        "",
+    ]
+    for name, entry in METRICS.entries().items():
+        function = entry.load()
+        lines += [f"## {name}", "", entry.summary, "", f"`{name}{_shown(function)}`", ""]
+        lines += [f"- **{aspect}.** {text}" for aspect, text in aspects(function).items()]
+        sources = " ".join(section(function, "References").split())
+        lines += [f"- **Source.** {sources}" if sources else "", ""]
+    return "\n".join(lines)
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    parameters = inspect.signature(function).parameters.values()
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+    return str(inspect.Signature(bare))
+
+
+PAGES = {"metrics.md": metrics_page, "catalogues.md": catalogue_page, "command-line.md": command_page}
 
 
 def main() -> int:

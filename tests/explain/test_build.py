@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from aimed.core import NotEstimableError, Variable
 from aimed.explain import EXPLAINERS
 from aimed.explain.build import Inside, explain
-from aimed.explain.draws import patient_codes, sample_rows
+from aimed.explain.draws import sample_rows
 from aimed.explain.sanity import randomised_outcome
 
 VARIABLES = [Variable(name="noise"), Variable(name="strong"), Variable(name="weak")]
@@ -112,7 +112,7 @@ def test_big_data_are_sampled_by_whole_patients_and_deterministically(study):
     block = build(study, most_rows=20, importance_rows=200)
     assert block["n_effects_rows"] == 20
     assert block["n"] == 200
-    codes = patient_codes(np.arange(300) // 2, 300)[0]
+    codes = np.arange(300) // 2
     rows = sample_rows(codes, 20, 0)
     assert np.bincount(codes[rows], minlength=150).max() == 2
     assert (np.bincount(codes[rows]) % 2 == 0).all()

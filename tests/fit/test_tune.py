@@ -64,7 +64,7 @@ def test_out_of_fold_predictions_come_from_models_that_did_not_see_the_row():
     noise = np.random.default_rng(5).integers(0, 2, y.size).astype(np.int8)
     tuning = run(X, noise, patient, variables, candidates=["random_forest"], trials=1)
     known = np.isfinite(tuning.out_of_fold)
-    from aimed.metrics.binary import auroc
+    from aimed.metrics.discrimination import auroc
 
     assert 0.35 < auroc(noise[known], tuning.out_of_fold[known]) < 0.65
 

@@ -8,17 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from aimed.core.errors import NotEstimableError
+from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.calibration_binary import (
+    CalibrationReplicates,
+    LoessCalibration,
+    SmoothCalibration,
+    calibration,
     calibration_errors,
     calibration_intercept,
     calibration_slope,
     deciles,
+    e50,
+    e90,
+    ici,
     oe,
     risk_groups,
     smooth_calibration,
     weighted_quantiles,
 )
+from aimed.metrics.draws import PatientDraws
 from aimed.metrics.regression import expit, logit, spline_basis, spline_knots
 
 
@@ -115,3 +123,243 @@ def test_spline_is_straight_beyond_its_outer_knots():
     assert np.diff(beyond, n=2, axis=0) == pytest.approx(np.zeros((1, 3)), abs=1e-8)
     assert spline_basis(x, knots).shape == (101, 3)
     assert spline_knots(np.zeros(10), 3) is None
+
+
+LINEAR = [calibration_intercept, calibration_slope, oe]
+
+
+@pytest.mark.parametrize("measure", LINEAR)
+def test_influence_is_the_derivative_by_the_weight(rows, measure):
+    y, p = rows[0][:200], expit(rows[1][:200])
+    w = np.random.default_rng(3).uniform(0.5, 2, 200)
+    found = measure(y, p, w)
+    assert found.influence.sum() == pytest.approx(0, abs=1e-7)
+    for i in (0, 50, 199):
+        change = np.zeros(200)
+        change[i] = 1e-4
+        slope = (measure(y, p, w + change) - measure(y, p, w - change)) / 2e-4
+        assert found.influence[i] == pytest.approx(w[i] * slope, rel=1e-4, abs=1e-8)
+
+
+def test_ici_influence_is_the_derivative_by_the_weight_with_knots_held(rows):
+    y, p, ones = rows[0][:600].astype(float), expit(rows[1][:600] * 1.5 + 0.5), np.ones(600)
+    curve = SmoothCalibration(y, p, ones)
+    assert curve.knots.size == 4
+    own = curve.influence(ones)[1]
+    assert own.sum() == pytest.approx(0, abs=1e-8)
+    assert ici(y, p, draws=0).influence.tolist() == own.tolist()
+    for i in (0, 300, 599):
+        values = []
+        for change in (1e-4, -1e-4):
+            w = ones.copy()
+            w[i] += change
+            values.append(w @ curve.distances(curve.fit(w)) / w.sum())
+        assert own[i] == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-3, abs=1e-7)
+
+
+@pytest.mark.parametrize("measure", LINEAR)
+@pytest.mark.parametrize("errors", ["sandwich", "model"])
+def test_intervals_cover(measure, errors):
+    if measure is oe and errors == "model":
+        return
+    more = {} if measure is oe else {"errors": errors}
+    truth = 0.0 if measure is calibration_intercept else 1.0
+    rng, hits, runs = np.random.default_rng(0), 0, 600
+    for _ in range(runs):
+        x = rng.normal(-0.5, 1, 250)
+        found = measure(rng.random(250) < expit(x), expit(x), **more)
+        hits += found.lower <= truth <= found.upper
+    assert 0.92 <= hits / runs <= 0.98
+
+
+def test_rows_of_a_patient_are_added(rows):
+    y, p = rows[0][:300], expit(rows[1][:300])
+    again = np.repeat(np.arange(300), 3)
+    for measure in LINEAR:
+        plain, naive = measure(y, p), measure(y[again], p[again])
+        assert measure(y[again], p[again], patient=again).se == pytest.approx(plain.se, rel=1e-6)
+        assert naive.se == pytest.approx(plain.se / np.sqrt(3), rel=1e-6)
+    with pytest.raises(DataError):
+        calibration_slope(y, p, patient=np.arange(300), errors="model")
+
+
+@pytest.mark.parametrize("smoother", ["spline", "loess"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_replicates_equal_the_weighted_measures(rows, smoother, weighted):
+    y, p = rows[0][:500], expit(1.3 * rows[1][:500])
+    rng = np.random.default_rng(8)
+    patient, base = rng.integers(0, 150, 500), rng.integers(1, 4, 500).astype(float) if weighted else np.ones(500)
+    draws = PatientDraws(patient, 500, draws=20, seed=1)
+    grid = np.array([0.2, 0.4])
+    fast = CalibrationReplicates(y, p, codes=draws.codes, weights=base, smoother=smoother, grid=grid)
+    found = draws.map(fast.replicate)
+    assert found.shape == (20, 6)
+    curves = draws.map(lambda counts: np.column_stack(fast.replicate_with_curve(counts)))
+    assert curves[:, :6].tolist() == found.tolist()
+    curve = (SmoothCalibration if smoother == "spline" else LoessCalibration)(y.astype(float), p, base)
+    for row, read, count in zip(found, curves[:, 6:], draws.rows(), strict=True):
+        w = count * base
+        assert read == pytest.approx(curve.at(grid, curve.fit(w)), abs=1e-9)
+        assert row[:3] == pytest.approx([float(m(y, p, w)) for m in LINEAR], rel=1e-9, abs=1e-9)
+        again = np.repeat(curve.distances(curve.fit(w)), w.astype(int))
+        assert row[3:] == pytest.approx([again.mean(), *np.quantile(again, [0.5, 0.9])], rel=1e-8, abs=1e-10)
+
+
+def test_replicates_do_not_depend_on_the_threads(rows):
+    y, p = rows[0][:400], expit(rows[1][:400])
+    found = []
+    for threads in (1, 3):
+        draws = PatientDraws(None, 400, draws=40, seed=2, threads=threads)
+        found.append(draws.map(CalibrationReplicates(y, p, codes=draws.codes).replicate))
+    assert found[0].tolist() == found[1].tolist()
+
+
+def test_replicates_without_a_class_or_with_separation_are_nan():
+    y, p = np.array([0, 0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.25, 0.6, 0.8])
+    counts = np.array([[1, 1, 1, 0, 1, 0], [1, 1, 0, 1, 0, 1], [1] * 6], dtype=np.uint8).T.copy()
+    found = CalibrationReplicates(y, p, codes=np.arange(6)).replicate(counts)
+    assert np.isnan(found[0, [0, 1, 3, 4, 5]]).all()
+    assert found[0, 2] == 0
+    assert np.isfinite(found[1, [0, 2]]).all()
+    assert np.isnan(found[1, [1, 3]]).all()
+    assert np.isfinite(found[2]).all()
+    nothing = CalibrationReplicates([1, 1], [0.2, 0.3], codes=np.arange(2)).replicate(counts[:2])
+    assert np.isnan(nothing[:, [0, 1, 3, 4, 5]]).all()
+
+
+@pytest.mark.parametrize("smoother", ["spline", "loess"])
+def test_calibration_holds_everything(rows, smoother):
+    y, p = rows[0][:1000], expit(rows[1][:1000])
+    found = calibration(y, p, smoother=smoother, draws=60, seed=3)
+    assert (float(found), found.lower, found.upper, found.se) == (
+        float(found.ici),
+        found.ici.lower,
+        found.ici.upper,
+        found.ici.se,
+    )
+    assert found.n == 1000
+    for one in (found.ici, found.e50, found.e90, found.emax):
+        assert one.lower <= one <= one.upper
+        assert "biased upward" in one.note
+    assert found.e50 <= found.e90 <= found.emax
+    assert found.slope == calibration_slope(y, p)
+    inside = (found.curve.lower <= found.curve.x) & (found.curve.x <= found.curve.upper)
+    assert inside.mean() > 0.8
+    assert found.bins.n.sum() == 1000
+    assert found.bins.events.sum() == found.histogram.events.sum() == y.sum()
+    assert found.histogram.others.sum() == 1000 - y.sum()
+    again = calibration(y, p, smoother=smoother, draws=60, seed=3)
+    assert (again.ici.lower, again.emax.upper) == (found.ici.lower, found.emax.upper)
+    bare = calibration(y, p, smoother=smoother, draws=0)
+    assert np.isnan([bare.ici.lower, bare.e90.upper, bare.se]).all()
+    assert "draws=0" in bare.ici.note
+    assert float(bare) == float(found)
+
+
+@pytest.mark.parametrize("smoother", ["spline", "loess"])
+def test_band_covers_the_curve(smoother):
+    rng, hits, runs = np.random.default_rng(1), np.zeros(51), 150
+    for _ in range(runs):
+        p = rng.uniform(0.1, 0.9, 600)
+        found = calibration(rng.random(600) < p, p, smoother=smoother, draws=0).curve
+        hits += (found.lower <= found.x) & (found.x <= found.upper)
+    assert 0.9 <= (hits / runs)[5:-5].mean() <= 0.98
+
+
+@pytest.mark.slow
+def test_ici_interval_covers_a_planted_distance():
+    rng, hits, runs = np.random.default_rng(2), 0, 200
+    x = rng.normal(-0.5, 1, 1_000_000)
+    truth = np.abs(expit(x) - expit(1.5 * x + 0.4)).mean()
+    for _ in range(runs):
+        x = rng.normal(-0.5, 1, 1500)
+        found = ici(rng.random(1500) < expit(x), expit(1.5 * x + 0.4), draws=200)
+        hits += found.lower <= truth <= found.upper
+    assert 0.91 <= hits / runs <= 0.99
+
+
+def test_each_distance_equals_the_part_of_the_whole(rows):
+    y, p = rows[0][:300], expit(rows[1][:300])
+    whole = calibration(y, p, draws=30, seed=5)
+    for measure, part in ((ici, whole.ici), (e50, whole.e50), (e90, whole.e90)):
+        one = measure(y, p, draws=30, seed=5)
+        assert (one, one.lower, one.upper) == (part, part.lower, part.upper)
+
+
+def test_halved_weights_of_duplicated_rows_change_nothing(rows):
+    y, p = rows[0][:300], expit(rows[1][:300])
+    w, twice = np.random.default_rng(0).integers(1, 5, 300), np.repeat(np.arange(300), 2)
+    for smoother in ("spline", "loess"):
+        one = calibration(y, p, w, draws=0, smoother=smoother)
+        two = calibration(y[twice], p[twice], w[twice] / 2, patient=twice, draws=0, smoother=smoother)
+        for name in ("intercept", "slope", "slope_intercept", "oe", "ici", "e50", "e90", "emax", "brier"):
+            assert getattr(two, name) == pytest.approx(getattr(one, name), rel=1e-8, abs=1e-9)
+        for name in ("intercept", "slope", "oe", "brier"):
+            assert getattr(two, name).se == pytest.approx(getattr(one, name).se, rel=1e-7)
+        assert two.curve.se == pytest.approx(one.curve.se, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "why"),
+    [
+        ([1, 1, 1, 1], [0.1, 0.2, 0.3, 0.4], "only one outcome class"),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], "separate the classes perfectly"),
+        ([0, 0, 1, 1], [0.0, 0.0, 1.0, 1.0], "separate the classes perfectly"),
+        ([0, 1, 0, 1], [0.3] * 4, "all risks are equal"),
+    ],
+)
+def test_what_cannot_be_told_is_nan_with_a_reason(y, p, why):
+    found = calibration(y, p, draws=20)
+    assert np.isnan(found.slope)
+    assert why in found.slope.note
+    assert np.isfinite(found.brier)
+    if why == "all risks are equal":
+        assert float(found) == pytest.approx(0.2)
+        assert "equal" in found.curve.method
+    else:
+        assert np.isnan(float(found))
+        assert why in found.curve.note
+    with pytest.raises(NotEstimableError, match=why):
+        calibration_slope(y, p)
+
+
+def test_risks_of_exactly_0_or_1_are_said(rows):
+    y, p = rows[0][:300], expit(rows[1][:300])
+    p[:2] = 0, 1
+    found = calibration(y, p, draws=0)
+    assert "2 risks of 0 or 1" in found.slope.note
+    assert "2 risks of 0 or 1" in found.ici.note
+    assert found.histogram.events.sum() + found.histogram.others.sum() == 300
+
+
+def test_unknown_choices_are_refused():
+    y, p = [0, 1, 0, 1], [0.2, 0.3, 0.4, 0.5]
+    with pytest.raises(DataError):
+        ici(y, p, smoother="spine")
+    with pytest.raises(DataError):
+        calibration_slope(y, p, errors="robust")
+    with pytest.raises(DataError):
+        LoessCalibration(np.array(y, float), np.array(p), np.ones(4), degree=3)
+    with pytest.raises(DataError, match="sum to 1"):
+        ici(y, p, weights=[0.25] * 4)
+
+
+def test_no_event_gives_0_without_an_interval():
+    found = oe([0, 0], [0.2, 0.3])
+    assert found == 0
+    assert np.isnan(found.upper)
+    assert "no event" in found.note
+
+
+def test_direct_loess_goes_through_each_local_fit():
+    rng = np.random.default_rng(3)
+    p = rng.random(80)
+    y = (rng.random(80) < p) * 1.0
+    curve = LoessCalibration(y, p, np.ones(80), span=0.6, degree=1, surface="direct")
+    found = curve.at(p, curve.fit(np.ones(80)))
+    k = int(0.6 * 80)
+    for i in range(0, 80, 9):
+        d = np.abs(p - p[i])
+        w = np.clip(1 - (d / np.sort(d)[k - 1]) ** 3, 0, None) ** 3
+        slope, level = np.polyfit(p, y, 1, w=np.sqrt(w))
+        assert found[i] == pytest.approx(level + slope * p[i], abs=1e-9)

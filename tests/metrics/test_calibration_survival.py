@@ -7,14 +7,22 @@ import pandas as pd
 import pytest
 from lifelines import CoxPHFitter
 
-from aimed.core.errors import NotEstimableError
+from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.calibration_survival import (
+    CalibrationAtReplicates,
+    HorizonCalibration,
+    calibration_at,
     calibration_errors_at,
+    calibration_intercept_at,
     calibration_slope_at,
     deciles_at,
+    e50_at,
+    e90_at,
+    ici_at,
     oe_at,
     smooth_calibration_at,
 )
+from aimed.metrics.draws import PatientDraws
 from aimed.metrics.regression import CoxRegression, cloglog
 
 HORIZON = 3.0
@@ -107,3 +115,185 @@ def test_what_cannot_be_told_is_refused():
         calibration_slope_at([0, 0, 0, 0], time, [0.1, 0.2, 0.3, 0.4])
     with pytest.raises(NotEstimableError):
         calibration_slope_at([1, 1, 1, 1], time, [0.9, 0.6, 0.3, 0.1])
+
+
+def few(rows, n=250, ties=True):
+    event, time, hazard = (v[:n] for v in rows)
+    return event, np.ceil(time * 3) / 3 if ties else time, risk(hazard, 1.4, 1.3)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda e, t, p, w: oe_at(e, t, p, HORIZON, w),
+        lambda e, t, p, w: calibration_intercept_at(e, t, p, HORIZON, w),
+        calibration_slope_at,
+    ],
+    ids=["oe", "intercept", "slope"],
+)
+def test_influence_is_the_derivative_by_the_weight(rows, measure):
+    event, time, p = few(rows)
+    found = measure(event, time, p, np.ones(250))
+    assert found.influence.sum() == pytest.approx(0, abs=1e-6)
+    for i in range(0, 250, 25):
+        change = np.zeros(250)
+        change[i] = 1e-4
+        slope = (measure(event, time, p, 1 + change) - measure(event, time, p, 1 - change)) / 2e-4
+        assert found.influence[i] == pytest.approx(slope, rel=1e-3, abs=1e-7)
+
+
+def test_ici_and_curve_influence_is_the_derivative_by_the_weight(rows):
+    event, time, p = few(rows)
+    ones = np.ones(250)
+    curve = HorizonCalibration(event, time, p, HORIZON, ones)
+    fitted = curve.fit(ones)
+    assert curve.knots.size == 3
+    coefficients, distance = curve.influence(fitted, ones)
+    assert ici_at(event, time, p, HORIZON, draws=0).influence.tolist() == distance.tolist()
+    for i in range(0, 250, 25):
+        found = []
+        for change in (1e-4, -1e-4):
+            w = ones.copy()
+            w[i] += change
+            beta = curve.fit(w)
+            found.append(np.r_[beta, w @ curve.distances(beta) / w.sum()])
+        slope = (found[0] - found[1]) / 2e-4
+        assert np.r_[coefficients[i], distance[i]] == pytest.approx(slope, rel=2e-3, abs=1e-5)
+
+
+def test_kaplan_meier_part_of_the_error_is_greenwoods():
+    rng = np.random.default_rng(0)
+    time, event = rng.integers(1, 9, 100) * 1.0, rng.random(100) < 0.5
+    p = np.full(100, 0.5)
+    at_risk, total, alive = 0, 0.0, 1.0
+    for t in np.unique(time[event & (time <= 5)]):
+        d, at_risk = (event & (time == t)).sum(), (time >= t).sum()
+        alive, total = alive * (1 - d / at_risk), total + d / (at_risk * (at_risk - d))
+    found = oe_at(event, time, p, 5)
+    assert found == pytest.approx((1 - alive) / 0.5)
+    assert found.se == pytest.approx(alive * np.sqrt(total) / 0.5, rel=1e-10)
+
+
+def test_intervals_cover():
+    rng, runs, hits = np.random.default_rng(5), 400, np.zeros(3)
+    for _ in range(runs):
+        hazard = 0.2 * np.exp(rng.normal(0, 0.8, 250))
+        death, left = rng.exponential(1 / hazard), rng.uniform(1, 8, 250)
+        event, time, p = death <= left, np.minimum(death, left), 1 - np.exp(-hazard * HORIZON)
+        found = (
+            oe_at(event, time, p, HORIZON),
+            calibration_slope_at(event, time, p),
+            calibration_intercept_at(event, time, p, HORIZON),
+        )
+        hits += [f.lower <= truth <= f.upper for f, truth in zip(found, (1, 1, 0), strict=True)]
+    assert ((hits / runs >= 0.915) & (hits / runs <= 0.985)).all()
+
+
+def test_planted_shift_of_the_hazard_is_the_intercept(rows):
+    event, time, hazard = rows
+    right = calibration_intercept_at(event, time, risk(hazard), HORIZON)
+    assert right.lower < 0 < right.upper
+    double = calibration_intercept_at(event, time, risk(hazard, scale=2), HORIZON)
+    assert double == pytest.approx(right - np.log(2), abs=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_replicates_equal_the_weighted_measures(rows, weighted):
+    event, time, p = few(rows)
+    rng = np.random.default_rng(1)
+    base = rng.integers(1, 3, 250).astype(float) if weighted else np.ones(250)
+    draws = PatientDraws(rng.integers(0, 90, 250), 250, draws=18, seed=4)
+    fast = CalibrationAtReplicates(event, time, p, HORIZON, codes=draws.codes, weights=base)
+    found = draws.map(fast.replicate)
+    curve = HorizonCalibration(event, time, p, HORIZON, base)
+    for row, count in zip(found, draws.rows(), strict=True):
+        w = count * base
+        expected = [float(oe_at(event, time, p, HORIZON, w)), float(calibration_slope_at(event, time, p, w))]
+        assert row[:2] == pytest.approx(expected, rel=1e-8)
+        again = np.repeat(curve.distances(curve.fit(w)), w.astype(int))
+        assert row[2:] == pytest.approx([again.mean(), *np.quantile(again, [0.5, 0.9])], rel=1e-7, abs=1e-9)
+
+
+def test_replicates_do_not_depend_on_the_threads(rows):
+    event, time, p = few(rows)
+    found = []
+    for threads in (1, 3):
+        draws = PatientDraws(None, 250, draws=40, seed=2, threads=threads)
+        found.append(draws.map(CalibrationAtReplicates(event, time, p, HORIZON, codes=draws.codes).replicate))
+    assert found[0].tolist() == found[1].tolist()
+
+
+def test_calibration_at_holds_everything(rows):
+    event, time, hazard = (v[:800] for v in rows)
+    p = risk(hazard)
+    found = calibration_at(event, time, p, HORIZON, draws=60)
+    assert (float(found), found.lower, found.upper, found.se) == (
+        float(found.ici),
+        found.ici.lower,
+        found.ici.upper,
+        found.ici.se,
+    )
+    for one in (found.ici, found.e50, found.e90, found.emax):
+        assert one.lower <= one <= one.upper
+        assert "biased upward" in one.note
+    assert found.groups.n.sum() == found.n == 800
+    assert ((found.groups.lower <= found.groups.observed) & (found.groups.observed <= found.groups.upper)).all()
+    assert ((found.curve.lower <= found.curve.x) & (found.curve.x <= found.curve.upper)).mean() > 0.7
+    for measure, part in ((ici_at, found.ici), (e50_at, found.e50), (e90_at, found.e90)):
+        one = measure(event, time, p, HORIZON, draws=60)
+        assert (one, one.lower, one.upper) == (part, part.lower, part.upper)
+    bare = calibration_at(event, time, p, HORIZON, draws=0)
+    assert np.isnan([bare.lower, bare.upper]).all()
+    assert "draws=0" in bare.ici.note
+    again = np.repeat(np.arange(800), 2)
+    clustered = calibration_at(event[again], time[again], p[again], HORIZON, patient=again, draws=0)
+    assert clustered.oe.se == pytest.approx(bare.oe.se, rel=1e-9)
+    with pytest.raises(DataError):
+        calibration_slope_at(event, time, p, patient=np.arange(800), errors="model")
+
+
+def test_band_covers_the_curve():
+    rng, hits, runs = np.random.default_rng(1), np.zeros(51), 120
+    for _ in range(runs):
+        p = rng.uniform(0.1, 0.9, 500)
+        time = rng.exponential(-1 / np.log1p(-p))
+        left = rng.uniform(0.5, 3, 500)
+        found = calibration_at(time <= left, np.minimum(time, left), p, 1.0, draws=0).curve
+        hits += (found.lower <= found.x) & (found.x <= found.upper)
+    assert 0.9 <= (hits / runs)[5:-5].mean() <= 0.98
+
+
+def test_halved_weights_of_duplicated_rows_change_nothing(rows):
+    event, time, p = few(rows)
+    w, twice = np.random.default_rng(0).integers(1, 4, 250), np.repeat(np.arange(250), 2)
+    one = calibration_at(event, time, p, HORIZON, w, draws=0)
+    two = calibration_at(event[twice], time[twice], p[twice], HORIZON, w[twice] / 2, patient=twice, draws=0)
+    for name in ("oe", "slope", "intercept", "ici", "e50", "e90", "emax"):
+        assert getattr(two, name) == pytest.approx(getattr(one, name), rel=1e-7, abs=1e-9)
+    for name in ("oe", "slope", "intercept"):
+        assert getattr(two, name).se == pytest.approx(getattr(one, name).se, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("event", "p", "horizon", "why"),
+    [
+        ([1, 0, 1, 0], [0.2, 0.3, 0.4, 0.5], 9.0, "no row is followed"),
+        ([0, 0, 0, 0], [0.2, 0.3, 0.4, 0.5], 2.0, "no event"),
+        ([0, 0, 1, 0], [0.2, 0.3, 0.4, 0.5], 2.0, "no event was seen by the horizon"),
+    ],
+)
+def test_what_cannot_be_told_is_nan_with_a_reason(event, p, horizon, why):
+    found = calibration_at(event, [1, 2, 3, 4], p, horizon, draws=10)
+    assert np.isnan(found.intercept)
+    assert np.isnan(float(found))
+    assert why in found.intercept.note
+    assert why in found.ici.note
+
+
+def test_equal_risks_give_the_kaplan_meier_risk(rows):
+    event, time, _ = few(rows)
+    found = calibration_at(event, time, np.full(250, 0.3), HORIZON, draws=20)
+    assert np.isnan(found.slope)
+    assert float(found.oe) == pytest.approx(found.curve.value[0] / 0.3)
+    assert float(found) == pytest.approx(abs(found.curve.value[0] - 0.3), abs=1e-12)
+    assert found.curve.lower[0] < found.curve.value[0] < found.curve.upper[0]

@@ -9,14 +9,29 @@ import pytest
 
 from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
-from aimed.metrics.binary import auprc, auroc, brier, log_loss, scaled_brier
-from aimed.metrics.binary_kernel import MEASURES
+from aimed.metrics.accuracy import brier, log_loss, scaled_brier
 from aimed.metrics.calibration_binary import calibration_errors, calibration_intercept, calibration_slope, oe
 from aimed.metrics.calibration_survival import calibration_errors_at, calibration_slope_at, oe_at
+from aimed.metrics.concordance import harrell_c, uno_c
+from aimed.metrics.discrimination import auroc, average_precision
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
 from aimed.metrics.nonparametric import kaplan_meier
-from aimed.metrics.survival import auc_at, brier_at, harrell_c, ibs, scaled_brier_at, uno_c
-from aimed.metrics.utility import net_benefit, net_benefit_at
+from aimed.metrics.prepared_binary import MEASURES
+from aimed.metrics.survival_accuracy import brier_survival, dynamic_auc, integrated_brier, scaled_brier_survival
+from aimed.metrics.utility import net_benefit, net_benefit_survival
+
+
+def auc_at(event, time, score, horizon):
+    return float(dynamic_auc(event, time, score, [horizon]))
+
+
+def brier_at(event, time, risk, horizon):
+    return float(brier_survival(event, time, (1 - np.asarray(risk))[:, None], [horizon]))
+
+
+def scaled_brier_at(event, time, risk, horizon):
+    return float(scaled_brier_survival(event, time, (1 - np.asarray(risk))[:, None], [horizon]))
+
 
 GRID = np.arange(0, 3651, 73, dtype=float)
 HORIZONS = [365.0, 1825.0]
@@ -102,7 +117,7 @@ def test_binary_measures_equal_the_single_functions(blocks):
     errors = calibration_errors(y, risk)
     expected = {
         "auroc": auroc(y, risk),
-        "auprc": auprc(y, risk),
+        "auprc": average_precision(y, risk),
         "brier": brier(y, risk),
         "scaled_brier": scaled_brier(y, risk),
         "log_loss": log_loss(y, risk),
@@ -126,7 +141,7 @@ def test_survival_measures_equal_the_single_functions(blocks):
     expected = {
         "harrell_c": harrell_c(event, time, score),
         "uno_c": uno_c(event, time, score, 1825.0),
-        "ibs": ibs(event, time, curves[:, inside], GRID[inside]),
+        "ibs": integrated_brier(event, time, curves[:, inside], GRID[inside]),
     }
     for h in HORIZONS:
         risk = 1 - curves[:, np.searchsorted(GRID, h)]
@@ -140,7 +155,7 @@ def test_survival_measures_equal_the_single_functions(blocks):
             f"ici@{h:g}": errors.ici,
             f"e50@{h:g}": errors.e50,
             f"e90@{h:g}": errors.e90,
-            f"net_benefit@{h:g}": net_benefit_at(event, time, risk, h, 0.2),
+            f"net_benefit@{h:g}": net_benefit_survival(event, time, risk, h, 0.2),
         }
     assert found == pytest.approx(expected, abs=1e-9)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from aimed.metrics.binary import brier
+from aimed.metrics.accuracy import brier
 from aimed.metrics.calibration_binary import calibration_errors, calibration_intercept, calibration_slope
-from aimed.metrics.delong import delong, delong_test
-from aimed.metrics.utility import decision_curve
+from aimed.metrics.discrimination import auroc, auroc_test
+from aimed.metrics.utility import net_benefit
 
 THRESHOLDS = [0.1, 0.2, 0.5]
 
@@ -25,11 +25,11 @@ def rows():
 
 def test_delong(rows):
     y, first, second = rows
-    a, b = delong(y, first), delong(y, second)
-    assert (a.auroc, a.lower, a.upper) == pytest.approx((0.937516516, 0.9170206709, 0.9580123612), abs=1e-9)
-    assert (b.auroc, b.lower, b.upper) == pytest.approx((0.9704428941, 0.9578479423, 0.9830378459), abs=1e-9)
-    assert (a.variance, b.variance) == pytest.approx((1.093542036e-4, 4.129493984e-5), rel=1e-8)
-    test = delong_test(y, first, second)
+    a, b = auroc(y, first), auroc(y, second)
+    assert (a.value, a.lower, a.upper) == pytest.approx((0.937516516, 0.9170206709, 0.9580123612), abs=1e-9)
+    assert (b.value, b.lower, b.upper) == pytest.approx((0.9704428941, 0.9578479423, 0.9830378459), abs=1e-9)
+    assert (a.se**2, b.se**2) == pytest.approx((1.093542036e-4, 4.129493984e-5), rel=1e-8)
+    test = auroc_test(y, first, second)
     assert test.covariance == pytest.approx(5.742212231e-5, rel=1e-8)
     assert test.z == pytest.approx(-5.502660714, rel=1e-8)
     assert test.p == pytest.approx(3.741019e-8, rel=1e-6)
@@ -53,7 +53,7 @@ def test_smooth_calibration_is_near_the_loess_of_the_reference(rows):
 
 def test_net_benefit(rows):
     y, first, second = rows
-    a, b = decision_curve(y, first, THRESHOLDS), decision_curve(y, second, THRESHOLDS)
-    assert a["model"] == pytest.approx([0.3292325718, 0.3022847100, 0.2407732865], abs=1e-9)
-    assert b["model"] == pytest.approx([0.3438781488, 0.3273286467, 0.2952548330], abs=1e-9)
-    assert a["all"] == pytest.approx([0.3028705331, 0.2157293497, -0.2548330404], abs=1e-9)
+    a, b = net_benefit(y, first, THRESHOLDS), net_benefit(y, second, THRESHOLDS)
+    assert a.value == pytest.approx([0.3292325718, 0.3022847100, 0.2407732865], abs=1e-9)
+    assert b.value == pytest.approx([0.3438781488, 0.3273286467, 0.2952548330], abs=1e-9)
+    assert a.treat_all == pytest.approx([0.3028705331, 0.2157293497, -0.2548330404], abs=1e-9)

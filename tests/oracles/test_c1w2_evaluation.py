@@ -7,7 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from aimed.metrics.binary import auprc, auroc, confusion
+from aimed.metrics.discrimination import auroc, average_precision
+from aimed.metrics.thresholds import confusion
 
 FINDINGS = (
     "Cardiomegaly", "Emphysema", "Effusion", "Hernia", "Infiltration", "Mass", "Nodule",
@@ -47,7 +48,7 @@ def test_counts_rates_and_areas(predictions, expected, finding):
     for name, value in found.items():
         assert value == pytest.approx(float(row[name]), abs=5.01e-4), name
     assert auroc(y, risk) == pytest.approx(float(row["AUC_exact"]), abs=1e-13)
-    assert auprc(y, risk) == pytest.approx(float(row["avg_precision"]), abs=5.01e-5)
+    assert average_precision(y, risk) == pytest.approx(float(row["avg_precision"]), abs=5.01e-5)
 
 
 def test_saying_no_to_everybody_is_accurate_when_the_finding_is_rare(predictions):

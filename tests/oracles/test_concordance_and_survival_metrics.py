@@ -10,10 +10,23 @@ from lifelines.datasets import load_rossi
 from sksurv.datasets import load_gbsg2, load_whas500
 
 from aimed.metrics.calibration_survival import calibration_errors_at, calibration_slope_at, oe_at
+from aimed.metrics.concordance import harrell_c, uno_c
 from aimed.metrics.nonparametric import kaplan_meier, log_rank, survival_at
 from aimed.metrics.regression import CoxRegression
-from aimed.metrics.survival import auc_at, brier_at, brier_curve, harrell_c, scaled_brier_at, uno_c
-from aimed.metrics.utility import decision_curve_at
+from aimed.metrics.survival_accuracy import brier_survival, dynamic_auc, scaled_brier_survival
+from aimed.metrics.utility import net_benefit_survival
+
+
+def auc_at(event, time, score, horizon):
+    return float(dynamic_auc(event, time, score, [horizon]))
+
+
+def brier_at(event, time, risk, horizon):
+    return float(brier_survival(event, time, (1 - np.asarray(risk))[:, None], [horizon]))
+
+
+def scaled_brier_at(event, time, risk, horizon):
+    return float(scaled_brier_survival(event, time, (1 - np.asarray(risk))[:, None], [horizon]))
 
 
 @dataclass
@@ -158,10 +171,10 @@ def test_gbsg2_split_discrimination_and_accuracy(breast_split):
 
 
 def test_gbsg2_split_brier_curve_integrates_to_the_reference(breast_split):
-    # riskRegression adds left-hand steps from time 0, where the score is 0; `ibs` uses trapezoids over the grid.
+    # riskRegression adds left-hand steps from time 0, where the score is 0; `integrated_brier` uses trapezoids.
     grid = np.array(list(breast_split.hazard))
     curves = np.column_stack([1 - breast_split.risk(h) for h in grid])
-    scores = brier_curve(breast_split.event, breast_split.time, curves, grid, np.ones(breast_split.time.size))
+    scores = brier_survival(breast_split.event, breast_split.time, curves, grid).value
     assert (scores[:-1] @ np.diff(grid)) / 1500 == pytest.approx(0.1336275646, abs=1e-9)
 
 
@@ -175,9 +188,9 @@ def test_gbsg2_split_calibration_and_net_benefit(breast_split):
     assert (found.ici, found.e50, found.e90, found.emax) == pytest.approx(
         (0.0544654760, 0.0413743541, 0.1307119227, 0.3137278668), abs=1e-8
     )
-    curve = decision_curve_at(event, time, risk, 1000.0, [0.2, 0.3, 0.4])
-    assert curve["model"] == pytest.approx([0.1674164062, 0.1011248842, 0.0543616385], abs=1e-9)
-    assert curve["all"] == pytest.approx([0.1641745588, 0.0447709243, -0.1144339216], abs=1e-9)
+    curve = net_benefit_survival(event, time, risk, 1000.0, [0.2, 0.3, 0.4])
+    assert curve.value == pytest.approx([0.1674164062, 0.1011248842, 0.0543616385], abs=1e-9)
+    assert curve.treat_all == pytest.approx([0.1641745588, 0.0447709243, -0.1144339216], abs=1e-9)
 
 
 def test_rossi():

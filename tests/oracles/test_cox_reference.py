@@ -131,7 +131,7 @@ def test_agrees_with_r_to_all_printed_digits(name):
 
 @pytest.mark.parametrize("name", R)
 def test_harrell_c_agrees_with_r(name):
-    pytest.importorskip("aimed.metrics.survival")
+    pytest.importorskip("aimed.metrics.concordance")
     load, *_, c = R[name]
     X, y = load()
     assert CoxPH().fit(X, y).score(X, y) == pytest.approx(c, abs=6e-10)

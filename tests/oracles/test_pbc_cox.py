@@ -76,6 +76,6 @@ def test_likelihood_and_hazard_ratios(pbc):
 
 @pytest.mark.parametrize(("part", "want"), [("train", 0.8265139116), ("tune", 0.8544776119), ("test", 0.8478543563)])
 def test_harrell_c(pbc, part, want):
-    pytest.importorskip("aimed.metrics.survival")
+    pytest.importorskip("aimed.metrics.concordance")
     model, parts, _ = pbc
     assert model.score(*parts[part]) == pytest.approx(want, abs=6e-11)

@@ -36,7 +36,7 @@ def test_kaplan_meier_refuses_unequal_lengths_and_no_events_stay_at_one():
 
 
 def test_kaplan_meier_ranks_nobody():
-    pytest.importorskip("aimed.metrics.survival")
+    pytest.importorskip("aimed.metrics.concordance")
     y = np.array([(True, 2.0), (True, 3.0)], dtype=[("event", bool), ("time", float)])
     assert KaplanMeierBaseline().fit(np.zeros((2, 1)), y).score(np.zeros((2, 1)), y) == 0.5
 

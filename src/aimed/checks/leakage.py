@@ -16,8 +16,8 @@ from aimed.core.cohort import Variable, is_missing
 from aimed.core.errors import NotEstimableError
 from aimed.core.finding import Finding, Severity
 from aimed.core.outcome import Continuous
-from aimed.metrics.binary import auroc
-from aimed.metrics.survival import harrell_c
+from aimed.metrics.concordance import harrell_c
+from aimed.metrics.discrimination import auroc
 
 __all__ = ["check", "telling_name"]
 
@@ -209,7 +209,7 @@ class _Judged:
         if lost.all() or not lost.any() or not self._enough(np.ones_like(lost), _ENOUGH):
             return None
         score = lost.astype(np.float64)
-        value = auroc(self.event, score)
+        value = float(auroc(self.event, score))
         c = None if self.time is None else _concordance(self.event, self.time, score)
         if c is not None:
             value = max(value, c, key=lambda v: abs(v - 0.5))

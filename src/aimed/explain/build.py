@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import NotEstimableError, Variable
-from aimed.explain.draws import patient_codes, sample_rows
+from aimed.explain.draws import sample_rows
 from aimed.explain.effects import effects
 from aimed.explain.permutation import Metric, Score, permutation_importance
 from aimed.explain.sanity import Refit, randomised_outcome
 from aimed.explain.shap_values import mean_absolute, shap_values
+from aimed.metrics.arrays import patient_codes
 
 __all__ = ["Inside", "Keep", "explain"]
 
@@ -140,7 +141,7 @@ def explain(
     tell = progress or _quiet
     X = np.asarray(X, dtype=np.float64)
     group = None if patient is None else np.asarray(patient)
-    codes = patient_codes(group, X.shape[0])[0]
+    codes = patient_codes(group, X.shape[0])
     many = sample_rows(codes, importance_rows, [seed, 11])
     few = sample_rows(codes, most_rows, [seed, 11])
     tell(0.0, "permutation importance")
@@ -214,7 +215,7 @@ def _shap(
     if inside is None:
         return None, "SHAP values were not asked for.", None, None
     if hasattr(inside.estimator, "estimators_"):
-        codes = patient_codes(None if patient is None else patient[rows], rows.size)[0]
+        codes = patient_codes(None if patient is None else patient[rows], rows.size)
         rows = rows[sample_rows(codes, _FOREST_ROWS, [seed, 13])]
     try:
         found = shap_values(

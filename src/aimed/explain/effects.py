@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError, NotEstimableError, Variable
-from aimed.explain.draws import patient_codes, patient_counts, percentile_interval
+from aimed.explain.draws import drawn_patients
 from aimed.explain.permutation import Score
+from aimed.metrics.draws import percentile_interval
 
 __all__ = ["accumulated_local_effects", "effect_grid", "effects", "partial_dependence"]
 
@@ -158,12 +159,13 @@ def accumulated_local_effects(
     low, high = X[inside].copy(), X[inside].copy()
     low[:, column], high[:, column] = edges[which], edges[which + 1]
     step = np.asarray(risk(high), dtype=np.float64) - np.asarray(risk(low), dtype=np.float64)
-    codes, patients = patient_codes(None if patient is None else np.asarray(patient)[inside], step.size)
+    own = None if patient is None else np.asarray(patient)[inside]
+    codes, counts = drawn_patients(own, step.size, draws, [seed, column, 9])
+    patients = counts.shape[1]
     bins = edges.size - 1
     cell = codes * bins + which
     sums = np.bincount(cell, weights=step, minlength=patients * bins).reshape(patients, bins)
     rows = np.bincount(cell, minlength=patients * bins).reshape(patients, bins).astype(np.float64)
-    counts = patient_counts(patients, draws, [seed, column, 9]).astype(np.float64)
     total = rows.sum(axis=0)
     mean = np.divide(sums.sum(axis=0), total, out=np.zeros(bins), where=total > 0)
     effect = _accumulate(mean[None, :], total[None, :])[0]
@@ -281,10 +283,9 @@ def _level_band(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Partial dependence of each level, with its band over patients."""
     by_row = _levels(risk, X, column, codes_seen)
-    codes, patients = patient_codes(patient, X.shape[0])
-    sums = np.stack([np.bincount(codes, weights=row, minlength=patients) for row in by_row], axis=1)
-    counts = patient_counts(patients, draws, [seed, column, 9]).astype(np.float64)
-    drawn = (counts @ sums) / (counts @ np.bincount(codes, minlength=patients))[:, None]
+    codes, counts = drawn_patients(patient, X.shape[0], draws, [seed, column, 9])
+    sums = np.stack([np.bincount(codes, weights=row) for row in by_row], axis=1)
+    drawn = (counts @ sums) / (counts @ np.bincount(codes))[:, None]
     lower, upper = percentile_interval(drawn, level)
     return by_row.mean(axis=1), lower, upper
 

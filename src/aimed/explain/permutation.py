@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError, NotEstimableError, Variable
-from aimed.explain.draws import patient_codes, patient_counts, percentile_interval
+from aimed.metrics.draws import PatientDraws, percentile_interval
 
 __all__ = ["Metric", "Score", "permutation_importance"]
 
@@ -103,8 +103,10 @@ def permutation_importance(
     if rows.size == 0:
         raise NotEstimableError("no row has a prediction", "at least one", "choose a model that takes missing values")
     X, whole = X[rows], whole[rows]
-    codes, patients = patient_codes(None if patient is None else np.asarray(patient)[rows], rows.size)
-    taken = [np.repeat(np.arange(rows.size), count[codes]) for count in patient_counts(patients, draws, [seed, 0])]
+    sampler = PatientDraws(
+        None if patient is None else np.asarray(patient)[rows], rows.size, draws=draws, seed=[seed, 0]
+    )
+    taken = [np.repeat(np.arange(rows.size), count) for count in sampler.rows()]
     sign = 1.0 if higher_is_better else -1.0
 
     def measured(score: NDArray[np.float64], at: NDArray[np.int64]) -> float:

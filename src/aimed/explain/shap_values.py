@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError, NotEstimableError, Variable
-from aimed.explain.draws import patient_codes, patient_counts, percentile_interval, sample_rows
+from aimed.explain.draws import drawn_patients, sample_rows
+from aimed.metrics.draws import percentile_interval
 
 __all__ = ["Contributions", "mean_absolute", "shap_values"]
 
@@ -251,11 +252,11 @@ def mean_absolute(
     if not known.any():
         raise NotEstimableError("no row has contributions", "at least one")
     size = np.abs(values[known])
-    codes, patients = patient_codes(None if patient is None else np.asarray(patient)[known], size.shape[0])
-    sums = np.zeros((patients, size.shape[1]))
+    own = None if patient is None else np.asarray(patient)[known]
+    codes, counts = drawn_patients(own, size.shape[0], draws, [seed, 5])
+    sums = np.zeros((counts.shape[1], size.shape[1]))
     np.add.at(sums, codes, size)
-    counts = patient_counts(patients, draws, [seed, 5]).astype(np.float64)
-    drawn = (counts @ sums) / (counts @ np.bincount(codes, minlength=patients))[:, None]
+    drawn = (counts @ sums) / (counts @ np.bincount(codes))[:, None]
     lower, upper = percentile_interval(drawn, level)
     mean = size.mean(axis=0)
     return [

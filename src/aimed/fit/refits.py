@@ -11,8 +11,9 @@ from scipy.special import ndtri
 
 from aimed.core import Measure, NotEstimableError
 from aimed.fit.adapter import StudyModel
-from aimed.metrics.binary import auroc
-from aimed.metrics.survival import harrell_c
+from aimed.metrics.concordance import harrell_c
+from aimed.metrics.discrimination import auroc
+from aimed.metrics.draws import PatientDraws
 
 __all__ = ["coefficient_interval", "optimism_corrected", "patient_draws", "prediction_stability", "refit"]
 
@@ -24,15 +25,12 @@ def patient_draws(patient: ArrayLike, draws: int, seed: int) -> Iterator[NDArray
 
     Examples
     --------
-    >>> [sorted(rows.tolist()) for rows in patient_draws(["a", "a", "b"], 2, seed=3)]
+    >>> [rows.tolist() for rows in patient_draws(["a", "a", "b"], 2, seed=1)]
     [[0, 1, 2], [0, 0, 1, 1]]
     """
-    rng = np.random.default_rng(seed)
-    ids, codes = np.unique(np.asarray(patient), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(ids.size + 1))
-    for _ in range(draws):
-        yield np.concatenate([order[starts[k] : starts[k + 1]] for k in rng.integers(0, ids.size, ids.size)])
+    n = np.shape(patient)[0]
+    for times in PatientDraws(patient, n, draws=draws, seed=seed).rows():
+        yield np.repeat(np.arange(n), times)
 
 
 def refit(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:

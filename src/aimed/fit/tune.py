@@ -19,8 +19,10 @@ from scipy import stats
 from aimed.core import DataError, Fold, NotEstimableError, UnknownNameError, Variable
 from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe, Task
-from aimed.metrics.binary import auroc, brier, log_loss
-from aimed.metrics.survival import harrell_c, ibs, uno_c
+from aimed.metrics.accuracy import brier, log_loss
+from aimed.metrics.concordance import harrell_c, uno_c
+from aimed.metrics.discrimination import auroc
+from aimed.metrics.survival_accuracy import integrated_brier
 
 __all__ = ["FOLD_METRICS", "FoldMetric", "Row", "Tuning", "predict_out_of_fold", "tune"]
 
@@ -66,7 +68,7 @@ def _ibs(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], grid: NDArr
     seen = grid[grid < float(y["time"].max())]
     survival = model.survival(X, seen)
     rows = np.isfinite(survival).all(axis=1)
-    return float(ibs(y["event"][rows], y["time"][rows], survival[rows], seen))
+    return float(integrated_brier(y["event"][rows], y["time"][rows], survival[rows], seen))
 
 
 FOLD_METRICS: dict[str, FoldMetric] = {

@@ -1,58 +1,141 @@
 """Metrics: how well predictions separate, agree with what happened and help decisions, each with an interval.
 
-Plain arrays go in; floats, small records and dictionaries come out. Modules are imported by their own name, such as
-``from aimed.metrics.binary import auroc``; `METRICS` lists the single-number measures and imports them when asked.
+Plain arrays go in; numbers that know their interval come out::
+
+    from aimed.metrics import auroc, harrell_c, interval
+    auroc(y, score)                                  # a float with .lower .upper .se .n
+    interval("uno_c", {...}, method="bca")           # any metric, by a method of choice
+
+`METRICS` lists them; each is imported when it is asked for.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from aimed.core.catalog import Catalog
 
-__all__ = ["METRICS"]
+_HERE = "aimed.metrics"
 
 METRICS = Catalog(
     "metric",
     {
-        "auroc": ("aimed.metrics.binary:auroc", "Chance that a row with the event has the higher risk."),
-        "auprc": ("aimed.metrics.binary:auprc", "Average precision: mean positive predictive value over recall."),
-        "brier": ("aimed.metrics.binary:brier", "Mean squared difference of risk and outcome."),
-        "scaled_brier": ("aimed.metrics.binary:scaled_brier", "Brier score against predicting the prevalence."),
-        "log_loss": ("aimed.metrics.binary:log_loss", "Mean negative log likelihood of the outcome."),
-        "calibration_intercept": (
-            "aimed.metrics.calibration_binary:calibration_intercept",
-            "Calibration in the large: shift on the log odds; 0 is right.",
-        ),
-        "calibration_slope": (
-            "aimed.metrics.calibration_binary:calibration_slope",
-            "Slope of the outcome on the log odds of risk; 1 is right.",
-        ),
-        "oe": ("aimed.metrics.calibration_binary:oe", "Observed events over expected events."),
-        "ici": ("aimed.metrics.calibration_binary:ici", "Mean distance of risk from the smooth calibration curve."),
-        "e50": ("aimed.metrics.calibration_binary:e50", "Median distance of risk from the smooth calibration curve."),
-        "e90": ("aimed.metrics.calibration_binary:e90", "90th percentile of that distance."),
-        "net_benefit": ("aimed.metrics.utility:net_benefit", "True positives less weighted false positives, a row."),
-        "harrell_c": ("aimed.metrics.survival:harrell_c", "Share of usable pairs ranked rightly, censored rows left."),
-        "uno_c": ("aimed.metrics.survival:uno_c", "Concordance up to tau, weighted for censoring."),
-        "auc_at": ("aimed.metrics.survival:auc_at", "Cumulative/dynamic AUC at a horizon."),
-        "brier_at": ("aimed.metrics.survival:brier_at", "Censoring-weighted Brier score at a horizon."),
-        "scaled_brier_at": (
-            "aimed.metrics.survival:scaled_brier_at",
-            "Brier score at a horizon against the Kaplan-Meier null model.",
-        ),
-        "ibs": ("aimed.metrics.survival:ibs", "Brier score integrated over a grid of times."),
-        "oe_at": ("aimed.metrics.calibration_survival:oe_at", "Kaplan-Meier risk over mean predicted risk."),
-        "calibration_slope_at": (
-            "aimed.metrics.calibration_survival:calibration_slope_at",
-            "Hazard slope on the cloglog of the predicted risk; 1 is right.",
-        ),
-        "ici_at": (
-            "aimed.metrics.calibration_survival:ici_at",
-            "Mean distance from the calibration curve at a horizon.",
-        ),
-        "e50_at": ("aimed.metrics.calibration_survival:e50_at", "Median distance from that curve."),
-        "e90_at": ("aimed.metrics.calibration_survival:e90_at", "90th percentile of the distance from that curve."),
-        "net_benefit_at": ("aimed.metrics.utility:net_benefit_at", "Net benefit at a horizon under censoring."),
+        name: (f"{_HERE}.{where}:{name}", summary)
+        for where, names in {
+            "discrimination": {
+                "auroc": "Chance that a row with the event has the higher score.",
+                "auroc_test": "Paired difference of two AUROCs on the same rows.",
+                "partial_auroc": "Area under the part of the ROC curve with few false positives.",
+                "average_precision": "Mean positive predictive value over recall.",
+            },
+            "multilabel": {
+                "multilabel_auroc": "AUROC of each target, their mean and that of all pairs pooled.",
+                "multilabel_average_precision": "Average precision of each target, their mean and pooled.",
+            },
+            "thresholds": {
+                "confusion": "The two-by-two table at a threshold and its rates.",
+                "threshold_at_sensitivity": "Highest threshold that reaches a sensitivity.",
+                "threshold_at_specificity": "Lowest threshold that reaches a specificity.",
+            },
+            "proportions": {"proportion": "A share of independent rows."},
+            "accuracy": {
+                "brier": "Mean squared difference of risk and outcome.",
+                "scaled_brier": "Brier score against predicting the prevalence.",
+                "log_loss": "Mean negative log likelihood of the outcome.",
+                "brier_decomposition": "Brier score as reliability, resolution and uncertainty.",
+                "spiegelhalter": "Test of calibration from the Brier score.",
+            },
+            "calibration_binary": {
+                "calibration": "Intercept, slope, O/E, smooth curve and distances, together.",
+                "calibration_intercept": "Calibration in the large: shift on the log odds; 0 is right.",
+                "calibration_slope": "Slope of the outcome on the log odds of risk; 1 is right.",
+                "oe": "Observed events over expected events.",
+                "ici": "Mean distance of risk from the smooth calibration curve.",
+                "e50": "Median distance of risk from the smooth calibration curve.",
+                "e90": "90th percentile of the distance from the smooth calibration curve.",
+            },
+            "calibration_survival": {
+                "calibration_at": "Calibration of survival risks at a horizon, together.",
+                "oe_at": "Kaplan-Meier risk over mean predicted risk.",
+                "calibration_slope_at": "Hazard slope on the cloglog of the predicted risk; 1 is right.",
+                "ici_at": "Mean distance from the calibration curve at a horizon.",
+                "e50_at": "Median distance from the calibration curve at a horizon.",
+                "e90_at": "90th percentile of the distance at a horizon.",
+            },
+            "concordance": {
+                "harrell_c": "Share of usable pairs ranked rightly.",
+                "uno_c": "Concordance up to tau, weighted for censoring.",
+                "cause_specific_c": "Concordance for one of several competing events.",
+                "concordance_test": "Paired difference of two concordances on the same rows.",
+            },
+            "survival_accuracy": {
+                "dynamic_auc": "Cumulative/dynamic AUC at times.",
+                "brier_survival": "Censoring-weighted Brier score at times.",
+                "scaled_brier_survival": "Brier score at times against the Kaplan-Meier curve.",
+                "integrated_brier": "Brier score integrated over a grid of times.",
+                "brier_incidence": "Brier score of a predicted incidence among competing events.",
+            },
+            "nonparametric": {
+                "kaplan_meier": "Survival curve without a model.",
+                "nelson_aalen": "Cumulative hazard without a model.",
+                "log_rank": "Test of equal survival in groups, stratified if asked.",
+                "rmst": "Restricted mean survival time.",
+                "rmst_difference": "Difference and ratio of restricted mean survival times.",
+            },
+            "competing": {"aalen_johansen": "Cumulative incidence of competing events."},
+            "utility": {
+                "net_benefit": "True positives less weighted false positives, a row.",
+                "net_benefit_difference": "Net benefit of one model less another's.",
+                "net_benefit_survival": "Net benefit at a horizon under censoring.",
+                "net_benefit_competing": "Net benefit at a horizon with competing events.",
+            },
+            "number_needed": {"number_needed_to_treat": "Patients treated for one to benefit."},
+            "reclassification": {
+                "nri": "Net reclassification improvement, with its warning.",
+                "idi": "Integrated discrimination improvement, with its warning.",
+            },
+            "benefit": {
+                "c_for_benefit": "Concordance of predicted and observed benefit of matched pairs.",
+                "calibration_for_benefit": "Predicted against observed benefit.",
+            },
+            "targeting": {
+                "rate": "Rank-weighted average treatment effect: AUTOC or Qini weights.",
+                "toc": "Targeting operator characteristic.",
+                "qini": "Gain of treating by predicted benefit over treating at random.",
+                "policy_value": "Mean outcome under a treatment policy.",
+                "policy_difference": "Value of a policy against another.",
+            },
+            "agreement": {
+                "cohen_kappa": "Agreement of two raters beyond chance.",
+                "fleiss_kappa": "Agreement of several raters beyond chance.",
+                "icc": "Intraclass correlation of measurements.",
+                "bland_altman": "Bias and limits of agreement of two measurements.",
+            },
+        }.items()
+        for name, summary in names.items()
     },
     group="aimed.metrics",
 )
-"""Name → function returning one float, lazily imported."""
+"""Name → function of plain arrays, lazily imported."""
+
+_ENGINE = {
+    **dict.fromkeys(("adjust_p_values", "bootstrap", "compare", "difference", "interval"), f"{_HERE}.intervals"),
+    **dict.fromkeys(("permutation_test",), f"{_HERE}.intervals"),
+    **dict.fromkeys(("Curve", "Estimate"), f"{_HERE}.result"),
+}
+
+__all__ = ["METRICS"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ENGINE:
+        import importlib
+
+        return getattr(importlib.import_module(_ENGINE[name]), name)
+    if not name.startswith("_") and name in METRICS.entries():
+        return METRICS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ENGINE, *METRICS])

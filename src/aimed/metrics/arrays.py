@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "binary",
+    "labels",
+    "level_codes",
+    "patient_codes",
     "probabilities",
     "survival",
     "tally",
@@ -163,3 +166,79 @@ def survival(
         raise DataError(f"time has {int((when < 0).sum())} of {when.size} negative values", "times >= 0")
     seen = _zero_one("event", event, when.size)
     return seen.astype(bool), when, weights_of(weights, when.size)
+
+
+def labels(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
+    """Return a vector of names, such as groups or patients, of any type that sorts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    values : array, shape (n,)
+    n : int
+
+    Raises
+    ------
+    DataError
+        If the length is not n, or a label is missing: missing labels would make one group of strangers.
+
+    Examples
+    --------
+    >>> labels("patient", ["b", "a"], 2)
+    array(['b', 'a'], dtype='<U1')
+    """
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise DataError(f"{name} has shape {array.shape}", f"({n},), one a row")
+    if array.dtype.kind in "fcmM":
+        missing = int((~(array == array)).sum())
+    elif array.dtype.kind == "O":
+        missing = sum(v is None or v != v for v in array)
+        array = array if missing else np.array(array.tolist())
+    else:
+        missing = 0
+    if missing:
+        raise DataError(f"{name} is missing in {missing} of {n} rows", "a label in each row", "drop those rows")
+    return array
+
+
+def patient_codes(patient: ArrayLike | None, n: int) -> IntArray:
+    """Return a number from 0 for each row's patient; every row its own patient when absent.
+
+    Whole numbers of a small range are counted, not sorted.
+
+    Raises
+    ------
+    DataError
+        As for `labels`.
+
+    Examples
+    --------
+    >>> patient_codes(["b", "a", "b"], 3)
+    array([1, 0, 1])
+    """
+    if patient is None:
+        return np.arange(n)
+    return level_codes(labels("patient", patient, n))[1]
+
+
+def level_codes(array: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:
+    """Return the sorted levels of checked labels and each row's number among them.
+
+    Examples
+    --------
+    >>> level_codes(np.array([5, 3, 5]))
+    (array([3, 5]), array([1, 0, 1]))
+    """
+    if array.dtype.kind == "b":
+        array = array.astype(np.int64)
+    if array.dtype.kind in "iu" and array.size:
+        low = int(array.min())
+        if int(array.max()) - low < 4 * array.size + 1024:
+            place = (array - array.dtype.type(low)).astype(np.int64)
+            seen = np.bincount(place) > 0
+            codes: IntArray = (np.cumsum(seen) - 1)[place]
+            return np.flatnonzero(seen) + low, codes
+    names, found = np.unique(array, return_inverse=True)
+    return names, found.astype(np.int64)

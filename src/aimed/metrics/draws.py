@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
-from aimed.metrics.arrays import FloatArray, IntArray
+from aimed.metrics.arrays import FloatArray, IntArray, patient_codes
 from aimed.metrics.kernels.resampling import draw_counts
 
 __all__ = [
@@ -19,10 +20,12 @@ __all__ = [
     "PatientDraws",
     "bootstrap_weights",
     "estimable_share",
-    "patient_codes",
+    "in_blocks",
     "percentile_interval",
     "threads_allowed",
 ]
+
+T = TypeVar("T")
 
 ESTIMABLE = 0.9
 """Least share of draws in which a metric must be estimable to have an interval."""
@@ -45,23 +48,6 @@ def threads_allowed(threads: int | None = None) -> int:
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def patient_codes(patient: ArrayLike | None, n: int) -> IntArray:
-    """Return a number from 0 for each row's patient; every row its own patient when absent.
-
-    Examples
-    --------
-    >>> patient_codes(["b", "a", "b"], 3)
-    array([1, 0, 1])
-    """
-    if patient is None:
-        return np.arange(n)
-    names = np.asarray(patient)
-    if names.shape != (n,):
-        raise DataError(f"patient has shape {names.shape}", f"({n},), one a row")
-    codes: IntArray = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    return codes
 
 
 class PatientDraws:
@@ -156,18 +142,26 @@ class PatientDraws:
         progress : callable, optional
             Called with the share done, from 0 to 1.
         """
-        starts = range(0, self.draws, BLOCK)
-
-        def one(first: int) -> FloatArray:
-            return work(self.counts(first, min(first + BLOCK, self.draws)))
-
-        parts: list[FloatArray] = []
-        with ThreadPoolExecutor(max_workers=self.threads) as pool:
-            for part in pool.map(one, starts):
-                parts.append(part)
-                if progress is not None:
-                    progress(min(1.0, len(parts) * BLOCK / self.draws))
+        parts = list(in_blocks(self.draws, lambda a, b: work(self.counts(a, b)), self.threads, progress))
         return np.concatenate(parts) if parts else np.empty(0)
+
+
+def in_blocks(
+    draws: int, work: Callable[[int, int], T], threads: int, progress: Callable[[float], None] | None = None
+) -> Iterator[T]:
+    """Yield what `work` makes of the draws from first to last - 1, block by block in order, worked out in threads.
+
+    Examples
+    --------
+    >>> list(in_blocks(20, lambda first, last: last - first, threads=2))
+    [16, 4]
+    """
+    starts = range(0, draws, BLOCK)
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for done, part in enumerate(pool.map(lambda a: work(a, min(a + BLOCK, draws)), starts), 1):
+            yield part
+            if progress is not None:
+                progress(min(1.0, done * BLOCK / draws))
 
 
 def bootstrap_weights(

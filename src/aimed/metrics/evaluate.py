@@ -10,15 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, survival, vector
-from aimed.metrics.binary_kernel import DECISION_GRID, MEASURES, UNIT_GRID, BinaryKernel
+from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, survival, vector
 from aimed.metrics.calibration_binary import risk_groups
 from aimed.metrics.calibration_survival import deciles_at
-from aimed.metrics.draws import patient_codes
 from aimed.metrics.nonparametric import kaplan_meier
+from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, UNIT_GRID, PreparedBinary
+from aimed.metrics.prepared_survival import AT_HORIZON, DECISION_GRID_AT, OVERALL, PreparedSurvival, at
 from aimed.metrics.proportions import wilson
-from aimed.metrics.resampled import Kernel, Resampled, numbers, resample
-from aimed.metrics.survival_kernel import AT_HORIZON, DECISION_GRID_AT, OVERALL, Rows, SurvivalKernel, at
+from aimed.metrics.resampled import Prepared, Resampled, numbers, resample
 from aimed.metrics.utility import treat_all
 
 __all__ = ["evaluate_binary", "evaluate_survival", "measures_binary", "measures_survival"]
@@ -144,7 +143,7 @@ def measures_binary(
     patient : array, shape (n,), optional
         Every row its own patient when absent.
     names : sequence of str
-        Names from `aimed.metrics.binary_kernel.MEASURES`; an unknown one comes back without a value.
+        Names from `aimed.metrics.prepared_binary.MEASURES`; an unknown one comes back without a value.
     draws, seed : int
     threshold : float, optional
         For the net benefit.
@@ -173,9 +172,9 @@ def measures_binary(
     outcome, p = outcome[known], p[known]
     codes = patient_codes(None if patient is None else np.asarray(patient)[known], p.size)
     used, lowered = _draws_used(draws, p.size)
-    kernel = BinaryKernel(outcome, p, np.ones(p.size), np.array([]), threshold, names, False)
+    model = PreparedBinary(outcome, p, codes, np.array([]), threshold, names, False)
     method = _interval_method(used, lowered, "the AUROC", int(codes.max()) + 1 == p.size)
-    found = resample({"model": (kernel, None)}, codes, outcome == 1, draws=used, level=level, seed=seed, method=method)
+    found = resample({"model": model}, codes, outcome == 1, draws=used, level=level, seed=seed, method=method)
     return _named(found, names, p.size, int(outcome.sum()))
 
 
@@ -263,26 +262,25 @@ def evaluate_binary(
     grid = _grid(thresholds, chosen)
     at_threshold = _chosen(grid, chosen)
     used, lowered = _draws_used(draws, n)
-    kernel = BinaryKernel(outcome, p, np.ones(n), grid, at_threshold, MEASURES, True)
-    kernels: dict[str, tuple[Kernel, BoolArray | None]] = {"model": (kernel, None)}
+    model = PreparedBinary(outcome, p, codes, grid, at_threshold, MEASURES, True)
+    models: dict[str, Prepared] = {"model": model}
     coverage: dict[str, BoolArray | None] = {}
-    other_kernels: dict[str, BinaryKernel] = {}
+    others_ready: dict[str, PreparedBinary] = {}
     for name, other in others.items():
         here = np.isfinite(other)
         if not here.any():
             raise DataError(f"baseline '{name}' has no prediction", "at least 1 risk that is a number")
         coverage[name] = None if here.all() else here
-        filled = np.where(here, other, 0.5)
-        other_kernels[name] = BinaryKernel(
-            outcome, filled, here.astype(np.float64), np.array([]), at_threshold, MEASURES, False
-        )
-        kernels[f"baseline {name}"] = (other_kernels[name], coverage[name])
+
+        def ready(values: FloatArray, wanted: Sequence[str], here: BoolArray = here) -> PreparedBinary:
+            return PreparedBinary(outcome[here], values[here], codes[here], np.array([]), at_threshold, wanted, False)
+
+        models[f"baseline {name}"] = others_ready[name] = ready(other, MEASURES)
         if not here.all():
-            partner = BinaryKernel(outcome, p, here.astype(np.float64), np.array([]), at_threshold, _COMPARED, False)
-            kernels[_partner(name)] = (partner, here)
+            models[_partner(name)] = ready(p, _COMPARED)
     one_row = patients == n
     method = _interval_method(used, lowered, "AUROC, sensitivity, specificity and likelihood ratios", one_row)
-    found = resample(kernels, codes, event, draws=used, level=level, seed=seed, method=method, progress=progress)
+    found = resample(models, codes, event, draws=used, level=level, seed=seed, method=method, progress=progress)
     block = {
         "kind": "binary",
         "n": n,
@@ -295,7 +293,7 @@ def evaluate_binary(
         "measures": {name: found.measure("model", name, n, events) for name in MEASURES},
         **_compare(found, coverage, event, MEASURES, _COMPARED),
         "thresholds": _threshold_rows(found, outcome, p, grid, chosen, one_row),
-        "curves": _binary_curves(found, kernel, other_kernels, coverage, one_row),
+        "curves": _binary_curves(found, model, others_ready, one_row),
     }
     _tell(progress)
     return block
@@ -347,16 +345,15 @@ def _histogram(risk: FloatArray, event: BoolArray, none: BoolArray) -> dict[str,
 
 def _binary_curves(
     found: Resampled,
-    kernel: BinaryKernel,
-    others: Mapping[str, BinaryKernel],
-    coverage: Mapping[str, BoolArray | None],
+    model: PreparedBinary,
+    others: Mapping[str, PreparedBinary],
     one_row: bool,
 ) -> dict[str, Any]:
     points = found.points["model"]
-    y, risk = kernel.y, kernel.risk
+    y, risk = model.y, model.risk
     prevalence = float(y.mean())
-    observed, n_bin = points["bins"], np.bincount(kernel.bins)
-    predicted = np.bincount(kernel.bins, risk) / n_bin
+    observed, n_bin = points["bins"], np.bincount(model.bins)
+    predicted = np.bincount(model.bins, risk) / n_bin
     if one_row:
         limits = np.array([wilson(k * m, m, found.level) for k, m in zip(observed, n_bin.astype(float), strict=True)]).T
         lower, upper = limits[0], limits[1]
@@ -369,7 +366,6 @@ def _binary_curves(
         )
     ]
     shape = ("observed", "lower", "upper")
-    ones = np.ones(y.size)
     return {
         "roc": {"fpr": UNIT_GRID.tolist()}
         | _curve(points["roc"], found.interval("model", "roc"), ("tpr", "lower", "upper")),
@@ -378,7 +374,7 @@ def _binary_curves(
             points["precision_recall"], found.interval("model", "precision_recall"), ("precision", "lower", "upper")
         )
         | {"prevalence": prevalence},
-        "calibration": {"predicted": kernel.grid.tolist()}
+        "calibration": {"predicted": model.grid.tolist()}
         | _curve(points["calibration"], found.interval("model", "calibration"), shape)
         | {"bins": bins, "histogram": _histogram(risk, y == 1, y == 0)},
         "decision": {"threshold": DECISION_GRID.tolist()}
@@ -386,13 +382,9 @@ def _binary_curves(
         | {
             "all": treat_all(prevalence, DECISION_GRID).tolist(),
             "none": [0.0] * DECISION_GRID.size,
-            "baselines": {k: numbers(o.decision(ones * _mask(coverage[k]))) for k, o in others.items()},
+            "baselines": {k: numbers(o.decision()) for k, o in others.items()},
         },
     }
-
-
-def _mask(covered: BoolArray | None) -> FloatArray | float:
-    return 1.0 if covered is None else covered.astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------------ time-to-event outcomes
@@ -426,9 +418,9 @@ class _Part:
             raise DataError(f"none of {known.size} rows has a prediction", "at least 1 row with a survival curve")
         rows = np.flatnonzero(known)
         self._order: IntArray = rows[np.argsort(when[rows], kind="stable")]
-        self.rows = Rows(seen[self._order], when[self._order])
+        self.event, self.time = seen[self._order], when[self._order]
         self.score, self.curves = own_score[self._order], own_curves
-        self.n, self.events = self._order.size, int(self.rows.event.sum())
+        self.n, self.events = self._order.size, int(self.event.sum())
         patient = None if patient is None else np.asarray(patient)[self._order]
         self.codes = patient_codes(patient, self.n)
         self.patients = int(self.codes.max()) + 1
@@ -463,17 +455,17 @@ class _Part:
 
     def thin(self, last: float, most: int) -> IntArray:
         """Return evenly spread places among the times in (0, last] that follow-up reaches."""
-        end = min(last, float(self.rows.time[-1]))
+        end = min(last, float(self.time[-1]))
         places = np.flatnonzero((self.times > 0) & (self.times <= end))
         if places.size > most:
             places = places[np.unique(np.linspace(0, places.size - 1, most).round().astype(np.int64))]
         return places.astype(np.int64)
 
-    def kernel(
+    def ready(
         self,
         score: FloatArray,
         curves: NDArray[Any],
-        covered: FloatArray,
+        covered: BoolArray | None,
         places: IntArray,
         *,
         tau: float,
@@ -481,17 +473,19 @@ class _Part:
         chosen: float | None,
         names: Sequence[str],
         full: bool,
-    ) -> SurvivalKernel:
-        """Return a model made ready for resampling."""
+    ) -> PreparedSurvival:
+        """Return a model made ready for resampling, on the rows it covers."""
         need = full or "ibs" in names
-        return SurvivalKernel(
-            self.rows,
-            score,
-            1 - self.columns(curves, self.at.astype(np.int64)).T,
+        rows = slice(None) if covered is None else covered
+        return PreparedSurvival(
+            self.event[rows],
+            self.time[rows],
+            self.codes[rows],
+            score[rows],
+            1 - self.columns(curves, self.at.astype(np.int64))[:, rows].T,
             self.horizons.tolist(),
-            self.columns(curves, places) if need else np.empty((0, self.n)),
+            self.columns(curves, places)[:, rows] if need else np.empty((0, self.n)),
             self.times[places] if need else np.empty(0),
-            covered,
             tau,
             thresholds,
             chosen,
@@ -552,10 +546,10 @@ def measures_survival(
     part = _Part(event, time, score, survival, times, horizons, patient)
     last = float(part.horizons.max()) if tau is None else float(tau)
     used, lowered = _draws_used(draws, part.n)
-    kernel = part.kernel(
+    model = part.ready(
         part.score,
         part.curves,
-        np.ones(part.n),
+        None,
         part.thin(last, _grid_size(part.n)),
         tau=last,
         thresholds=np.array([]),
@@ -564,9 +558,7 @@ def measures_survival(
         full=False,
     )
     method = _interval_method(used, lowered, "concordance and AUC", part.patients == part.n)
-    found = resample(
-        {"model": (kernel, None)}, part.codes, part.rows.event, draws=used, level=level, seed=seed, method=method
-    )
+    found = resample({"model": model}, part.codes, part.event, draws=used, level=level, seed=seed, method=method)
     return _named(found, names, part.n, part.events)
 
 
@@ -657,31 +649,27 @@ def evaluate_survival(
     places = part.thin(last, _grid_size(part.n))
 
     def ready(
-        own: FloatArray, curves: NDArray[Any], covered: FloatArray, wanted: Sequence[str], full: bool
-    ) -> SurvivalKernel:
+        own: FloatArray, curves: NDArray[Any], covered: BoolArray | None, wanted: Sequence[str], full: bool
+    ) -> PreparedSurvival:
         shown = grid if full else np.array([])
-        return part.kernel(
+        return part.ready(
             own, curves, covered, places, tau=last, thresholds=shown, chosen=at_threshold, names=wanted, full=full
         )
 
-    kernel = ready(part.score, part.curves, np.ones(part.n), names, True)
-    kernels: dict[str, tuple[Kernel, BoolArray | None]] = {"model": (kernel, None)}
+    model = ready(part.score, part.curves, None, names, True)
+    models: dict[str, Prepared] = {"model": model}
     coverage: dict[str, BoolArray | None] = {}
-    others: dict[str, SurvivalKernel] = {}
-    for name, model in (baselines or {}).items():
-        own, curves, covered = part.other(model, name)
+    others: dict[str, PreparedSurvival] = {}
+    for name, other in (baselines or {}).items():
+        own, curves, covered = part.other(other, name)
         coverage[name] = None if covered.all() else covered
-        others[name] = ready(own, curves, covered.astype(np.float64), names, False)
-        kernels[f"baseline {name}"] = (others[name], coverage[name])
+        models[f"baseline {name}"] = others[name] = ready(own, curves, coverage[name], names, False)
         if not covered.all():
-            kernels[_partner(name)] = (
-                ready(part.score, part.curves, covered.astype(np.float64), compared, False),
-                covered,
-            )
+            models[_partner(name)] = ready(part.score, part.curves, covered, compared, False)
     one_row = part.patients == part.n
     method = _interval_method(used, lowered, "concordance and AUC", one_row)
     found = resample(
-        kernels, part.codes, part.rows.event, draws=used, level=level, seed=seed, method=method, progress=progress
+        models, part.codes, part.event, draws=used, level=level, seed=seed, method=method, progress=progress
     )
     block = {
         "kind": "survival",
@@ -697,17 +685,15 @@ def evaluate_survival(
         "interval_method": method,
         "conventions": _CONVENTIONS,
         "measures": {name: found.measure("model", name, part.n, part.events) for name in names},
-        **_compare(found, coverage, part.rows.event, names, compared),
+        **_compare(found, coverage, part.event, names, compared),
         "thresholds": {f"{h:g}": _threshold_rows_at(found, part, h, grid, chosen) for h in part.horizons},
         "curves": {
             "risk_groups": _risk_groups(part, level),
-            "over_time": _over_time(found, kernel, part.n),
+            "over_time": _over_time(found, model),
             "calibration": {
-                f"{h:g}": _calibration_at(found, kernel, part, j, one_row) for j, h in enumerate(part.horizons)
+                f"{h:g}": _calibration_at(found, model, part, j, one_row) for j, h in enumerate(part.horizons)
             },
-            "decision": {
-                f"{h:g}": _decision_at(found, kernel, others, coverage, part.n, j) for j, h in enumerate(part.horizons)
-            },
+            "decision": {f"{h:g}": _decision_at(found, model, others, j) for j, h in enumerate(part.horizons)},
         },
     }
     _tell(progress)
@@ -756,13 +742,13 @@ def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
     groups, counts = [], {}
     for i, label in enumerate(labels):
         own = code == i
-        curve = kaplan_meier(part.rows.event[own], part.rows.time[own], level=level)
+        curve = kaplan_meier(part.event[own], part.time[own], level=level)
         lower, upper = curve.interval_at(shown)
         groups.append(
             {
                 "label": label,
                 "n": int(own.sum()),
-                "events": int(part.rows.event[own].sum()),
+                "events": int(part.event[own].sum()),
                 "survival": numbers(curve.at(shown)),
                 "lower": numbers(lower),
                 "upper": numbers(upper),
@@ -773,48 +759,42 @@ def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
     return {"times": shown.tolist(), "groups": groups, "at_risk": {"times": ticks.tolist(), "counts": counts}}
 
 
-def _over_time(found: Resampled, kernel: SurvivalKernel, n: int) -> dict[str, Any]:
+def _over_time(found: Resampled, model: PreparedSurvival) -> dict[str, Any]:
     points = found.points["model"]
     nothing = np.empty(0)
     brier = points.get("brier_over_time", nothing)
     limits = found.interval("model", "brier_over_time") if brier.size else (nothing, nothing)
     return (
-        {"times": kernel.times.tolist()}
+        {"times": model.times.tolist()}
         | _curve(points["auc_over_time"], found.interval("model", "auc_over_time"), ("auc", "auc_lower", "auc_upper"))
         | _curve(brier, limits, ("brier", "brier_lower", "brier_upper"))
-        | {"brier_null": numbers(kernel.null_over_time(np.ones(n)))}
+        | {"brier_null": numbers(model.null_over_time())}
     )
 
 
-def _calibration_at(found: Resampled, kernel: SurvivalKernel, part: _Part, j: int, one_row: bool) -> dict[str, Any]:
+def _calibration_at(found: Resampled, model: PreparedSurvival, part: _Part, j: int, one_row: bool) -> dict[str, Any]:
     h, name = float(part.horizons[j]), at("calibration", float(part.horizons[j]))
     risk = 1 - part.columns(part.curves, part.at[[j]].astype(np.int64))[0]
-    bins = deciles_at(part.rows.event, part.rows.time, risk, h, 10 if part.n >= 200 else 5, found.level)
+    bins = deciles_at(part.event, part.time, risk, h, 10 if part.n >= 200 else 5, found.level)
     if not one_row:
         lower, upper = (numbers(v) for v in found.interval("model", at("bins", h)))
         bins = [b | {"lower": low, "upper": high} for b, low, high in zip(bins, lower, upper, strict=True)]
     curve = _curve(found.points["model"][name], found.interval("model", name), ("observed", "lower", "upper"))
-    by_then = part.rows.event & (part.rows.time <= h)
-    histogram = _histogram(risk, by_then, part.rows.time > h)
-    return {"predicted": kernel.grid(j).tolist()} | curve | {"bins": bins, "histogram": histogram}
+    by_then = part.event & (part.time <= h)
+    histogram = _histogram(risk, by_then, part.time > h)
+    return {"predicted": model.grid(j).tolist()} | curve | {"bins": bins, "histogram": histogram}
 
 
 def _decision_at(
-    found: Resampled,
-    kernel: SurvivalKernel,
-    others: Mapping[str, SurvivalKernel],
-    coverage: Mapping[str, BoolArray | None],
-    n: int,
-    j: int,
+    found: Resampled, model: PreparedSurvival, others: Mapping[str, PreparedSurvival], j: int
 ) -> dict[str, Any]:
-    name = at("decision", kernel.horizon(j))
-    ones = np.ones(n)
+    name = at("decision", model.horizon(j))
     return (
         {"threshold": DECISION_GRID_AT.tolist()}
         | _curve(found.points["model"][name], found.interval("model", name), ("model", "lower", "upper"))
         | {
-            "all": numbers(kernel.treat_all(j, ones)),
+            "all": numbers(model.treat_all(j)),
             "none": [0.0] * DECISION_GRID_AT.size,
-            "baselines": {k: numbers(o.decision(j, ones * _mask(coverage[k]))) for k, o in others.items()},
+            "baselines": {k: numbers(o.decision(j)) for k, o in others.items()},
         }
     )

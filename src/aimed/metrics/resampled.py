@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aimed.core.errors import NotEstimableError
 from aimed.core.evaluation import Measure
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
-from aimed.metrics.draws import bootstrap_weights, estimable_share, percentile_interval
+from aimed.metrics.draws import PatientDraws, estimable_share, in_blocks, percentile_interval
 
-__all__ = ["Estimates", "Kernel", "Resampled", "Sheet", "numbers", "resample"]
+__all__ = ["Counts", "Estimates", "Prepared", "Resampled", "numbers", "resample"]
 
 _DISTANCES = ("ici", "e50", "e90")
 """Never negative and larger in resamples than in the sample, so a percentile interval may miss the estimate."""
@@ -21,35 +21,23 @@ _DISTANCES = ("ici", "e50", "e90")
 Estimates: TypeAlias = dict[str, FloatArray]
 """Name → estimate, as an array of any shape; NaN where it is not estimable."""
 
-
-@dataclass(slots=True)
-class Sheet:
-    """Estimates under one set of weights, with the reason for each that is missing."""
-
-    values: Estimates = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def put(self, names: str | tuple[str, ...], work: Callable[[], Any], shape: tuple[int, ...] = ()) -> None:
-        """Store what `work` returns, one value a name; NaN of a shape and the reason where it is not estimable."""
-        many = names if isinstance(names, tuple) else (names,)
-        try:
-            found = work()
-            results = found if isinstance(names, tuple) else (found,)
-        except NotEstimableError as error:
-            results = tuple(np.full(shape, np.nan) for _ in many)
-            self.notes.update(dict.fromkeys(many, error.got))
-        self.values.update({n: np.asarray(r, dtype=np.float64) for n, r in zip(many, results, strict=True)})
+Counts: TypeAlias = NDArray[np.uint8]
+"""How often each patient is drawn, shape (patients, b)."""
 
 
-class Kernel(Protocol):
+class Prepared(Protocol):
     """What the resampler asks of a model whose rows are sorted and prepared once."""
 
-    def ranked(self, weights: FloatArray) -> Sheet:
-        """Return estimates that hold the outcome fixed, from draws stratified by event."""
+    def ranked(self, counts: Counts) -> Estimates:
+        """Return estimates that hold the outcome fixed, from draws stratified by event; the draw is the first axis."""
         ...
 
-    def frequent(self, weights: FloatArray) -> Sheet:
+    def frequent(self, counts: Counts) -> Estimates:
         """Return estimates that depend on how often the event happens, from draws of all patients."""
+        ...
+
+    def reason(self, name: str) -> str:
+        """Return why an estimate is missing on all rows."""
         ...
 
 
@@ -143,7 +131,7 @@ def numbers(values: FloatArray) -> list[float | None]:
 
 
 def resample(
-    kernels: Mapping[str, tuple[Kernel, BoolArray | None]],
+    models: Mapping[str, Prepared],
     patient: IntArray,
     event: BoolArray,
     *,
@@ -157,11 +145,11 @@ def resample(
 
     Parameters
     ----------
-    kernels : mapping of str to (Kernel, bool array or None)
-        Each model with the rows it covers; None is all rows.
+    models : mapping of str to Prepared
+        Each prepared with its rows' patients, numbered as in `patient`.
     patient : int array, shape (n,)
     event : bool array, shape (n,)
-        Strata of the draws behind `Kernel.ranked`.
+        Strata of the draws behind `Prepared.ranked`.
     draws, level, seed
         Number of resamples, coverage, and the seed of both sets of resamples.
     method : str
@@ -169,33 +157,22 @@ def resample(
     progress : callable, optional
         Called with the share done, from 0 to 1.
     """
-    ones = np.ones(patient.size)
+    by_event = PatientDraws(patient, patient.size, event, draws=draws, seed=[seed, 0])
+    of_all = PatientDraws(patient, patient.size, draws=draws, seed=[seed, 1])
+    once = np.ones((of_all.patients, 1), dtype=np.uint8)
 
-    def sheets(ranked: FloatArray, frequent: FloatArray) -> dict[str, Sheet]:
-        out = {}
-        for key, (kernel, covered) in kernels.items():
-            a, b = (ranked, frequent) if covered is None else (ranked * covered, frequent * covered)
-            first, second = kernel.ranked(a), kernel.frequent(b)
-            out[key] = Sheet(first.values | second.values, first.notes | second.notes)
-        return out
+    def work(first: int, last: int) -> dict[str, Estimates]:
+        ranked, frequent = by_event.counts(first, last), of_all.counts(first, last)
+        return {key: model.ranked(ranked) | model.frequent(frequent) for key, model in models.items()}
 
-    whole = sheets(ones, ones)
-    stacks = {k: {n: np.full((draws, *v.shape), np.nan) for n, v in s.values.items()} for k, s in whole.items()}
-    pairs = zip(
-        bootstrap_weights(patient, event, draws, [seed, 0]),
-        bootstrap_weights(patient, None, draws, [seed, 1]),
-        strict=True,
-    )
-    for i, (ranked, frequent) in enumerate(pairs):
-        for key, sheet in sheets(ranked.astype(np.float64), frequent.astype(np.float64)).items():
-            for name, value in sheet.values.items():
-                stacks[key][name][i] = value
-        if progress is not None:
-            progress((i + 1) / draws)
-    return Resampled(
-        {k: s.values for k, s in whole.items()},
-        stacks if draws else {k: {} for k in whole},
-        {k: s.notes for k, s in whole.items()},
-        level,
-        method,
-    )
+    points, notes = {}, {}
+    for key, model in models.items():
+        whole = model.ranked(once) | model.frequent(once)
+        points[key] = {name: value[0] for name, value in whole.items()}
+        lost = [name for name, value in points[key].items() if value.ndim == 0 and not np.isfinite(value)]
+        notes[key] = {name: model.reason(name) for name in lost}
+    blocks = list(in_blocks(draws, work, of_all.threads, progress))
+    drawn: dict[str, Estimates] = {key: {} for key in models}
+    if blocks:
+        drawn = {key: {name: np.concatenate([b[key][name] for b in blocks]) for name in points[key]} for key in models}
+    return Resampled(points, drawn, notes, level, method)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.evaluation import Measure
-from aimed.metrics.arrays import FloatArray
+from aimed.metrics.arrays import FloatArray, patient_codes
 
 __all__ = ["Curve", "Estimate", "clustered_variance", "normal_quantile"]
 
@@ -48,10 +48,11 @@ def clustered_variance(influence: FloatArray, patient: ArrayLike | None = None) 
     (2.0, 0.0)
     """
     if patient is None:
-        return float(influence @ influence)
-    codes = np.unique(np.asarray(patient), return_inverse=True)[1]
+        # Not `@`: a threaded BLAS may add in another order, and the last bits would depend on the machine's load.
+        return float(np.einsum("i,i", influence, influence))
+    codes = patient_codes(patient, influence.size)
     sums = np.bincount(codes, weights=influence)
-    return float(sums @ sums)
+    return float(np.einsum("i,i", sums, sums))
 
 
 class Estimate(float):

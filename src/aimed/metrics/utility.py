@@ -1,47 +1,1068 @@
-"""Net benefit of deciding by a risk threshold, for a yes/no outcome and at a survival horizon."""
+"""Net benefit and decision curves for yes/no, survival and competing-risk outcomes, with intervals and differences."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import overload
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, binary, probabilities, survival, vector
-from aimed.metrics.nonparametric import GroupedSurvival, survival_at
-from aimed.metrics.ranking import Ranking
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    patient_codes,
+    probabilities,
+    survival,
+    vector,
+    weights_of,
+)
+from aimed.metrics.kernels.utility import (
+    add_rows,
+    bin_rows,
+    endpoint_order,
+    incidence,
+    patient_moments,
+    replicate_bins,
+    row_sums,
+    subset_influence,
+    table_squares,
+)
+from aimed.metrics.result import Curve, Estimate, normal_quantile
 
 __all__ = [
-    "benefit",
+    "DecisionCurve",
+    "HorizonRows",
+    "NetBenefitReplicates",
     "benefit_at",
-    "decision_curve",
-    "decision_curve_at",
+    "event_kinds",
     "net_benefit",
-    "net_benefit_at",
-    "threshold_groups",
+    "net_benefit_competing",
+    "net_benefit_difference",
+    "net_benefit_survival",
     "treat_all",
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DecisionCurve(Curve):
+    """Net benefit of a model over thresholds, beside treating everybody and nobody.
+
+    Its own `x`, `value`, `lower`, `upper` and `se` are the model's.
+
+    Parameters
+    ----------
+    prevalence : float
+        Share with the event that the curve supposes; at a horizon, the risk of everybody.
+    share : float array, shape (k,)
+        Share of rows at or above each threshold.
+    treat_all : float array, shape (k,)
+        Net benefit of treating everybody.
+    difference : Curve
+        Model less treating everybody, with its interval; its `influence` where kept.
+    **more
+        As for `Curve`.
+
+    Examples
+    --------
+    >>> curve = net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.7], [0.2, 0.5])
+    >>> curve.value, curve.treat_all, curve.treat_none
+    (array([0.4375, 0.25  ]), array([0.375, 0.   ]), array([0., 0.]))
+    >>> curve.interventions_avoided.value, curve.standardized
+    (array([25., 25.]), array([0.875, 0.5  ]))
+    >>> curve[1]
+    net_benefit 0.2500 (95 % interval -0.5626 to 1.0626), n = 4
+    """
+
+    prevalence: float
+    share: FloatArray
+    treat_all: FloatArray
+    difference: Curve
+
+    @property
+    def treat_none(self) -> FloatArray:
+        """Net benefit of treating nobody: 0 everywhere."""
+        return np.zeros(self.x.size)
+
+    @property
+    def standardized(self) -> FloatArray:
+        """Net benefit as a share of the largest possible, the prevalence (Kerr et al., JCO 2016;34:2534)."""
+        return self.value / self.prevalence if self.prevalence > 0 else np.full(self.x.size, np.nan)
+
+    @property
+    def interventions_avoided(self) -> Curve:
+        """Interventions avoided per 100 rows against treating everybody, with no event missed on balance."""
+        scale, gap = 100 * (1 - self.x) / self.x, self.difference
+        return Curve(
+            name="interventions_avoided",
+            axis=self.axis,
+            x=self.x,
+            value=gap.value * scale,
+            lower=gap.lower * scale,
+            upper=gap.upper * scale,
+            se=gap.se * scale,
+            n=self.n,
+            events=self.events,
+            level=self.level,
+            method=self.method,
+            note=self.note,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Thresholds as asked for, and rising and distinct as the loops want them."""
+
+    asked: FloatArray
+    rising: FloatArray
+    back: IntArray
+    scalar: bool
+
+    @property
+    def odds(self) -> FloatArray:
+        return self.rising / (1 - self.rising)
+
+    @property
+    def k(self) -> int:
+        return self.rising.size
+
+    def bins(self, p: FloatArray) -> NDArray[np.int32]:
+        """Return how many rising thresholds each row reaches; a risk equal to the threshold reaches it."""
+        out = np.empty(p.size, dtype=np.int32)
+        bin_rows(np.ascontiguousarray(p), self.rising, out)
+        return out
+
+
 def _thresholds(thresholds: ArrayLike) -> FloatArray:
-    out = vector("thresholds", thresholds)
+    out = vector("thresholds", np.atleast_1d(np.asarray(thresholds, dtype=np.float64)))
     if (out <= 0).any() or (out >= 1).any():
         raise DataError("a threshold lies outside (0, 1)", "risk thresholds between 0 and 1")
     return out
 
 
-def benefit(ranking: Ranking, events: FloatArray, total: FloatArray, thresholds: FloatArray) -> FloatArray:
-    """Return net benefit at thresholds from sums at rising distinct risks.
+def _grid(thresholds: ArrayLike) -> _Grid:
+    asked = _thresholds(thresholds)
+    rising, back = np.unique(asked, return_inverse=True)
+    return _Grid(asked, rising, back.astype(np.int64), np.ndim(thresholds) == 0)
+
+
+def _method(patient: ArrayLike | None) -> str:
+    return "normal, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient")
+
+
+def _one(curve: Curve, influence: FloatArray | None, note: str, *, test: bool = False) -> Estimate:
+    """Return the only point of a curve as an estimate."""
+    value, se = float(curve.value[0]), float(curve.se[0])
+    return Estimate(
+        value,
+        name=curve.name,
+        lower=float(curve.lower[0]),
+        upper=float(curve.upper[0]),
+        se=se,
+        n=curve.n,
+        events=curve.events,
+        level=curve.level,
+        method=curve.method,
+        note=note,
+        p=float(2 * norm.sf(abs(value) / se)) if test and se > 0 else None,
+        influence=influence,
+    )
+
+
+# A yes/no outcome ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Weighted sums of rows without and with the event, per threshold, and their products summed over patients."""
+
+    events: FloatArray
+    others: FloatArray
+    moments: FloatArray
+    totals: FloatArray
+    rows: FloatArray
+
+
+class _Binary:
+    """A yes/no outcome with thresholds, ready for contrasts: sets of thresholds at which each row counts, and how."""
+
+    def __init__(
+        self,
+        y: ArrayLike,
+        thresholds: ArrayLike,
+        weights: ArrayLike | None,
+        patient: ArrayLike | None,
+        prevalence: float | None,
+    ) -> None:
+        self.y, self.w = binary(y, weights)
+        self.n, self.grid = self.y.size, _grid(thresholds)
+        self.label = self.y.astype(np.uint8)
+        self.codes = None if patient is None else patient_codes(patient, self.n)
+        self.total = float(self.w.sum())
+        self.cases = float(self.w @ self.y)
+        self.controls = self.total - self.cases
+        self.observed = self.cases / self.total
+        if prevalence is not None:
+            if not 0 < prevalence < 1:
+                raise DataError("the prevalence lies outside (0, 1)", "a prevalence between 0 and 1")
+            if min(self.cases, self.controls) <= 0:
+                raise NotEstimableError("one outcome class only", "rows with and without the event, to be re-based")
+        self.asked = prevalence
+        self.prevalence = self.observed if prevalence is None else float(prevalence)
+
+    def value(self, events: FloatArray, others: FloatArray) -> FloatArray:
+        """Return net benefit from the weight of counting rows with and without the event."""
+        return _weigh(events, others, self.grid.odds, self.total, self.cases, self.controls, self.asked)
+
+    def scales(self) -> tuple[float, float]:
+        """Return what weights of rows with and without the event are multiplied by to reach the prevalence."""
+        if self.asked is None:
+            return 1.0, 1.0
+        return self.asked / self.observed, (1 - self.asked) / (1 - self.observed)
+
+    def centres(self, sums: _Sums, value: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what a row with and without the event counts for on average; the influence is centred at it."""
+        if self.asked is None:
+            return value, value
+        return sums.events / self.cases, -self.grid.odds * sums.others / self.controls
+
+    def sums(self, lo: NDArray[np.int32], hi: NDArray[np.int32], label: NDArray[np.uint8], forward: bool) -> _Sums:
+        """Add up rows that count at thresholds lo to hi - 1, from the low end or from the high end.
+
+        Going from the end at which few rows count keeps what is small exact.
+        """
+        k = self.grid.k
+        starts, stops = np.zeros((k + 1, 4, 2)), np.zeros((k + 1, 4, 2))
+        row_sums(lo, hi, label, self.w, starts, stops)
+        step = starts - stops
+        at = np.cumsum(step, axis=0)[:k] if forward else np.cumsum(-step[::-1], axis=0)[::-1][1:]
+        plus, minus = at[:, :2], at[:, 2:]
+        signed, squares = plus[:, :, 0] - minus[:, :, 0], plus[:, :, 1] + minus[:, :, 1]
+        if self.codes is None:
+            crossed, none = plus[:, :, 1] - minus[:, :, 1], np.zeros(k)
+            moments = np.array([squares[:, 1], squares[:, 0], none, crossed[:, 1], none, none, crossed[:, 0]])
+            square = self.w * self.w
+            cases = float(square @ self.y)
+            totals = np.array([cases, float(square.sum()) - cases, 0.0])
+        else:
+            changes, totals = np.zeros((7, k + 1)), np.zeros(3)
+            patients = int(self.codes.max()) + 1
+            order = endpoint_order(lo, hi, self.codes, k + 1, patients)
+            patient_moments(lo, hi, label, self.w, self.codes, order, patients, changes, totals)
+            moments = np.cumsum(changes, axis=1)[:, :k]
+        return _Sums(signed[:, 1], signed[:, 0], moments, totals, plus[:, :, 0].sum(axis=1))
+
+    def error(self, sums: _Sums, value: FloatArray) -> FloatArray:
+        """Return the standard error: the root of the influence squared, summed over patients."""
+        o, (c1, c0), (m1, m0) = self.grid.odds, self.scales(), self.centres(sums, value)
+        aa, bb, ab, a1, a0, b1, b0 = sums.moments
+        u1, u0, u10 = sums.totals
+        m1, m0, o = m1 * c1, m0 * c0, o * c0
+        total = (
+            (c1 * c1 * aa - 2 * c1 * m1 * a1 + m1 * m1 * u1)
+            + (o * o * bb + 2 * o * m0 * b0 + m0 * m0 * u0)
+            - 2 * (c1 * o * ab + c1 * m0 * a0 - o * m1 * b1 - m1 * m0 * u10)
+        )
+        return np.asarray(np.sqrt(np.maximum(total, 0)) / self.total, dtype=np.float64)
+
+    def influence(
+        self, lo: NDArray[np.int32], hi: NDArray[np.int32], label: NDArray[np.uint8], sums: _Sums, value: FloatArray
+    ) -> FloatArray:
+        """Return the influence of each row at each rising threshold, shape (n, k)."""
+        out = np.empty((self.n, self.grid.k))
+        (c1, c0), (m1, m0) = self.scales(), self.centres(sums, value)
+        case, sign = self.y == 1, np.where(label >= 2, -1.0, 1.0)
+        u = self.w * np.where(case, c1, c0) / self.total
+        for j, o in enumerate(self.grid.odds):
+            counts = ((lo <= j) & (j < hi)) * sign * np.where(case, 1.0, -o)
+            out[:, j] = u * (counts - np.where(case, m1[j], m0[j]))
+        return out
+
+
+def _weigh(
+    events: FloatArray,
+    others: FloatArray,
+    odds: FloatArray,
+    total: float | FloatArray,
+    cases: float | FloatArray,
+    controls: float | FloatArray,
+    prevalence: float | None,
+) -> FloatArray:
+    """Return net benefit from sums; one formula for the metric and its replicates, so that they agree in every bit."""
+    if prevalence is None:
+        return np.asarray((events - others * odds) / total, dtype=np.float64)
+    return np.asarray(prevalence * (events / cases) - (1 - prevalence) * (others / controls) * odds, dtype=np.float64)
+
+
+@overload
+def net_benefit(
+    y: ArrayLike,
+    p: ArrayLike,
+    thresholds: float,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    prevalence: float | None = ...,
+    influence: bool = ...,
+) -> Estimate: ...
+@overload
+def net_benefit(
+    y: ArrayLike,
+    p: ArrayLike,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    prevalence: float | None = ...,
+    influence: bool = ...,
+) -> DecisionCurve: ...
+def net_benefit(
+    y: ArrayLike,
+    p: ArrayLike,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    patient: ArrayLike | None = None,
+    level: float = 0.95,
+    prevalence: float | None = None,
+    influence: bool = False,
+) -> Estimate | DecisionCurve:
+    """Return true positives less false positives times the odds of the threshold, a row.
+
+    Parameters
+    ----------
+    y : 0/1 array, shape (n,)
+    p : float array, shape (n,)
+        Probabilities; one equal to the threshold counts as positive.
+    thresholds : float or float array, shape (k,), in (0, 1)
+        In any order.
+    weights : float array, shape (n,), optional
+    patient : array, shape (n,), optional
+        Rows of one patient are dependent.
+    level : float
+        Coverage of the intervals.
+    prevalence : float, optional
+        Prevalence where the model will be used, for rows sampled by outcome (case-control): the model's sensitivity
+        and specificity are kept.
+    influence : bool
+        Whether a curve keeps the influence of every row at every threshold, n x k numbers. One threshold always does.
+
+    Returns
+    -------
+    Estimate or DecisionCurve
+        An estimate for one threshold; for an array the curve, with treating everybody beside it.
+
+    Raises
+    ------
+    DataError
+        If a threshold lies outside (0, 1), or a probability outside [0, 1].
+    NotEstimableError
+        If a prevalence is given and one outcome class is absent.
+
+    References
+    ----------
+    Vickers and Elkin, Med Decis Making 2006;26:565. Vickers, Cronin, Elkin and Gonen, BMC Med Inform Decis Mak
+    2008;8:53. Sande, Li, D'Agostino, Yin Wong and Cook, Stat Med 2020;39:2980 (errors).
+
+    Notes
+    -----
+    Formula: NB(t) = TP / n - FP / n * t / (1 - t), with p >= t positive; with a prevalence r,
+    r * sensitivity - (1 - r) * (1 - specificity) * t / (1 - t). The error is the infinitesimal jackknife.
+    Range: minus infinity to the prevalence; treating nobody is 0; higher is better.
+    Assumes: a harm of a false positive worth t / (1 - t) of the benefit of a true positive; calibrated probabilities
+    are needed for a model to gain, not for the formula.
+    Refuses: thresholds of 0 and 1, probabilities outside [0, 1], missing values, a prevalence with one class only.
 
     Examples
     --------
-    >>> ranking = Ranking(np.array([0.1, 0.9]))
-    >>> benefit(ranking, np.array([0.0, 1.0]), np.array([1.0, 1.0]), np.array([0.5]))
-    array([0.5])
+    >>> net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.7], 0.5)
+    net_benefit 0.2500 (95 % interval -0.5626 to 1.0626), n = 4
+    >>> net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.7], [0.2, 0.5]).value
+    array([0.4375, 0.25  ])
+    >>> round(net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.7], 0.5, prevalence=0.1), 3)
+    -0.35
     """
-    true = ranking.at_least(events, thresholds)
-    false = ranking.at_least(total, thresholds) - true
-    out: FloatArray = (true - false * thresholds / (1 - thresholds)) / total.sum()
-    return out
+    rows = _Binary(y, thresholds, weights, patient, prevalence)
+    grid, k = rows.grid, rows.grid.k
+    bins = grid.bins(probabilities("p", p, rows.n))
+    low, high = np.zeros(rows.n, dtype=np.int32), np.full(rows.n, k, dtype=np.int32)
+    above = rows.sums(low, bins, rows.label, forward=False)
+    below = rows.sums(bins, high, rows.label + np.uint8(2), forward=True)
+    model, gap = rows.value(above.events, above.others), rows.value(below.events, below.others)
+    everybody = treat_all(rows.prevalence, grid.rising)
+    keep = influence or grid.scalar
+    psi = rows.influence(low, bins, rows.label, above, model) if keep else None
+    psi_gap = (
+        rows.influence(bins, high, rows.label + np.uint8(2), below, gap) if influence and not grid.scalar else None
+    )
+    empty = int((above.rows[grid.back] == 0).sum())
+    note = f"no row reaches {empty} of {grid.asked.size} thresholds: net benefit is 0 there" if empty else ""
+    if grid.scalar and empty:
+        note = "no row reaches the threshold: net benefit is 0"
+    found = _decision(
+        grid,
+        (model, rows.error(above, model), psi),
+        (gap, rows.error(below, gap), psi_gap),
+        everybody,
+        above.rows / rows.total,
+        rows.prevalence,
+        name="net_benefit",
+        axis="threshold",
+        n=rows.n,
+        events=int(rows.y.sum()),
+        level=level,
+        method=_method(patient) + ("" if prevalence is None else f", re-based to a prevalence of {prevalence:g}"),
+        note=note,
+    )
+    return _one(found, None if psi is None else psi[:, 0], note) if grid.scalar else found
+
+
+def _decision(
+    grid: _Grid,
+    model: tuple[FloatArray, FloatArray, FloatArray | None],
+    gap: tuple[FloatArray, FloatArray, FloatArray | None],
+    everybody: FloatArray,
+    share: FloatArray,
+    prevalence: float,
+    *,
+    name: str,
+    axis: str,
+    n: int,
+    events: int,
+    level: float,
+    method: str,
+    note: str,
+) -> DecisionCurve:
+    """Put values at rising thresholds back in the order asked for, with their limits."""
+    z, back = normal_quantile(level), grid.back
+
+    def placed(found: tuple[FloatArray, FloatArray, FloatArray | None]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        value, se = found[0][back], found[1][back]
+        return value, value - z * se, value + z * se
+
+    value, lower, upper = placed(gap)
+    difference = Curve(
+        name="net_benefit_over_treat_all",
+        axis=axis,
+        x=grid.asked,
+        value=value,
+        lower=lower,
+        upper=upper,
+        se=gap[1][back],
+        n=n,
+        events=events,
+        level=level,
+        method=method,
+        note=note,
+        influence=None if gap[2] is None else gap[2][:, back],
+    )
+    value, lower, upper = placed(model)
+    return DecisionCurve(
+        name=name,
+        axis=axis,
+        x=grid.asked,
+        value=value,
+        lower=lower,
+        upper=upper,
+        se=model[1][back],
+        n=n,
+        events=events,
+        level=level,
+        method=method,
+        note=note,
+        influence=None if model[2] is None else model[2][:, back],
+        prevalence=prevalence,
+        share=share[back],
+        treat_all=everybody[back],
+        difference=difference,
+    )
+
+
+@overload
+def net_benefit_difference(
+    y: ArrayLike,
+    p_a: ArrayLike,
+    p_b: ArrayLike,
+    thresholds: float,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    prevalence: float | None = ...,
+    influence: bool = ...,
+) -> Estimate: ...
+@overload
+def net_benefit_difference(
+    y: ArrayLike,
+    p_a: ArrayLike,
+    p_b: ArrayLike,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    prevalence: float | None = ...,
+    influence: bool = ...,
+) -> Curve: ...
+def net_benefit_difference(
+    y: ArrayLike,
+    p_a: ArrayLike,
+    p_b: ArrayLike,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    patient: ArrayLike | None = None,
+    level: float = 0.95,
+    prevalence: float | None = None,
+    influence: bool = False,
+) -> Estimate | Curve:
+    """Return the net benefit of model a less that of model b on the same rows, with a paired interval.
+
+    Parameters
+    ----------
+    y : 0/1 array, shape (n,)
+    p_a, p_b : float arrays, shape (n,)
+        Probabilities of two models.
+    thresholds : float or float array, shape (k,), in (0, 1)
+    weights, patient, level, prevalence, influence
+        As for `net_benefit`.
+
+    Returns
+    -------
+    Estimate or Curve
+        An estimate, with its two-sided p, for one threshold; a curve for an array.
+
+    Raises
+    ------
+    DataError
+        If a threshold lies outside (0, 1), or a probability outside [0, 1].
+
+    References
+    ----------
+    Vickers, Cronin, Elkin and Gonen, BMC Med Inform Decis Mak 2008;8:53.
+
+    Notes
+    -----
+    Formula: NB_a(t) - NB_b(t); only rows on different sides of the threshold count. The error is the infinitesimal
+    jackknife of the difference.
+    Range: minus infinity to infinity; above 0 model a is more useful at that threshold.
+    Assumes: the same rows for both models; neither model was fitted on them.
+    Refuses: what `net_benefit` refuses.
+
+    Examples
+    --------
+    >>> y = [1, 0, 0, 1, 0, 0]
+    >>> found = net_benefit_difference(y, [0.9, 0.1, 0.2, 0.7, 0.3, 0.6], [0.9, 0.6, 0.2, 0.7, 0.6, 0.3], 0.5)
+    >>> round(found, 4), round(found.p, 4)
+    (0.1667, 0.5525)
+    """
+    rows = _Binary(y, thresholds, weights, patient, prevalence)
+    grid = rows.grid
+    a, b = grid.bins(probabilities("p_a", p_a, rows.n)), grid.bins(probabilities("p_b", p_b, rows.n))
+    lo, hi = np.minimum(a, b), np.maximum(a, b)
+    label = (rows.label + np.uint8(2) * (a < b)).astype(np.uint8)
+    sums = rows.sums(lo, hi, label, forward=True)
+    value = rows.value(sums.events, sums.others)
+    se = rows.error(sums, value)
+    psi = rows.influence(lo, hi, label, sums, value) if influence or grid.scalar else None
+    z, back = normal_quantile(level), grid.back
+    curve = Curve(
+        name="net_benefit_difference",
+        axis="threshold",
+        x=grid.asked,
+        value=value[back],
+        lower=(value - z * se)[back],
+        upper=(value + z * se)[back],
+        se=se[back],
+        n=rows.n,
+        events=int(rows.y.sum()),
+        level=level,
+        method=_method(patient),
+        influence=None if psi is None else psi[:, back],
+    )
+    if not grid.scalar:
+        return curve
+    note = "" if se[0] > 0 else "both models decide alike in every row"
+    return _one(curve, None if psi is None else psi[:, 0], note, test=True)
+
+
+class NetBenefitReplicates:
+    """Net benefit in bootstrap replicates: rows are placed between thresholds once, then only counted.
+
+    Parameters
+    ----------
+    y : 0/1 array, shape (n,)
+    p : float array, shape (n,)
+    thresholds : float or float array, shape (k,)
+    codes : int array, shape (n,)
+        Patient number of each row, from 0.
+    prevalence : float, optional
+        As for `net_benefit`.
+
+    Examples
+    --------
+    >>> rows = NetBenefitReplicates([1, 0], [0.9, 0.6], [0.5], codes=np.array([0, 1]))
+    >>> rows.replicate(np.array([[1, 2], [1, 0]], dtype=np.uint8))
+    array([[0.],
+           [1.]])
+    """
+
+    def __init__(
+        self, y: ArrayLike, p: ArrayLike, thresholds: ArrayLike, *, codes: IntArray, prevalence: float | None = None
+    ) -> None:
+        rows = _Binary(y, thresholds, None, None, prevalence)
+        self._grid, self._prevalence = rows.grid, prevalence
+        # Rows of a patient stand together, so that counts are read in their order in memory.
+        order = np.argsort(codes, kind="stable")
+        self._codes = np.ascontiguousarray(np.asarray(codes, dtype=np.int64)[order])
+        self._bins = rows.grid.bins(probabilities("p", p, rows.n))[order]
+        self._label = rows.label[order]
+
+    def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
+        """Return net benefit in each replicate.
+
+        Parameters
+        ----------
+        counts : uint8 array, shape (patients, b)
+
+        Returns
+        -------
+        float array, shape (b,) for one threshold, else (b, k)
+            NaN where no row was drawn, or an outcome class is absent that a prevalence needs.
+        """
+        sums = np.zeros((self._grid.k + 1, 2, counts.shape[1]), dtype=np.int64)
+        replicate_bins(self._bins, self._label, self._codes, np.ascontiguousarray(counts), sums)
+        total = sums.sum(axis=0).astype(np.float64)
+        above = np.cumsum(sums[::-1], axis=0)[::-1][1:].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = _weigh(
+                above[:, 1],
+                above[:, 0],
+                self._grid.odds[:, None],
+                total.sum(axis=0),
+                total[1],
+                total[0],
+                self._prevalence,
+            )
+        out = np.ascontiguousarray(np.where(np.isfinite(found), found, np.nan).T)
+        return out[:, 0] if self._grid.scalar else out[:, self._grid.back]
+
+
+# A horizon under censoring -------------------------------------------------------------------------------------------
+
+
+class HorizonRows:
+    """Rows placed once on event times up to a horizon: the risk of any subset, and each row's influence on it.
+
+    The risk is the Aalen-Johansen incidence; with one kind of event that is 1 less Kaplan-Meier.
+
+    Parameters
+    ----------
+    kind : uint8 array, shape (n,)
+        0 censored, 1 the event of interest, 2 another event.
+    time : float array, shape (n,)
+    horizon : float
+    weights : float array, shape (n,)
+
+    Attributes
+    ----------
+    order : int array, shape (n,)
+        Rows by rising time; `subset` and `influence` are in that order.
+
+    Examples
+    --------
+    >>> rows = HorizonRows(np.array([1, 0], dtype=np.uint8), np.array([1.0, 5.0]), 2.0, np.ones(2))
+    >>> risk, followed, phi = rows.risk(rows.add(np.arange(2)))
+    >>> risk, followed, rows.influence(phi, slope=1.0)
+    (0.5, True, array([ 0.25, -0.25]))
+    """
+
+    def __init__(self, kind: NDArray[np.uint8], time: FloatArray, horizon: float, weights: FloatArray) -> None:
+        vector("horizon", [horizon])
+        self.order: IntArray = np.argsort(time, kind="stable")
+        when = time[self.order]
+        inside = when <= horizon
+        self.kind = np.where(inside, kind[self.order], 0).astype(np.uint8)
+        self.weights = weights[self.order]
+        self.squares = self.weights * self.weights
+        self.reached: BoolArray = when >= horizon
+        # A new place at the first event of each distinct time; those censored at that time are after it.
+        dead = self.kind > 0
+        starts = np.flatnonzero(np.r_[True, when[1:] != when[:-1]])
+        steps = np.zeros(when.size, dtype=np.int32)
+        steps[starts] = np.logical_or.reduceat(dead, starts)
+        self.place: NDArray[np.int32] = np.cumsum(steps, dtype=np.int32)
+        self.size = int(self.place[-1]) + 1
+        self._all = np.ones(when.size, dtype=bool)
+
+    def add(self, rows: IntArray, table: FloatArray | None = None, *, squared: bool = False) -> FloatArray:
+        """Return the table of the weight (or its square) that leaves at each event time, with these rows added."""
+        out = np.zeros((3, self.size)) if table is None else table
+        add_rows(np.ascontiguousarray(rows), self.place, self.kind, self.squares if squared else self.weights, out)
+        return out
+
+    def followed(self, rows: IntArray) -> float:
+        """Return the weight of those of these rows that are followed to the horizon."""
+        return float(self.weights[rows] @ self.reached[rows])
+
+    def risk(self, table: FloatArray, reached: float = 1.0) -> tuple[float, bool, FloatArray]:
+        """Return the risk, whether it can be known, and the influence table for `influence`."""
+        phi = np.empty_like(table)
+        risk, free = incidence(table, phi)
+        return risk, reached > 0 or free <= 0, phi
+
+    def influence(
+        self, phi: FloatArray, *, slope: float, member: BoolArray | None = None, inside: float = 0, outside: float = 0
+    ) -> FloatArray:
+        """Return inside + slope * change of the risk for members, outside for the others, times the weight."""
+        out = np.empty(self.place.size)
+        who = self._all if member is None else np.ascontiguousarray(member)
+        subset_influence(
+            who, self.place, self.kind, self.weights, phi, float(inside), float(outside), float(slope), out
+        )
+        return out
+
+
+def _spread(psi: FloatArray, codes: IntArray | None) -> float:
+    sums = psi if codes is None else np.asarray(np.bincount(codes, weights=psi), dtype=np.float64)
+    return math.sqrt(float(sums @ sums))
+
+
+def _at_horizon(
+    kind: NDArray[np.uint8],
+    time: FloatArray,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: ArrayLike,
+    w: FloatArray,
+    *,
+    patient: ArrayLike | None,
+    level: float,
+    influence: bool,
+    name: str,
+    estimator: str,
+) -> Estimate | DecisionCurve:
+    grid, n = _grid(thresholds), time.size
+    rows = HorizonRows(kind, time, horizon, w)
+    bins = grid.bins(probabilities("p", p, n))[rows.order]
+    codes = None if patient is None else patient_codes(patient, n)[rows.order]
+    everyone = np.arange(n)
+    prevalence, known, phi_all = rows.risk(rows.add(everyone), rows.followed(everyone))
+    if not known:
+        raise NotEstimableError("no row is followed to the horizon", "a horizon within follow-up")
+    total, odds, k = float(w.sum()), grid.odds, grid.k
+    model, gap, share = np.zeros((2, k)), np.zeros((2, k)), np.zeros(k)
+    psi_model, psi_gap = (np.empty((n, k)) if influence or grid.scalar else None for _ in range(2))
+    everybody = treat_all(prevalence, grid.rising)
+    # Sums over event times give the error of independent rows; otherwise each row's influence is written out.
+    by_row = codes is not None or psi_model is not None
+    change_all = rows.influence(phi_all, slope=1.0) if by_row else np.empty(0)
+    squares_all = np.empty(0) if by_row else rows.add(everyone, squared=True)
+
+    table, squares = np.zeros((3, rows.size)), np.zeros((3, rows.size))
+    size = reached = 0.0
+    unknown = np.zeros(k, dtype=bool)
+    for j, members in _from_the_top(bins, k):
+        rows.add(members, table)
+        size += float(rows.weights[members].sum())
+        reached += rows.followed(members)
+        part, slope_all = size / total, 1 + odds[j]
+        share[j] = part
+        each, phi = 0.0, np.zeros_like(table)
+        if part > 0:
+            risk, known, phi = rows.risk(table, reached)
+            unknown[j] = not known
+            each = risk - (1 - risk) * odds[j]
+        inside, outside = (1 - part) / total * each, -part / total * each
+        model[0, j], gap[0, j] = part * each, part * each - everybody[j]
+        if by_row:
+            psi = rows.influence(phi, slope=part * slope_all, member=bins > j, inside=inside, outside=outside)
+            over = psi - slope_all * change_all
+            model[1, j], gap[1, j] = _spread(psi, codes), _spread(over, codes)
+            if psi_model is not None and psi_gap is not None:
+                psi_model[rows.order, j], psi_gap[rows.order, j] = psi, over
+        else:
+            rows.add(members, squares, squared=True)
+            own, over_all = table_squares(
+                squares, squares_all, phi, phi_all, inside, outside, part * slope_all, slope_all
+            )
+            model[1, j], gap[1, j] = math.sqrt(max(own, 0.0)), math.sqrt(max(over_all, 0.0))
+    for held in (model, gap, psi_model, psi_gap):
+        if held is not None:
+            held[:, unknown] = np.nan
+
+    lost, empty = int(unknown[grid.back].sum()), int((share[grid.back] == 0).sum())
+    if grid.scalar and lost:
+        raise NotEstimableError(
+            "nobody above the threshold is followed to the horizon", "a lower threshold or an earlier horizon"
+        )
+    several = f" {{}} of {grid.asked.size} thresholds"
+    notes = [
+        f"nobody above{several.format(lost)} is followed to the horizon: not estimable there" if lost else "",
+        f"no row reaches{several.format(empty)}: net benefit is 0 there" if empty else "",
+    ]
+    note = "; ".join(v for v in notes if v)
+    found = _decision(
+        grid,
+        (model[0], model[1], psi_model if influence else None),
+        (gap[0], gap[1], psi_gap if influence else None),
+        everybody,
+        share,
+        prevalence,
+        name=name,
+        axis="threshold",
+        n=n,
+        events=int((rows.kind == 1).sum()),
+        level=level,
+        method=f"{estimator}; {_method(patient)}",
+        note=note,
+    )
+    return _one(found, None if psi_model is None else psi_model[:, 0], note) if grid.scalar else found
+
+
+def _from_the_top(bins: NDArray[np.int32], k: int) -> Iterator[tuple[int, IntArray]]:
+    """Yield each threshold, the highest first, with the rows that reach it and no higher one."""
+    # Half-width numbers are sorted by counting.
+    order = np.argsort(bins.astype(np.int16) if k < 2**15 else bins, kind="stable")
+    edges = np.searchsorted(bins[order], np.arange(1, k + 2))
+    for j in range(k - 1, -1, -1):
+        yield j, order[edges[j] : edges[j + 1]]
+
+
+@overload
+def net_benefit_survival(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: float,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    influence: bool = ...,
+) -> Estimate: ...
+@overload
+def net_benefit_survival(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    influence: bool = ...,
+) -> DecisionCurve: ...
+def net_benefit_survival(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    patient: ArrayLike | None = None,
+    level: float = 0.95,
+    influence: bool = False,
+) -> Estimate | DecisionCurve:
+    """Return net benefit at a horizon; true positives by the Kaplan-Meier risk of the rows above the threshold.
+
+    Parameters
+    ----------
+    event : 0/1 array, shape (n,)
+        1 where the event happened at `time`, 0 where follow-up ended.
+    time : float array, shape (n,)
+    p : float array, shape (n,)
+        Probability of the event by the horizon.
+    horizon : float
+        In the unit of `time`.
+    thresholds : float or float array, shape (k,), in (0, 1)
+    weights, patient, level, influence
+        As for `net_benefit`.
+
+    Returns
+    -------
+    Estimate or DecisionCurve
+        NaN on a curve, with the reason in `note`, where nobody above a threshold is followed to the horizon.
+
+    Raises
+    ------
+    NotEstimableError
+        If nobody is followed to the horizon, or for one threshold nobody above it is.
+    DataError
+        If a threshold lies outside (0, 1), or a probability outside [0, 1].
+
+    References
+    ----------
+    Vickers, Cronin, Elkin and Gonen, BMC Med Inform Decis Mak 2008;8:53.
+
+    Notes
+    -----
+    Formula: share(t) * [F - (1 - F) * t / (1 - t)], F being 1 less Kaplan-Meier at the horizon among rows with p >= t.
+    The error is the infinitesimal jackknife of share and F together.
+    Range: minus infinity to the risk of everybody; treating nobody is 0; higher is better.
+    Assumes: censoring independent of the outcome within the rows above each threshold.
+    Refuses: a horizon beyond follow-up, thresholds of 0 and 1, probabilities outside [0, 1], missing values.
+
+    Examples
+    --------
+    >>> found = net_benefit_survival([1, 0, 0, 1], [1, 5, 5, 5], [0.9, 0.6, 0.1, 0.2], 2, [0.5, 0.7])
+    >>> found.value, found.treat_all.round(3)
+    (array([0.  , 0.25]), array([-0.5, -1.5]))
+    """
+    seen, when, w = survival(event, time, weights)
+    return _at_horizon(
+        seen.astype(np.uint8),
+        when,
+        p,
+        horizon,
+        thresholds,
+        w,
+        patient=patient,
+        level=level,
+        influence=influence,
+        name="net_benefit_survival",
+        estimator="Kaplan-Meier above the threshold",
+    )
+
+
+def event_kinds(event: ArrayLike, cause: int, n: int) -> NDArray[np.uint8]:
+    """Return 0 where censored, 1 where the cause of interest happened, 2 where another event did.
+
+    Raises
+    ------
+    DataError
+        If an event is not a whole number from 0, or the cause is not a number from 1.
+
+    Examples
+    --------
+    >>> event_kinds([0, 1, 2], 2, 3)
+    array([0, 2, 1], dtype=uint8)
+    """
+    codes = vector("event", event, n)
+    bad = int(((codes < 0) | (codes != np.round(codes))).sum())
+    if bad:
+        raise DataError(f"event has {bad} of {n} values that are not whole numbers >= 0", "0, 1, ..., K")
+    if cause < 1:
+        raise DataError("the cause is not a number from 1", "the code of the event of interest; 0 is censored")
+    return np.where(codes == cause, 1, np.where(codes > 0, 2, 0)).astype(np.uint8)
+
+
+@overload
+def net_benefit_competing(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: float,
+    cause: int = ...,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    influence: bool = ...,
+) -> Estimate: ...
+@overload
+def net_benefit_competing(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: ArrayLike,
+    cause: int = ...,
+    weights: ArrayLike | None = ...,
+    *,
+    patient: ArrayLike | None = ...,
+    level: float = ...,
+    influence: bool = ...,
+) -> DecisionCurve: ...
+def net_benefit_competing(
+    event: ArrayLike,
+    time: ArrayLike,
+    p: ArrayLike,
+    horizon: float,
+    thresholds: ArrayLike,
+    cause: int = 1,
+    weights: ArrayLike | None = None,
+    *,
+    patient: ArrayLike | None = None,
+    level: float = 0.95,
+    influence: bool = False,
+) -> Estimate | DecisionCurve:
+    """Return net benefit at a horizon with competing events, by the Aalen-Johansen incidence above the threshold.
+
+    Parameters
+    ----------
+    event : int array, shape (n,)
+        0 censored, 1, ..., K the kind of event at `time`.
+    time : float array, shape (n,)
+    p : float array, shape (n,)
+        Probability of the event of interest by the horizon.
+    horizon : float
+        In the unit of `time`.
+    thresholds : float or float array, shape (k,), in (0, 1)
+    cause : int
+        Code of the event of interest.
+    weights, patient, level, influence
+        As for `net_benefit`.
+
+    Returns
+    -------
+    Estimate or DecisionCurve
+        NaN on a curve, with the reason in `note`, where nobody above a threshold is followed to the horizon.
+
+    Raises
+    ------
+    NotEstimableError
+        If nobody is followed to the horizon, or for one threshold nobody above it is.
+    DataError
+        If an event is not a whole number from 0, or the cause is not a number from 1.
+
+    References
+    ----------
+    Vickers, Cronin, Elkin and Gonen, BMC Med Inform Decis Mak 2008;8:53. Aalen and Johansen, Scand J Stat 1978;5:141.
+
+    Notes
+    -----
+    Formula: share(t) * [F - (1 - F) * t / (1 - t)], F being the Aalen-Johansen incidence of the cause at the horizon
+    among rows with p >= t. Rows with another event count as free of the event of interest.
+    Range: minus infinity to the incidence among everybody; treating nobody is 0; higher is better.
+    Assumes: censoring independent of the outcome within the rows above each threshold.
+    Refuses: a horizon beyond follow-up, thresholds of 0 and 1, probabilities outside [0, 1], missing values.
+
+    Examples
+    --------
+    >>> found = net_benefit_competing([1, 2, 0, 1], [1, 2, 5, 5], [0.9, 0.6, 0.1, 0.2], 3, [0.5, 0.7])
+    >>> found.value, found.treat_all.round(3)
+    (array([0.  , 0.25]), array([-0.5, -1.5]))
+    """
+    when = survival(np.zeros(np.shape(time)), time)[1]
+    return _at_horizon(
+        event_kinds(event, cause, when.size),
+        when,
+        p,
+        horizon,
+        thresholds,
+        weights_of(weights, when.size),
+        patient=patient,
+        level=level,
+        influence=influence,
+        name="net_benefit_competing",
+        estimator="Aalen-Johansen above the threshold",
+    )
+
+
+# Parts that evaluations build from -----------------------------------------------------------------------------------
 
 
 def treat_all(prevalence: float, thresholds: FloatArray) -> FloatArray:
@@ -55,84 +1076,6 @@ def treat_all(prevalence: float, thresholds: FloatArray) -> FloatArray:
     return prevalence - (1 - prevalence) * thresholds / (1 - thresholds)
 
 
-def net_benefit(y: ArrayLike, risk: ArrayLike, threshold: float, weights: ArrayLike | None = None) -> float:
-    """Return true positives less false positives times the odds of the threshold, a row.
-
-    Parameters
-    ----------
-    y : 0/1 array, shape (n,)
-    risk : float array, shape (n,)
-        Probabilities; one equal to the threshold counts as positive.
-    threshold : float in (0, 1)
-    weights : float array, shape (n,), optional
-
-    Raises
-    ------
-    DataError
-        If the threshold lies outside (0, 1).
-
-    References
-    ----------
-    Vickers and Elkin, Med Decis Making 2006;26:565.
-
-    Examples
-    --------
-    >>> net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.2], 0.5)
-    0.0
-    """
-    return float(decision_curve(y, risk, [threshold], weights)["model"][0])
-
-
-def decision_curve(
-    y: ArrayLike, risk: ArrayLike, thresholds: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, FloatArray]:
-    """Return the net benefit of the model, of treating all and of treating none, over thresholds.
-
-    Parameters
-    ----------
-    y, risk, weights
-        As for `net_benefit`.
-    thresholds : float array, shape (g,), in (0, 1)
-
-    Raises
-    ------
-    DataError
-        If a threshold lies outside (0, 1).
-
-    References
-    ----------
-    Vickers and Elkin, Med Decis Making 2006;26:565.
-
-    Examples
-    --------
-    >>> curve = decision_curve([1, 0], [0.9, 0.1], [0.5])
-    >>> curve["model"], curve["all"], curve["none"]
-    (array([0.5]), array([0.]), array([0.]))
-    """
-    outcome, w = binary(y, weights)
-    grid = _thresholds(thresholds)
-    ranking = Ranking(probabilities("risk", risk, outcome.size))
-    model = benefit(ranking, ranking.sums(w * outcome), ranking.sums(w), grid)
-    everybody = treat_all(float(w @ outcome / w.sum()), grid)
-    return {"threshold": grid, "model": model, "all": everybody, "none": np.zeros(grid.size)}
-
-
-def threshold_groups(
-    event: ArrayLike, time: ArrayLike, risk: FloatArray, horizon: float, thresholds: FloatArray
-) -> GroupedSurvival:
-    """Return rows grouped by the rising thresholds their risk reaches, ready for `GroupedSurvival.split`.
-
-    Examples
-    --------
-    >>> rows = threshold_groups([1, 0], [1, 5], np.array([0.9, 0.1]), 2, np.array([0.5]))
-    >>> [v.tolist() for v in rows.split(np.ones(2))]
-    [[0.5], [0.0], [1.0]]
-    """
-    seen, when, _ = survival(event, time)
-    group = np.searchsorted(thresholds, risk, side="right").astype(np.int64)
-    return GroupedSurvival(seen, when, horizon, group, thresholds.size + 1)
-
-
 def benefit_at(share: FloatArray, alive: FloatArray, thresholds: FloatArray) -> FloatArray:
     """Return net benefit at a horizon from the share above each threshold and their survival.
 
@@ -143,95 +1086,3 @@ def benefit_at(share: FloatArray, alive: FloatArray, thresholds: FloatArray) -> 
     """
     gain = share * ((1 - alive) - alive * thresholds / (1 - thresholds))
     return np.where(share > 0, gain, 0.0)
-
-
-def net_benefit_at(
-    event: ArrayLike,
-    time: ArrayLike,
-    risk: ArrayLike,
-    horizon: float,
-    threshold: float,
-    weights: ArrayLike | None = None,
-) -> float:
-    """Return net benefit at a horizon; true positives by the Kaplan-Meier risk of the rows above the threshold.
-
-    Parameters
-    ----------
-    event : 0/1 array, shape (n,)
-    time : float array, shape (n,)
-    risk : float array, shape (n,)
-        Probability of the event by the horizon.
-    horizon : float
-    threshold : float in (0, 1)
-    weights : float array, shape (n,), optional
-
-    Raises
-    ------
-    NotEstimableError
-        If nobody above the threshold is followed to the horizon.
-
-    References
-    ----------
-    Vickers et al., BMC Med Inform Decis Mak 2008;8:53.
-
-    Examples
-    --------
-    >>> net_benefit_at([1, 0, 0, 1], [1, 5, 5, 5], [0.9, 0.6, 0.1, 0.2], 2, 0.5)
-    0.0
-    """
-    value = float(decision_curve_at(event, time, risk, horizon, [threshold], weights)["model"][0])
-    if not np.isfinite(value):
-        raise NotEstimableError(
-            "nobody above the threshold is followed to the horizon", "a lower threshold or an earlier horizon"
-        )
-    return value
-
-
-def decision_curve_at(
-    event: ArrayLike,
-    time: ArrayLike,
-    risk: ArrayLike,
-    horizon: float,
-    thresholds: ArrayLike,
-    weights: ArrayLike | None = None,
-) -> dict[str, FloatArray]:
-    """Return net benefit at a horizon of the model, of treating all and of treating none, over thresholds.
-
-    Parameters
-    ----------
-    event, time, risk, horizon, weights
-        As for `net_benefit_at`.
-    thresholds : float array, shape (g,), rising, in (0, 1)
-
-    Returns
-    -------
-    dict
-        threshold, model, all, none; NaN where nobody above a threshold is followed to the horizon.
-
-    Raises
-    ------
-    NotEstimableError
-        If nobody at all is followed to the horizon.
-
-    References
-    ----------
-    Vickers et al., BMC Med Inform Decis Mak 2008;8:53.
-
-    Examples
-    --------
-    >>> decision_curve_at([1, 0], [1, 5], [0.9, 0.1], 2, [0.5])["model"]
-    array([0.5])
-    """
-    seen, when, w = survival(event, time, weights)
-    grid = _thresholds(thresholds)
-    if (np.diff(grid) <= 0).any():
-        raise DataError("thresholds do not rise", "rising thresholds")
-    rows = threshold_groups(seen, when, probabilities("risk", risk, when.size), horizon, grid)
-    share, alive, _ = rows.split(w)
-    everybody = treat_all(1 - survival_at(seen, when, horizon, w), grid)
-    return {
-        "threshold": grid,
-        "model": benefit_at(share, alive, grid),
-        "all": everybody,
-        "none": np.zeros(grid.size),
-    }

@@ -430,7 +430,7 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C of the linear predictor."""
-        from aimed.metrics.survival import harrell_c
+        from aimed.metrics.concordance import harrell_c
 
         event, time = as_survival(y)
         return float(harrell_c(event, time, self.predict(X)))

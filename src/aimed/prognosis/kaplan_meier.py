@@ -111,7 +111,7 @@ class KaplanMeierBaseline(BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C, which is one half."""
-        from aimed.metrics.survival import harrell_c
+        from aimed.metrics.concordance import harrell_c
 
         event, time = as_survival(y)
         return float(harrell_c(event, time, self.predict(X)))

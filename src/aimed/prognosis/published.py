@@ -133,7 +133,7 @@ class PublishedFormula(BaseEstimator):  # type: ignore[misc]
         """Return accuracy for a logit formula, Harrell's C for a Cox formula."""
         if self.link == "logit":
             return float(np.mean(self.predict(X) == np.asarray(y)))
-        from aimed.metrics.survival import harrell_c
+        from aimed.metrics.concordance import harrell_c
 
         event, time = as_survival(y)
         return float(harrell_c(event, time, self.predict(X)))

@@ -22,10 +22,10 @@ from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe
 from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
 from aimed.fit.tune import Tuning, predict_out_of_fold, tune
-from aimed.metrics.binary import auroc
+from aimed.metrics.concordance import harrell_c
+from aimed.metrics.discrimination import auroc
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
 from aimed.metrics.nonparametric import kaplan_meier
-from aimed.metrics.survival import harrell_c
 from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds

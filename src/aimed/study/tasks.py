@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, DataError, StudyFileError, Survival, UnknownNameError
-from aimed.metrics.binary_kernel import MEASURES
-from aimed.metrics.survival_kernel import AT_HORIZON, OVERALL, at
+from aimed.metrics.prepared_binary import MEASURES
+from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, at
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table

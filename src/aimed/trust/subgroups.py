@@ -12,9 +12,10 @@ from scipy import special
 
 from aimed.core import DataError, Measure, StudyFileError, parse
 from aimed.core.cohort import SMALL_CELL
+from aimed.metrics import adjust_p_values
 from aimed.trust.criteria import Target, decide, target_of
 
-__all__ = ["LOWER_IS_BETTER", "audit", "holm", "worst_subgroups"]
+__all__ = ["LOWER_IS_BETTER", "audit", "worst_subgroups"]
 
 LOWER_IS_BETTER = ("brier", "log_loss", "ibs", "ici", "e50", "e90")
 """Measures, without their horizon, of which less is better."""
@@ -130,9 +131,10 @@ def audit(
         block["gap"] = {name: _gap(name, judged, z, level, block["column"]) for name in names}
         block["p"] = {name: _same(name, judged, z) for name in names}
     for name in names:
-        adjusted = holm([block["p"][name] for block in columns])
+        raw = [block["p"][name] for block in columns]
+        adjusted = adjust_p_values([math.nan if p is None else p for p in raw], "holm")
         for block, p in zip(columns, adjusted, strict=True):
-            block.setdefault("p_holm", {})[name] = p
+            block.setdefault("p_holm", {})[name] = float(p) if math.isfinite(p) else None
     return {
         "measures": list(names),
         "primary": primary,
@@ -289,23 +291,6 @@ def _same(name: str, groups: Sequence[Mapping[str, Any]], z: float) -> float | N
     weight = (2.0 * z / np.array([g[2] for g in known])) ** 2
     q = float((weight * (value - np.average(value, weights=weight)) ** 2).sum())
     return float(special.chdtrc(len(known) - 1, q))
-
-
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Return p values adjusted by Holm's step-down method; None stays None and does not count.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
-    """
-    order = sorted((value, i) for i, value in enumerate(p) if value is not None)
-    out: list[float | None] = [None] * len(p)
-    highest = 0.0
-    for rank, (value, i) in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * value))
-        out[i] = highest
-    return out
 
 
 def worst_subgroups(block: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

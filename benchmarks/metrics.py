@@ -1,0 +1,406 @@
+"""The statistical kernels beside their peers: CPU seconds, ratio, growth over sizes and memory, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common import machine
+
+Data = dict[str, Any]
+Work = Callable[[Data], Any]
+
+
+# --------------------------------------------------------------------------------------------------------- the data
+
+
+def survival_data(n: int) -> Data:
+    """Weibull proportional hazards, day-level times, about 36 % events."""
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=n)
+    when = np.ceil(2500 * np.exp(-score) * rng.weibull(1.2, n))
+    end = np.ceil(rng.uniform(1, 3650, n))
+    return {"event": when <= end, "time": np.minimum(when, end), "score": score}
+
+
+def curve_data(n: int, t: int = 100) -> Data:
+    """Survival data with predicted curves at t times."""
+    data = survival_data(n)
+    grid = np.linspace(30, 2500, t)
+    curves = np.exp(-np.exp(data["score"])[:, None] * (grid / 2500)[None, :] ** 1.2)
+    return data | {"times": grid, "curves": curves}
+
+
+def label_data(n: int, k: int = 14) -> Data:
+    """Fourteen findings of 2 to 20 % prevalence, scores with ties, about 1.5 images a patient."""
+    rng = np.random.default_rng(0)
+    y = rng.random((n, k)) < np.linspace(0.02, 0.2, k)
+    score = np.round(y + rng.normal(size=(n, k)), 4)
+    return {"y": y.astype(np.int64), "score": score, "patient": rng.integers(0, int(n / 1.5), n)}
+
+
+def trial_data(n: int) -> Data:
+    """A randomised trial of n patients with a predicted benefit."""
+    rng = np.random.default_rng(0)
+    treated, benefit = rng.random(n) < 0.5, rng.normal(0.05, 0.05, n)
+    return {"y": (rng.random(n) < 0.3 - benefit * treated) * 1, "treated": treated * 1, "benefit": benefit}
+
+
+# ------------------------------------------------------------------------------------------------------- our kernels
+
+
+def our_harrell(d: Data) -> Any:
+    from aimed.metrics import harrell_c
+
+    return harrell_c(d["event"], d["time"], d["score"])
+
+
+def our_uno(d: Data) -> Any:
+    from aimed.metrics import uno_c
+
+    return uno_c(d["event"], d["time"], d["score"], 2500.0)
+
+
+def our_harrell_draws(d: Data) -> Any:
+    from aimed.metrics import bootstrap
+
+    return bootstrap("harrell_c", d["event"], d["time"], d["score"], draws=1000)
+
+
+def our_label_draws(d: Data) -> Any:
+    from aimed.metrics import bootstrap
+
+    return bootstrap("multilabel_auroc", d["y"], d["score"], patient=d["patient"], draws=1000)
+
+
+def our_delong(d: Data) -> Any:
+    from aimed.metrics import auroc
+
+    return [auroc(y, s) for y, s in zip(d["y"].T, d["score"].T, strict=True)]
+
+
+def our_dynamic_auc(d: Data) -> Any:
+    from aimed.metrics import dynamic_auc
+
+    return dynamic_auc(d["event"], d["time"], d["score"], d["times"])
+
+
+def our_ibs(d: Data) -> Any:
+    from aimed.metrics import integrated_brier
+
+    return integrated_brier(d["event"], d["time"], d["curves"], d["times"])
+
+
+def our_c_for_benefit(d: Data) -> Any:
+    from aimed.metrics import c_for_benefit
+
+    return c_for_benefit(d["y"], d["treated"], d["benefit"])
+
+
+def our_kaplan_meier(d: Data) -> Any:
+    from aimed.metrics import kaplan_meier
+
+    return kaplan_meier(d["event"], d["time"])
+
+
+# ------------------------------------------------------------------------------------------------------------- peers
+
+
+def surv(d: Data) -> Any:
+    from sksurv.util import Surv
+
+    return Surv.from_arrays(d["event"], d["time"])
+
+
+def sksurv_harrell(d: Data) -> Any:
+    from sksurv.metrics import concordance_index_censored
+
+    return concordance_index_censored(d["event"], d["time"], d["score"])[0]
+
+
+def lifelines_harrell(d: Data) -> Any:
+    from lifelines.utils import concordance_index
+
+    return concordance_index(d["time"], -d["score"], d["event"])
+
+
+def sksurv_uno(d: Data) -> Any:
+    from sksurv.metrics import concordance_index_ipcw
+
+    y = surv(d)
+    return concordance_index_ipcw(y, y, d["score"], tau=2500.0)[0]
+
+
+def sksurv_harrell_draws(d: Data, draws: int = 5) -> Any:
+    from sksurv.metrics import concordance_index_censored
+
+    rng = np.random.default_rng(0)
+    n = d["time"].size
+    for _ in range(draws):
+        rows = rng.integers(0, n, n)
+        concordance_index_censored(d["event"][rows], d["time"][rows], d["score"][rows])
+
+
+def sklearn_label_draws(d: Data, draws: int = 4) -> Any:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    order = np.argsort(d["patient"], kind="stable")
+    ends = np.searchsorted(d["patient"][order], np.arange(d["patient"].max() + 2))
+    for _ in range(draws):
+        who = rng.integers(0, ends.size - 1, ends.size - 1)
+        rows = np.concatenate([order[ends[p] : ends[p + 1]] for p in who])
+        for y, s in zip(d["y"].T, d["score"].T, strict=True):
+            roc_auc_score(y[rows], s[rows])
+
+
+def confidenceinterval_delong(d: Data) -> Any:
+    from confidenceinterval import roc_auc_score
+
+    return [roc_auc_score(y, s, confidence_level=0.95) for y, s in zip(d["y"].T, d["score"].T, strict=True)]
+
+
+def sksurv_dynamic_auc(d: Data) -> Any:
+    from sksurv.metrics import cumulative_dynamic_auc
+
+    y = surv(d)
+    return cumulative_dynamic_auc(y, y, d["score"], d["times"])
+
+
+def sksurv_ibs(d: Data) -> Any:
+    from sksurv.metrics import integrated_brier_score
+
+    y = surv(d)
+    return integrated_brier_score(y, y, d["curves"], d["times"])
+
+
+def numpy_c_for_benefit(d: Data) -> Any:
+    """The usual definition, all pairs of pairs, in blocks of numpy rows."""
+    on, off = d["treated"] == 1, d["treated"] == 0
+    m = min(on.sum(), off.sum())
+    a, b = np.sort(d["benefit"][on])[:m], np.sort(d["benefit"][off])[:m]
+    ya, yb = d["y"][on][np.argsort(d["benefit"][on])][:m], d["y"][off][np.argsort(d["benefit"][off])][:m]
+    seen, predicted = yb - ya, (a + b) / 2
+    right = usable = 0.0
+    for first in range(0, m, 1000):
+        gap = seen[first : first + 1000, None] - seen[None, :]
+        order = predicted[first : first + 1000, None] - predicted[None, :]
+        later = gap > 0
+        usable += later.sum()
+        right += (later & (order > 0)).sum() + 0.5 * (later & (order == 0)).sum()
+    return right / usable
+
+
+def lifelines_kaplan_meier(d: Data) -> Any:
+    from lifelines import KaplanMeierFitter
+
+    return KaplanMeierFitter().fit(d["time"], d["event"]).confidence_interval_
+
+
+# ----------------------------------------------------------------------------------------------------------- the table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a kernel, its sizes, and the peers with the largest size each is run at and how it is scaled."""
+
+    title: str
+    data: Callable[[int], Data]
+    ours: str
+    sizes: tuple[int, ...]
+    peers: tuple[tuple[str, str, int, float], ...]
+    goal: str
+
+
+ROWS = (
+    Row(
+        "Harrell's C with its interval",
+        survival_data,
+        "our_harrell",
+        (10_000, 100_000, 1_000_000),
+        (
+            ("scikit-survival", "sksurv_harrell", 100_000, 1.0),
+            ("lifelines", "lifelines_harrell", 1_000_000, 1.0),
+        ),
+        ">= 400x sksurv at 100k, >= 20x lifelines at 1M, <= .60 s at 1M",
+    ),
+    Row(
+        "Uno's C with its interval",
+        survival_data,
+        "our_uno",
+        (10_000, 100_000, 1_000_000),
+        (("scikit-survival", "sksurv_uno", 100_000, 1.0),),
+        ">= 300x at 100k, <= .45 s at 1M",
+    ),
+    Row(
+        "Harrell's C, 1,000 draws",
+        survival_data,
+        "our_harrell_draws",
+        (1_000, 10_000, 100_000),
+        (("scikit-survival loop", "sksurv_harrell_draws", 10_000, 200.0),),
+        ">= 250x at 10k",
+    ),
+    Row(
+        "AUROC, 14 targets x 1,000 clustered draws",
+        label_data,
+        "our_label_draws",
+        (1_000, 10_000, 100_000),
+        (("scikit-learn loop", "sklearn_label_draws", 100_000, 250.0),),
+        ">= 150x at 10k, >= 90x at 100k",
+    ),
+    Row(
+        "DeLong of 14 targets",
+        label_data,
+        "our_delong",
+        (10_000, 100_000, 1_000_000),
+        (("confidenceinterval", "confidenceinterval_delong", 100_000, 1.0),),
+        ">= 8x at 100k",
+    ),
+    Row(
+        "Dynamic AUC, 100 times, with intervals",
+        curve_data,
+        "our_dynamic_auc",
+        (10_000, 100_000, 500_000),
+        (("scikit-survival", "sksurv_dynamic_auc", 100_000, 1.0),),
+        ">= 10x at 100k, < 50 MB",
+    ),
+    Row(
+        "Integrated Brier, 100 times, with its interval",
+        curve_data,
+        "our_ibs",
+        (10_000, 100_000, 500_000),
+        (("scikit-survival", "sksurv_ibs", 500_000, 1.0),),
+        ">= 5x at 500k",
+    ),
+    Row(
+        "C-for-benefit with matching",
+        trial_data,
+        "our_c_for_benefit",
+        (20_000, 200_000, 2_000_000),
+        (("numpy, all pairs", "numpy_c_for_benefit", 200_000, 1.0),),
+        ">= 1000x at 100k pairs",
+    ),
+    Row(
+        "Kaplan-Meier with its interval",
+        survival_data,
+        "our_kaplan_meier",
+        (10_000, 100_000, 1_000_000),
+        (("lifelines", "lifelines_kaplan_meier", 1_000_000, 1.0),),
+        "no slower",
+    ),
+)
+
+
+def status(key: str) -> float:
+    """Return a memory figure of this process in MB."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(key))
+
+
+def one(row: Row, function: str, n: int, repeats: int) -> dict[str, float]:
+    """Measure one function on one size in this process."""
+    warnings.simplefilter("ignore")
+    work: Work = globals()[function]
+    work(row.data(1_000))
+    data = row.data(n)
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+    before = status("VmRSS")
+    seconds, wall = [], []
+    for _ in range(repeats):
+        began, clock = time.process_time(), time.perf_counter()
+        work(data)
+        seconds.append(time.process_time() - began)
+        wall.append(time.perf_counter() - clock)
+        if sum(wall) > 60:
+            break
+    size = sum(v.nbytes for v in data.values()) / 2**20
+    return {
+        "cpu": statistics.median(seconds),
+        "wall": statistics.median(wall),
+        "runs": len(seconds),
+        "extra_mb": status("VmHWM") - before,
+        "input_mb": size,
+    }
+
+
+def child(index: int, function: str, n: int, repeats: int) -> dict[str, float]:
+    """Measure in a process of its own, so that memory and caches are nobody else's."""
+    command = [sys.executable, __file__, "--one", str(index), function, str(n), str(repeats)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def cold_start(repeats: int) -> None:
+    """Print how long a new process takes to its first interval, with the kernels compiled before."""
+    code = (
+        "import time; t = time.perf_counter()\n"
+        "import numpy as np\nfrom aimed.metrics import harrell_c, auroc\n"
+        "r = np.random.default_rng(0); s = r.normal(size=500); e = r.random(500) < .4\n"
+        "harrell_c(e, r.exponential(size=500) + 1, s); auroc(e, s)\nprint(time.perf_counter() - t)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+        for _ in range(repeats)
+    ]
+    print(
+        f"\nCold start, imports to the first C and AUROC with intervals: {statistics.median(seconds):.2f} s (goal < 1)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", nargs=4)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="")
+    asked = parser.parse_args()
+    if asked.one:
+        index, function, n, repeats = asked.one
+        print(json.dumps(one(ROWS[int(index)], function, int(n), int(repeats))))
+        return
+    print(f"\n# Statistical kernels beside their peers ({machine()}; CPU seconds, medians of {asked.repeats})\n")
+    print("| kernel | n | aimed (s) | growth | extra memory / input (MB) | peer | peer (s) | ratio | goal |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for index, row in enumerate(ROWS):
+        if asked.only.lower() not in row.title.lower():
+            continue
+        last: tuple[int, float] | None = None
+        for n in row.sizes:
+            mine = child(index, row.ours, n, asked.repeats)
+            growth = ""
+            if last is not None:
+                growth = f"n^{math.log(mine['cpu'] / last[1]) / math.log(n / last[0]):.2f}"
+            last = (n, mine["cpu"])
+            memory = f"{mine['extra_mb']:.0f} / {mine['input_mb']:.0f}"
+            names, theirs, ratios = [], [], []
+            for name, function, largest, scale in row.peers:
+                if n <= largest:
+                    slow = scale > 1 or name == "numpy, all pairs" or (name == "scikit-survival" and n >= 100_000)
+                    found = child(index, function, n, 1 if slow and n >= 100_000 else min(asked.repeats, 5))
+                    names.append(name + (" (scaled)" if scale > 1 else ""))
+                    theirs.append(f"{found['cpu'] * scale:.3g}")
+                    ratios.append(f"{found['cpu'] * scale / mine['cpu']:.3g}x")
+            print(
+                f"| {row.title} | {n:,} | {mine['cpu']:.4f} | {growth} | {memory} | {', '.join(names)} "
+                f"| {', '.join(theirs)} | {', '.join(ratios)} | {row.goal} |",
+                flush=True,
+            )
+    if not asked.only:
+        cold_start(5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Sums of resampled rows that a whole evaluation is made from: by cell, by value, along curves and by risk group."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimed.metrics.kernels.compiled import compiled
+
+__all__ = ["cell_sums", "roc_and_precision", "survival_by_group", "value_sums"]
+
+
+@compiled
+def cell_sums(
+    cell: NDArray[np.int32], codes: NDArray[np.int64], counts: NDArray[np.uint8], cells: int
+) -> NDArray[np.int64]:
+    """Return how often rows of each cell were drawn, shape (cells, b).
+
+    Parameters
+    ----------
+    cell : int32 array, shape (n,)
+        Cell of each row, from 0.
+    codes : int array, shape (n,)
+        Patient of each row.
+    counts : uint8 array, shape (m, b)
+        Draws of each patient.
+    cells : int
+    """
+    b = counts.shape[1]
+    out = np.zeros((cells, b), np.int64)
+    for i in range(cell.size):
+        c, p = cell[i], codes[i]
+        for j in range(b):
+            out[c, j] += counts[p, j]
+    return out
+
+
+@compiled
+def value_sums(values: NDArray[np.float64], codes: NDArray[np.int64], counts: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the sums of row values over the drawn rows, shape (k, b), in the order of the rows.
+
+    Parameters
+    ----------
+    values : float array, shape (k, n)
+    codes : int array, shape (n,)
+    counts : uint8 array, shape (m, b)
+    """
+    b = counts.shape[1]
+    out = np.zeros((values.shape[0], b))
+    for k in range(values.shape[0]):
+        for i in range(codes.size):
+            v, p = values[k, i], codes[i]
+            for j in range(b):
+                out[k, j] += v * counts[p, j]
+    return out
+
+
+@compiled
+def roc_and_precision(
+    patient: NDArray[np.int64],
+    case: NDArray[np.bool_],
+    last: NDArray[np.bool_],
+    counts: NDArray[np.uint8],
+    grid: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return true positive rates at false positive rates, and precision at recalls, shape (b, g) each.
+
+    The ROC curve is read by straight lines between its corners; precision at the first cut that finds at least that
+    share of the events. NaN in a draw without a case, and for the ROC without a control.
+
+    Parameters
+    ----------
+    patient : int array, shape (n,)
+        Patient of the rows, in order of falling risk.
+    case : bool array, shape (n,)
+    last : bool array, shape (n,)
+        True on the last row of each run of equal risks.
+    counts : uint8 array, shape (m, b)
+    grid : float array, shape (g,), rising
+        False positive rates, and recalls.
+    """
+    g = grid.size
+    b = counts.shape[1]
+    roc = np.full((b, g), np.nan)
+    precision = np.full((b, g), np.nan)
+    for j in range(b):
+        cases, controls = np.int64(0), np.int64(0)
+        for i in range(patient.size):
+            w = np.int64(counts[patient[i], j])
+            if case[i]:
+                cases += w
+            else:
+                controls += w
+        if cases == 0:
+            continue
+        true, false = np.int64(0), np.int64(0)
+        before_true, before_false = np.int64(0), np.int64(0)
+        at, recall = 0, 0
+        for i in range(patient.size):
+            w = np.int64(counts[patient[i], j])
+            if case[i]:
+                true += w
+            else:
+                false += w
+            if not last[i]:
+                continue
+            while recall < g and true + false > 0 and true >= grid[recall] * cases * (1 - 1e-12):
+                precision[j, recall] = true / (true + false)
+                recall += 1
+            if controls > 0:
+                # The highest point at a false positive rate counts, so a rate is read when the curve moves beyond it.
+                while at < g and false > before_false and grid[at] * controls < false:
+                    gap = (grid[at] * controls - before_false) / (false - before_false)
+                    roc[j, at] = (before_true + max(gap, 0.0) * (true - before_true)) / cases
+                    at += 1
+            before_true, before_false = true, false
+        if controls > 0:
+            while at < g:
+                roc[j, at] = 1.0
+                at += 1
+    return roc, precision
+
+
+@compiled
+def survival_by_group(
+    group: NDArray[np.int32],
+    event: NDArray[np.bool_],
+    last: NDArray[np.bool_],
+    patient: NDArray[np.int64],
+    within: int,
+    reached: int,
+    groups: int,
+    counts: NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return Kaplan-Meier survival at a horizon: in each group, in groups k and above, and below k; and shares.
+
+    Parameters
+    ----------
+    group : int32 array, shape (n,)
+        Group of the rows, in order of rising time.
+    event : bool array, shape (n,)
+    last : bool array, shape (n,)
+        True on the last row of each run of equal times.
+    patient : int array, shape (n,)
+    within : int
+        Rows with a time at or before the horizon; they come first.
+    reached : int
+        First row with a time at or beyond the horizon.
+    groups : int
+    counts : uint8 array, shape (m, b)
+
+    Returns
+    -------
+    alone, above, below, share : float arrays, shape (b, groups)
+        `above`, `below` and `share` are those of groups >= k and < k. NaN where nobody is followed to the horizon.
+    """
+    b = counts.shape[1]
+    n = group.size
+    alone, above = np.ones((b, groups)), np.ones((b, groups))
+    below, share = np.ones((b, groups)), np.zeros((b, groups))
+    for j in range(b):
+        at_risk = np.zeros(groups)
+        followed = np.zeros(groups)
+        for i in range(n):
+            w = counts[patient[i], j]
+            at_risk[group[i]] += w
+            if i >= reached:
+                followed[group[i]] += w
+        total = 0.0
+        for k in range(groups - 1, -1, -1):
+            total += at_risk[k]
+            share[j, k] = total
+        for k in range(groups):
+            share[j, k] = share[j, k] / total if total > 0 else np.nan
+        deaths = np.zeros(groups)
+        gone = np.zeros(groups)
+        any_death = False
+        for i in range(within):
+            w = counts[patient[i], j]
+            gone[group[i]] += w
+            if event[i] and w > 0:
+                deaths[group[i]] += w
+                any_death = True
+            if not last[i]:
+                continue
+            if any_death:
+                d, y = 0.0, 0.0
+                for k in range(groups):
+                    if deaths[k] > 0:
+                        alone[j, k] *= 1 - deaths[k] / at_risk[k]
+                    if d > 0:
+                        below[j, k] *= 1 - d / y
+                    d += deaths[k]
+                    y += at_risk[k]
+                d, y = 0.0, 0.0
+                for k in range(groups - 1, -1, -1):
+                    d += deaths[k]
+                    y += at_risk[k]
+                    if d > 0:
+                        above[j, k] *= 1 - d / y
+                    deaths[k] = 0.0
+                any_death = False
+            # Groups that lost nobody at this time are left alone.
+            if i > 0 and not last[i - 1]:
+                for k in range(groups):
+                    at_risk[k] -= gone[k]
+                    gone[k] = 0.0
+            else:
+                at_risk[group[i]] -= gone[group[i]]
+                gone[group[i]] = 0.0
+        seen = 0.0
+        for k in range(groups):
+            if followed[k] == 0 and alone[j, k] > 0:
+                alone[j, k] = np.nan
+            if seen == 0 and below[j, k] > 0:
+                below[j, k] = np.nan
+            seen += followed[k]
+        seen = 0.0
+        for k in range(groups - 1, -1, -1):
+            seen += followed[k]
+            if seen == 0 and above[j, k] > 0:
+                above[j, k] = np.nan
+    return alone, above, below, share
