@@ -169,6 +169,23 @@ def test_single_numbers_and_curves_pass_through():
     assert benefit.value.shape == (2,)
 
 
+@pytest.mark.parametrize("name", ["multilabel_auroc", "multilabel_average_precision"])
+def test_targets_and_their_mean_are_drawn_together(name):
+    rng = np.random.default_rng(0)
+    y = rng.random((200, 3)) < [0.2, 0.4, 0.0]
+    score = y + rng.normal(size=(200, 3))
+    patient = rng.integers(0, 90, 200)
+    found = bootstrap(name, y, score, patient=patient, draws=60)
+    assert found.skipped == ("2",)
+    assert math.isnan(found.targets[2].lower)
+    one = bootstrap(name.removeprefix("multilabel_"), y[:, 0], score[:, 0], patient=patient, draws=60, strata=None)
+    assert found.targets[0].replicates == pytest.approx(one.replicates, rel=1e-12)
+    assert found.macro.replicates == pytest.approx(
+        (found.targets[0].replicates + found.targets[1].replicates) / 2, rel=1e-12
+    )
+    assert found.lower < float(found) < found.upper
+
+
 def test_what_cannot_be_estimated_says_so():
     y, score, _ = sample()
     with pytest.raises(NotEstimableError):

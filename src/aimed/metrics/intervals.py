@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core.errors import DataError, NotEstimableError, UnknownNameError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, vector
 from aimed.metrics.draws import BLOCK, ESTIMABLE, PatientDraws, percentile_interval
+from aimed.metrics.multilabel import MultilabelEstimate
 from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
 
 __all__ = [
@@ -140,6 +142,8 @@ class _Bound:
 
 
 def _plain(found: Any) -> FloatArray:
+    if isinstance(found, MultilabelEstimate):
+        return np.array([float(target) for target in found.targets])
     return np.asarray(found.value if isinstance(found, Curve) or hasattr(found, "value") else found, dtype=np.float64)
 
 
@@ -169,7 +173,7 @@ def bootstrap(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     **options: Any,
-) -> Bootstrapped | Curve:
+) -> Bootstrapped | Curve | MultilabelEstimate:
     """Return a metric with an interval from resampled patients.
 
     Patients are drawn with replacement, with all their rows. Metrics that are rank statistics are prepared once and
@@ -202,8 +206,8 @@ def bootstrap(
 
     Returns
     -------
-    Bootstrapped or Curve
-        A curve where the metric returns several values.
+    Bootstrapped, Curve or MultilabelEstimate
+        A curve where the metric returns several values; targets and their mean where it scores several targets.
 
     Raises
     ------
@@ -235,9 +239,20 @@ def bootstrap(
         raise NotEstimableError("one patient", "at least 2 patients to resample")
     drawn = sampler.map(bound.replicate(sampler), progress)
     point = _plain(whole)
+    if isinstance(whole, MultilabelEstimate):
+        # The mean over targets is drawn with them: it needs every target that all rows could tell.
+        known = np.isfinite(point)
+        drawn = np.column_stack([drawn, drawn[:, known].mean(axis=1)])
+        point = np.r_[point, point[known].mean()]
     method = _sentence(kind, sampler, draws, marks is not None, bound.n)
-    acceleration = _acceleration(bound, sampler, whole) if kind == "bca" else np.zeros(point.shape)
+    acceleration = np.zeros(point.shape)
+    if kind == "bca":
+        if isinstance(whole, MultilabelEstimate):
+            raise NotEstimableError("BCa of several targets", "kind='percentile', or one target at a time")
+        acceleration = _acceleration(bound, sampler, whole)
     lower, upper, notes = _limits(point, drawn, kind, level, acceleration)
+    if isinstance(whole, MultilabelEstimate):
+        return _each_target(whole, drawn, lower, upper, method)
     events = getattr(whole, "events", None)
     if point.ndim == 0:
         return Bootstrapped(
@@ -268,6 +283,30 @@ def bootstrap(
         method=method,
         note=notes,
     )
+
+
+def _each_target(
+    whole: MultilabelEstimate, drawn: FloatArray, lower: FloatArray, upper: FloatArray, method: str
+) -> MultilabelEstimate:
+    """The targets and their mean with the limits of the draws; the pool of all keeps its own interval."""
+    found = [
+        Bootstrapped(
+            float(one),
+            replicates=drawn[:, k],
+            name=one.name,
+            lower=lower[k],
+            upper=upper[k],
+            se=float(_spread(drawn[:, k])),
+            n=one.n,
+            events=one.events,
+            level=one.level,
+            method=method,
+            note=one.note,
+            influence=one.influence,
+        )
+        for k, one in enumerate([*whole.targets, whole.macro])
+    ]
+    return replace(whole, targets=tuple(found[:-1]), macro=found[-1])
 
 
 def _spread(drawn: FloatArray) -> FloatArray:
