@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
@@ -33,6 +34,30 @@ class _Announcer(event.Listener):  # type: ignore[misc]
 event.register("numba:compile", _Announcer())
 
 
+class _CarefulCache:
+    """The disk cache of one loop; what cannot be read is compiled anew, what cannot be written is left out."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, *call: Any) -> Any:
+        try:
+            return self._cache.load_overload(*call)
+        except Exception:
+            # A file cut short raises whatever unpickling raises; the damaged index is written again.
+            with contextlib.suppress(OSError):
+                self._cache.flush()
+            return None
+
+    def save_overload(self, *call: Any) -> None:
+        # A full or read-only disk is no reason to fail: the loop is in memory.
+        with contextlib.suppress(OSError):
+            self._cache.save_overload(*call)
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function compiled on its first call, or read from the disk cache.
 
@@ -52,6 +77,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """
     try:
         loop = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        if hasattr(loop, "_cache"):
+            loop._cache = _CarefulCache(loop._cache)
     except RuntimeError:
         # No folder in which a cache could be kept: compiled anew in each process.
         loop = numba.njit(nogil=True, error_model="numpy")(function)
