@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from aimed.core.errors import DataError, NotEstimableError
+from aimed.metrics.accuracy import risk_groups
 from aimed.metrics.calibration_binary import (
     CalibrationReplicates,
     LoessCalibration,
@@ -17,17 +18,13 @@ from aimed.metrics.calibration_binary import (
     calibration_errors,
     calibration_intercept,
     calibration_slope,
-    deciles,
     e50,
     e90,
     ici,
     oe,
-    risk_groups,
-    smooth_calibration,
-    weighted_quantiles,
 )
 from aimed.metrics.draws import PatientDraws
-from aimed.metrics.regression import expit, logit, spline_basis, spline_knots
+from aimed.metrics.regression import expit, logit, spline_basis, spline_knots, weighted_quantiles
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +46,11 @@ def test_slope_equals_an_unpenalised_logistic_regression(rows):
     y, x = rows
     model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(x[:, None], y)
     assert calibration_slope(y, expit(x)) == pytest.approx(model.coef_[0, 0], rel=1e-5)
+
+
+def smooth_calibration(y, p, grid):
+    curve = SmoothCalibration(np.asarray(y, float), np.asarray(p, float), np.ones(len(y)))
+    return curve.at(np.asarray(grid, float), curve.beta)
 
 
 def test_smooth_curve_is_the_identity_for_right_risks_and_follows_wrong_ones(rows):
@@ -109,10 +111,10 @@ def test_weighted_quantile_equals_the_quantile_of_repeated_values(rows, level):
 
 def test_deciles_cover_all_rows_and_keep_equal_risks_together(rows):
     y, x = rows
-    groups = deciles(y, expit(x))
-    assert [g["n"] for g in groups] == [400] * 10
-    assert sum(g["observed"] * g["n"] for g in groups) == pytest.approx(y.sum())
-    assert all(g["lower"] <= g["observed"] <= g["upper"] for g in groups)
+    groups = calibration(y, expit(x), draws=0).bins
+    assert groups.n.tolist() == [400] * 10
+    assert (groups.observed * groups.n).sum() == pytest.approx(y.sum())
+    assert ((groups.lower <= groups.observed) & (groups.observed <= groups.upper)).all()
     assert len(set(risk_groups(np.r_[np.zeros(90), np.ones(10)], 10).tolist())) == 2
 
 

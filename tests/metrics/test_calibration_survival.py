@@ -20,7 +20,6 @@ from aimed.metrics.calibration_survival import (
     e90_at,
     ici_at,
     oe_at,
-    smooth_calibration_at,
 )
 from aimed.metrics.draws import PatientDraws
 from aimed.metrics.regression import CoxRegression, cloglog
@@ -47,7 +46,8 @@ def test_right_risks_are_calibrated(rows):
     assert oe_at(event, time, risk(hazard), HORIZON) == pytest.approx(1, abs=0.08)
     assert calibration_slope_at(event, time, risk(hazard)) == pytest.approx(1, abs=0.1)
     grid = np.linspace(0.2, 0.7, 6)
-    assert smooth_calibration_at(event, time, risk(hazard), HORIZON, grid) == pytest.approx(grid, abs=0.06)
+    curve, w = HorizonCalibration(event, time, risk(hazard), HORIZON, np.ones(time.size)), np.ones(time.size)
+    assert curve.at(grid, curve.fit(w)) == pytest.approx(grid, abs=0.06)
     assert calibration_errors_at(event, time, risk(hazard), HORIZON).ici < 0.03
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, binary, probabilities, tally
+from aimed.metrics.arrays import FloatArray, IntArray, binary, dot, prevalence_of, probabilities, tally, weighted_mean
 from aimed.metrics.regression import weighted_quantiles
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import Estimate, Headline, clustered, clustered_variance, two_sided_p
 
 __all__ = [
     "BrierDecomposition",
@@ -34,13 +33,6 @@ def _rows(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None) -> tuple[FloatA
     return outcome, probabilities("p", p, outcome.size), w
 
 
-def _prevalence(y: FloatArray, w: FloatArray) -> float:
-    share = float(w @ y / w.sum())
-    if not 0 < share < 1:
-        raise NotEstimableError("only one outcome class is present", "rows with and without the event")
-    return share
-
-
 def _estimate(
     name: str,
     value: float,
@@ -53,18 +45,17 @@ def _estimate(
     note: str = "",
 ) -> Estimate:
     used = w > 0
-    by = "" if patient is None else ", rows of a patient added"
-    return Estimate.normal(
+    return Estimate.from_influence(
         value,
-        math.sqrt(clustered_variance(influence, patient)),
+        influence,
+        patient,
         level=level,
         bounds=bounds,
         name=name,
         n=int(used.sum()),
         events=int(y[used].sum()),
-        method="normal interval, infinitesimal jackknife" + by,
+        method=clustered("normal interval, infinitesimal jackknife", patient),
         note=note,
-        influence=influence,
     )
 
 
@@ -118,7 +109,7 @@ def brier(
     """
     outcome, risk, w = _rows(y, p, weights)
     square = (risk - outcome) ** 2
-    value = float(w @ square / w.sum())
+    value = weighted_mean(square, w)
     return _estimate("brier", value, w * (square - value) / w.sum(), outcome, w, patient, level, (0, 1))
 
 
@@ -163,9 +154,9 @@ def scaled_brier(
     0.63
     """
     outcome, risk, w = _rows(y, p, weights)
-    share = _prevalence(outcome, w)
+    share = prevalence_of(outcome, w)
     square, null = (risk - outcome) ** 2, share * (1 - share)
-    score = float(w @ square / w.sum())
+    score = weighted_mean(square, w)
     slope = (square - score) / null - score / null**2 * (1 - 2 * share) * (outcome - share)
     return _estimate("scaled_brier", 1 - score / null, -w * slope / w.sum(), outcome, w, patient, level, (-math.inf, 1))
 
@@ -215,17 +206,17 @@ def log_loss(
     """
     outcome, risk, w = _rows(y, p, weights)
     loss, note = _loss(outcome, risk)
-    value = float(w @ loss / w.sum())
+    value = weighted_mean(loss, w)
     influence = w * (loss - value) / w.sum()
     return _estimate("log_loss", value, influence, outcome, w, patient, level, (0, math.inf), note)
 
 
 def _likelihoods(y: FloatArray, p: FloatArray, w: FloatArray) -> tuple[float, float, FloatArray, FloatArray, str]:
     """Mean log likelihood of the model and of the prevalence, with their derivatives by row."""
-    share = _prevalence(y, w)
+    share = prevalence_of(y, w)
     loss, note = _loss(y, p)
     null = share * math.log(share) + (1 - share) * math.log(1 - share)
-    model = -float(w @ loss / w.sum())
+    model = -weighted_mean(loss, w)
     return (
         model,
         null,
@@ -375,7 +366,7 @@ def spiegelhalter(
     outcome, risk, w = _rows(y, p, weights)
     gap = w * (outcome - risk) * (1 - 2 * risk)
     if patient is None:
-        variance = float(w @ ((1 - 2 * risk) ** 2 * risk * (1 - risk)))
+        variance = dot(w, (1 - 2 * risk) ** 2 * risk * (1 - risk))
         method = "normal, binomial variance of calibrated risks"
     else:
         variance, method = clustered_variance(gap, patient), "normal, empirical variance of patients"
@@ -390,12 +381,12 @@ def spiegelhalter(
         n=int(used.sum()),
         events=int(outcome[used].sum()),
         method=method,
-        p=2 * NormalDist().cdf(-abs(z)),
+        p=two_sided_p(z, 1.0),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BrierDecomposition:
+class BrierDecomposition(Headline):
     """A Brier score split into its parts, which add up to it exactly.
 
     Parameters
@@ -414,6 +405,8 @@ class BrierDecomposition:
     Fricker, Q J R Meteorol Soc 2012;138:1954.
     """
 
+    _headline = "brier"
+
     brier: Estimate
     reliability: Estimate
     resolution: Estimate
@@ -424,34 +417,6 @@ class BrierDecomposition:
     corrected_resolution: float
     corrected_uncertainty: float
     groups: int
-
-    @property
-    def value(self) -> float:
-        """The Brier score."""
-        return self.brier.value
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the Brier score."""
-        return self.brier.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the Brier score."""
-        return self.brier.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the Brier score."""
-        return self.brier.se
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return self.brier.n
-
-    def __float__(self) -> float:
-        return float(self.brier)
 
 
 def risk_groups(risk: FloatArray, groups: int, weights: FloatArray | None = None) -> IntArray:
@@ -538,7 +503,7 @@ def brier_decomposition(
     used = mass > 0
     safe = np.where(used, mass, 1.0)
     rate, mean = tally(code, w * outcome, size) / safe, tally(code, w * risk, size) / safe
-    share = float(w @ outcome) / total
+    share = weighted_mean(outcome, w)
     gap, lift = (mean - rate)[code], (rate - share)[code]
     inner, rest = risk - mean[code], outcome - rate[code]
     parts: dict[str, tuple[FloatArray, FloatArray | float]] = {
@@ -549,7 +514,7 @@ def brier_decomposition(
     }
     found: dict[str, Estimate] = {}
     for name, (term, slope) in parts.items():
-        value = float(w @ term / total)
+        value = weighted_mean(term, w)
         influence = w * (term - value + slope) / total
         bounds = (-math.inf, math.inf) if name == "within_covariance" else (0.0, 1.0)
         found[name] = _estimate(name, value, influence, outcome, w, patient, level, bounds)

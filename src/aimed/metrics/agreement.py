@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, f, nct, norm, t
+from scipy.stats import chi2, f, nct, t
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, patient_codes, tally, vector, weights_of
-from aimed.metrics.result import Estimate, clustered_variance, normal_quantile
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    dot,
+    patient_codes,
+    row_dot,
+    tally,
+    vector,
+    weights_of,
+)
+from aimed.metrics.result import (
+    Described,
+    Estimate,
+    Headline,
+    checked_level,
+    clustered,
+    clustered_variance,
+    normal_quantile,
+    two_sided_p,
+)
 
 __all__ = [
     "Agreement",
@@ -28,17 +47,16 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Agreement:
+class Agreement(Described):
     """Agreement beyond chance, with what it was made from.
 
     Parameters
     ----------
-    name : str
-    value, lower, upper, se : float
+    estimate : Estimate
+        The agreement beyond chance; what it knows (`value`, `lower`, `method`, ...) is also known here. Its p is that
+        of no agreement beyond chance, from `se_null`.
     se_null : float
         Standard error if there were no agreement beyond chance; the test uses it. NaN where none is defined.
-    p : float
-        Two-sided p of no agreement beyond chance, from `se_null`.
     observed, expected : float
         Observed agreement, and what chance would give (weighted, where the kappa is).
     labels : array, shape (c,)
@@ -46,10 +64,6 @@ class Agreement:
         Share of rows by label of the first and of the second rater; for many raters, share of ratings by label.
     by_label : float array, shape (c,), optional
         Kappa of each label against all others.
-    n : int
-    level : float
-    method, note : str
-    influence : float array, shape (n,)
 
     Examples
     --------
@@ -60,32 +74,16 @@ class Agreement:
     (0.75, 0.5, ['no', 'yes'])
     """
 
-    name: str
-    value: float
-    lower: float
-    upper: float
-    se: float
+    estimate: Estimate
     se_null: float
-    p: float
     observed: float
     expected: float
     labels: NDArray[Any]
     shares: FloatArray
     by_label: FloatArray | None = None
-    n: int
-    level: float
-    method: str
-    note: str = ""
-    influence: FloatArray = field(repr=False)
-
-    def __float__(self) -> float:
-        return self.value
 
     def __str__(self) -> str:
-        test = None if math.isnan(self.p) else self.p
-        return str(
-            Estimate(self.value, name=self.name, lower=self.lower, upper=self.upper, level=self.level, p=test, n=self.n)
-        )
+        return str(self.estimate)
 
 
 def _finish(
@@ -96,29 +94,23 @@ def _finish(
     se_null: float,
     patient: ArrayLike | None,
     level: float,
+    note: str = "",
     **more: Any,
 ) -> Agreement:
     value = (observed - expected) / (1 - expected)
-    se = math.sqrt(clustered_variance(psi, patient))
-    limits = Estimate.normal(value, se, level=level, bounds=(-1, 1), name=name)
-    clustered = "" if patient is None else ", clustered by patient"
     null = math.nan if patient is not None else se_null
-    return Agreement(
-        name=name,
-        value=value,
-        lower=limits.lower,
-        upper=limits.upper,
-        se=se,
-        se_null=null,
-        p=float(2 * norm.sf(abs(value) / null)) if null > 0 else math.nan,
-        observed=observed,
-        expected=expected,
-        n=psi.size,
+    estimate = Estimate.from_influence(
+        value,
+        psi,
+        patient,
         level=level,
-        method=f"normal, large-sample variance{clustered}",
-        influence=psi,
-        **more,
+        bounds=(-1, 1),
+        name=name,
+        p=two_sided_p(value, null) if null > 0 else None,
+        method=clustered("normal, large-sample variance", patient),
+        note=note,
     )
+    return Agreement(estimate=estimate, se_null=null, observed=observed, expected=expected, **more)
 
 
 # Labels --------------------------------------------------------------------------------------------------------------
@@ -242,7 +234,7 @@ def cohen_kappa(
     chance = of_first[:, None] + of_second[None, :]
     cell = (agree - chance * (1 - kappa) - (kappa - expected * (1 - kappa))) / (1 - expected)
     null = float((np.outer(rows, columns) * (agree - chance) ** 2).sum()) - expected**2
-    se_null = math.sqrt(max(null, 0.0) * float(share @ share)) / (1 - expected)
+    se_null = math.sqrt(max(null, 0.0) * dot(share, share)) / (1 - expected)
     note = ""
     if observed > 0.8 and kappa < 0.4:
         note = "agreement is high and kappa low because labels are far from equally frequent; see gwet_ac1"
@@ -333,10 +325,10 @@ def fleiss_kappa(
     n = table.shape[0]
     share = table.mean(axis=0) / m
     pairs = ((table * table).sum(axis=1) - m) / (m * (m - 1))
-    observed, expected = float(pairs.mean()), float(share @ share)
+    observed, expected = float(pairs.mean()), dot(share, share)
     if not 1 - expected > 1e-12:
         raise NotEstimableError("one label only", "ratings that differ between rows")
-    d_expected = 2 * (table / m - share) @ share
+    d_expected = row_dot(2 * (table / m - share), share)
     psi = ((pairs - observed) * (1 - expected) - d_expected * (1 - observed)) / (1 - expected) ** 2 / n
     rest = share * (1 - share)
     spread = rest.sum() ** 2 - (rest * (1 - 2 * share)).sum()
@@ -404,7 +396,7 @@ def gwet_ac1(
     share = table.mean(axis=0) / m
     pairs = ((table * table).sum(axis=1) - m) / (m * (m - 1))
     observed, expected = float(pairs.mean()), float((share * (1 - share)).sum()) / (c - 1)
-    d_expected = (table / m - share) @ (1 - 2 * share) / (c - 1)
+    d_expected = row_dot(table / m - share, 1 - 2 * share) / (c - 1)
     psi = ((pairs - observed) * (1 - expected) - d_expected * (1 - observed)) / (1 - expected) ** 2 / n
     return _finish("gwet_ac1", observed, expected, psi, math.nan, patient, level, labels=order, shares=share)
 
@@ -484,7 +476,7 @@ def icc(
     if between + within <= 0:
         raise NotEstimableError("all ratings are equal", "ratings that vary")
     msr, msc, mse = between, raters / (k - 1), max(within - raters, 0.0) / ((n - 1) * (k - 1))
-    tail = 0.5 + level / 2
+    tail = 0.5 + checked_level(level) / 2
     if model == "one-way" or kind == "consistency":
         error, df = (within / (n * (k - 1)), n * (k - 1)) if model == "one-way" else (mse, (n - 1) * (k - 1))
         ratio = msr / error if error > 0 else math.inf
@@ -531,7 +523,7 @@ def _absolute(quantile: float, msr: float, msc: float, mse: float, n: int, k: in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LimitsOfAgreement:
+class LimitsOfAgreement(Headline):
     """Bias of one measurement against another and the limits between which most differences lie.
 
     Parameters
@@ -546,7 +538,7 @@ class LimitsOfAgreement:
         Change of the difference for a unit of the mean of both: proportional bias, with its p.
     coverage : float
         Share of differences that the limits are meant to hold.
-    n, patients : int
+    patients : int
     method, note : str
 
     Examples
@@ -557,6 +549,8 @@ class LimitsOfAgreement:
       upper limit of agreement 3.0303 (95 % interval 1.5779 to 10.4530), n = 4
     """
 
+    _headline = "bias"
+
     bias: Estimate
     low: Estimate
     high: Estimate
@@ -565,33 +559,9 @@ class LimitsOfAgreement:
     sd_within: float
     slope: Estimate
     coverage: float
-    n: int
     patients: int
     method: str
     note: str = ""
-
-    @property
-    def value(self) -> float:
-        """The bias."""
-        return self.bias.value
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the interval of the bias."""
-        return self.bias.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the interval of the bias."""
-        return self.bias.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the bias."""
-        return self.bias.se
-
-    def __float__(self) -> float:
-        return self.bias.value
 
     def __str__(self) -> str:
         return "\n  ".join(str(v) for v in (self.bias, self.low, self.high))
@@ -652,7 +622,7 @@ def bland_altman(
     if method not in ("exact", "approximate"):
         raise DataError("method is not known", "exact or approximate")
     d, n = first - second, first.size
-    z = normal_quantile(coverage)
+    z = normal_quantile(checked_level(coverage, "coverage"))
     codes = None if patient is None else patient_codes(patient, n)
     pairs = None if codes is None else np.bincount(codes)
     count = n if pairs is None else pairs.size
@@ -673,7 +643,7 @@ def bland_altman(
         means = np.bincount(codes, weights=d) / pairs
         centred = d - means[codes]
         bias, spread = float(means.mean()), float(means.var(ddof=1))
-        noise, share = float(centred @ centred) / (n - count), 1 - float((1 / pairs).mean())
+        noise, share = dot(centred, centred) / (n - count), 1 - float((1 / pairs).mean())
         sd = math.sqrt(spread + share * noise)
         se = math.sqrt(spread / count)
         within = math.sqrt(noise)
@@ -696,7 +666,6 @@ def bland_altman(
         sd_within=within,
         slope=_slope(d, (first + second) / 2, patient, level),
         coverage=coverage,
-        n=n,
         patients=count,
         method=f"limits {how}, bias t with {count - 1} degrees of freedom",
     )
@@ -738,12 +707,12 @@ def _zou(
 
 def _slope(d: FloatArray, size: FloatArray, patient: ArrayLike | None, level: float) -> Estimate:
     x = size - size.mean()
-    total = float(x @ x)
+    total = dot(x, x)
     if total <= 0:
         return Estimate(
             math.nan, name="slope", n=d.size, level=level, note="all pairs have the same mean: no slope to estimate"
         )
-    slope = float(x @ d) / total
+    slope = dot(x, d) / total
     psi = x * (d - d.mean() - slope * x) / total
     se = math.sqrt(clustered_variance(psi, patient))
     return Estimate.normal(
@@ -752,8 +721,8 @@ def _slope(d: FloatArray, size: FloatArray, patient: ArrayLike | None, level: fl
         level=level,
         name="slope",
         n=d.size,
-        p=float(2 * norm.sf(abs(slope) / se)) if se > 0 else None,
-        method="least squares; normal, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient"),
+        p=two_sided_p(slope, se) if se > 0 else None,
+        method=clustered("least squares; normal, infinitesimal jackknife", patient),
         influence=psi,
     )
 

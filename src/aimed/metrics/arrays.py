@@ -7,21 +7,30 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aimed.core.errors import DataError
+from aimed.core.errors import DataError, NotEstimableError
 
 __all__ = [
     "BoolArray",
     "FloatArray",
     "IntArray",
     "binary",
+    "cross_products",
+    "dot",
+    "event_codes",
+    "event_kinds",
+    "follow_up",
     "labels",
     "level_codes",
     "patient_codes",
+    "prevalence_of",
     "probabilities",
+    "row_dot",
     "survival",
     "tally",
     "vector",
+    "weighted_mean",
     "weights_of",
+    "zero_one",
 ]
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -101,7 +110,65 @@ def tally(place: NDArray[np.integer], weights: FloatArray, size: int) -> FloatAr
     return np.asarray(np.bincount(place, weights=weights, minlength=size), dtype=np.float64)
 
 
-def _zero_one(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+def dot(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the sum of products of two vectors, added up in one order.
+
+    A linear algebra library would share long sums among threads, and the last bits would depend on how many there are.
+
+    Examples
+    --------
+    >>> dot(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    11.0
+    """
+    return float(np.einsum("i,i", a, b))
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray) -> float:
+    """Return the mean of values under row weights.
+
+    Examples
+    --------
+    >>> weighted_mean(np.array([0.0, 4.0]), np.array([3.0, 1.0]))
+    1.0
+    """
+    return dot(weights, values) / float(weights.sum())
+
+
+def row_dot(table: FloatArray, by: FloatArray) -> FloatArray:
+    """Return each row's sum of products with a vector, shape (n,), or with each column of a matrix, shape (n, k).
+
+    Examples
+    --------
+    >>> row_dot(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 10.0]))
+    array([21., 43.])
+    """
+    return np.asarray(np.einsum("np,p...->n...", table, by), dtype=np.float64)
+
+
+def cross_products(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the sums of products of the columns of two tables, shape (p, q), added up in one order; see `dot`.
+
+    Examples
+    --------
+    >>> cross_products(np.array([[1.0], [2.0]]), np.array([[3.0, 1.0], [4.0, 1.0]]))
+    array([[11.,  3.]])
+    """
+    return np.asarray(np.einsum("np,nq->pq", a, b), dtype=np.float64)
+
+
+def zero_one(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+    """Return a vector of zeros and ones as float64.
+
+    Raises
+    ------
+    DataError
+        If a value is neither 0 nor 1.
+
+    Examples
+    --------
+    >>> zero_one("treated", [True, False])
+    array([1., 0.])
+    """
     array = vector(name, values, n)
     bad = int(((array != 0) & (array != 1)).sum())
     if bad:
@@ -142,8 +209,26 @@ def binary(y: ArrayLike, weights: ArrayLike | None = None) -> tuple[FloatArray, 
     >>> binary([0, 1])[0]
     array([0., 1.])
     """
-    outcome = _zero_one("y", y)
+    outcome = zero_one("y", y)
     return outcome, weights_of(weights, outcome.size)
+
+
+def prevalence_of(y: FloatArray, weights: FloatArray) -> float:
+    """Return the weighted share of rows with the event.
+
+    Raises
+    ------
+    NotEstimableError
+        If only one class is present.
+
+    Examples
+    --------
+    >>> prevalence_of(np.array([0.0, 1.0]), np.array([3.0, 1.0]))
+    0.25
+    """
+    if dot(weights, y) <= 0 or dot(weights, 1 - y) <= 0:
+        raise NotEstimableError("only one outcome class is present", "rows with and without the event")
+    return weighted_mean(y, weights)
 
 
 def survival(
@@ -161,11 +246,68 @@ def survival(
     >>> survival([1, 0], [3, 5])[0]
     array([ True, False])
     """
+    when = follow_up(time)
+    seen = zero_one("event", event, when.size)
+    return seen.astype(bool), when, weights_of(weights, when.size)
+
+
+def follow_up(time: ArrayLike) -> FloatArray:
+    """Return times of follow-up.
+
+    Raises
+    ------
+    DataError
+        If a time is negative or not finite.
+
+    Examples
+    --------
+    >>> follow_up([3, 5])
+    array([3., 5.])
+    """
     when = vector("time", time)
     if when.min() < 0:
         raise DataError(f"time has {int((when < 0).sum())} of {when.size} negative values", "times >= 0")
-    seen = _zero_one("event", event, when.size)
-    return seen.astype(bool), when, weights_of(weights, when.size)
+    return when
+
+
+def event_codes(event: ArrayLike, n: int) -> IntArray:
+    """Return event codes: 0 for censored, 1 to K for the kind of event.
+
+    Raises
+    ------
+    DataError
+        If a code is not a whole number from 0.
+
+    Examples
+    --------
+    >>> event_codes([0, 2, 1], 3)
+    array([0, 2, 1])
+    """
+    values = vector("event", event, n)
+    codes: IntArray = values.astype(np.int64)
+    bad = int(((codes != values) | (values < 0)).sum())
+    if bad:
+        raise DataError(f"event has {bad} of {n} values that are not whole numbers >= 0", "0 censored, 1 to K causes")
+    return codes
+
+
+def event_kinds(event: ArrayLike, n: int, cause: int) -> NDArray[np.uint8]:
+    """Return 0 where censored, 1 where the cause of interest happened, 2 where another event did.
+
+    Raises
+    ------
+    DataError
+        As for `event_codes`, or if the cause is not a number from 1.
+
+    Examples
+    --------
+    >>> event_kinds([0, 1, 2, 3], 4, cause=2)
+    array([0, 2, 1, 2], dtype=uint8)
+    """
+    codes = event_codes(event, n)
+    if cause < 1:
+        raise DataError(f"cause is {cause}", "a cause from 1 to K; 0 is censored")
+    return np.where(codes == cause, 1, np.where(codes > 0, 2, 0)).astype(np.uint8)
 
 
 def labels(name: str, values: ArrayLike, n: int) -> NDArray[Any]:

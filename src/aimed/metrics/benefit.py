@@ -6,12 +6,23 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, binary, patient_codes, vector
+from aimed.metrics.arrays import (
+    FloatArray,
+    IntArray,
+    binary,
+    cross_products,
+    dot,
+    patient_codes,
+    row_dot,
+    vector,
+    zero_one,
+)
 from aimed.metrics.draws import ESTIMABLE, PatientDraws, estimable_share
 from aimed.metrics.kernels.benefit import (
     local_influence,
@@ -22,9 +33,17 @@ from aimed.metrics.kernels.benefit import (
     rank_replicates,
     sample_positions,
 )
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import Curve, Described, Estimate, clustered_covariance, normal_quantile, notes
 
-__all__ = ["BenefitCalibration", "CForBenefitReplicates", "c_for_benefit", "calibration_for_benefit"]
+__all__ = [
+    "CAUTION",
+    "MATCHING",
+    "SPAN",
+    "BenefitCalibration",
+    "CForBenefitReplicates",
+    "c_for_benefit",
+    "calibration_for_benefit",
+]
 
 CAUTION = (
     "C-for-benefit is not a proper score and depends on the matching rule (Xia, Gustafson and Sadatsafavi 2023): "
@@ -54,11 +73,7 @@ def _trial(
     if outcome not in ("harm", "good"):
         raise DataError("outcome is neither 'harm' nor 'good'", "'harm' where y = 1 is bad, 'good' where it is good")
     bad = binary(y)[0]
-    arm = vector("treated", treated, bad.size)
-    wrong = int(((arm != 0) & (arm != 1)).sum())
-    if wrong:
-        raise DataError(f"treated has {wrong} of {arm.size} values that are neither 0 nor 1", "0 and 1")
-    flag = arm == 1
+    flag = zero_one("treated", treated, bad.size) == 1
     in_treated = int(flag.sum())
     if in_treated in (0, flag.size):
         raise NotEstimableError(
@@ -131,12 +146,12 @@ def _whitened(covariates: ArrayLike | None, arm: NDArray[np.bool_]) -> FloatArra
     within = table.copy()
     for side in (arm, ~arm):
         within[side] -= within[side].mean(axis=0)
-    variances, axes = np.linalg.eigh(within.T @ within / max(arm.size - 2, 1))
+    variances, axes = np.linalg.eigh(cross_products(within, within) / max(arm.size - 2, 1))
     # A column that others determine adds nothing to the distance.
     kept = variances > 1e-10 * variances.max(initial=0.0)
     if not kept.any():
         raise NotEstimableError("no covariate varies within the arms", "covariates that tell patients apart")
-    return np.ascontiguousarray((table @ (axes[:, kept] / np.sqrt(variances[kept])))[:, ::-1])
+    return np.ascontiguousarray(row_dot(table, axes[:, kept] / np.sqrt(variances[kept]))[:, ::-1])
 
 
 def _given_pairs(pairs: ArrayLike, arm: NDArray[np.bool_]) -> _Pairs:
@@ -198,8 +213,7 @@ def _ranked(benefit: FloatArray, bad: NDArray[np.int8], pairs: _Pairs) -> tuple[
 def _pair_variance(patient: ArrayLike | None, n: int, pairs: _Pairs) -> Callable[[FloatArray], float]:
     """Return a function from influence values of pairs to a variance; pairs that share a patient are dependent."""
     if patient is None and all(np.bincount(side, minlength=n).max() <= 1 for side in pairs):
-        # Not psi @ psi: the threads of a linear algebra library would burn more time than the whole metric takes.
-        return lambda psi: float(np.square(psi).sum())
+        return lambda psi: dot(psi, psi)
     codes = patient_codes(patient, n)
     first, second = codes[pairs[0]], codes[pairs[1]]
     low, high = np.minimum(first, second), np.maximum(first, second)
@@ -211,7 +225,7 @@ def _pair_variance(patient: ArrayLike | None, n: int, pairs: _Pairs) -> Callable
         sums = np.bincount(first, weights=psi, minlength=int(codes.max()) + 1)
         sums += np.bincount(second, weights=np.where(apart, psi, 0.0), minlength=sums.size)
         twice = np.bincount(dyads, weights=np.where(apart, psi, 0.0))
-        return max(float(sums @ sums - twice @ twice), 0.0)
+        return max(dot(sums, sums) - dot(twice, twice), 0.0)
 
     return variance
 
@@ -422,22 +436,14 @@ class CForBenefitReplicates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BenefitCalibration:
+class BenefitCalibration(Described):
     """How predicted benefit agrees with the benefit seen in a trial.
 
     Parameters
     ----------
-    name : str
-    value : float
-        E-avg: mean distance of predicted from smoothed observed benefit (ICI for benefit); 0 is right.
-    lower, upper, se : float
-        Interval of E-avg.
-    n : int
-        Rows.
-    events : int
-        Rows with y = 1.
-    level : float
-    method, note : str
+    estimate : Estimate
+        E-avg: mean distance of predicted from smoothed observed benefit (ICI for benefit); 0 is right. What it knows
+        (`value`, `lower`, `events`, ...) is also known here.
     e50, e90 : float
         Median and 90th percentile of that distance.
     slope : Estimate
@@ -456,25 +462,13 @@ class BenefitCalibration:
     0.1
     """
 
-    name: str
-    value: float
-    lower: float
-    upper: float
-    se: float
-    n: int
-    events: int
-    level: float
-    method: str
-    note: str
+    estimate: Estimate
     e50: float
     e90: float
     slope: Estimate
     difference: Estimate
     groups: Curve
     curve: Curve | None
-
-    def __float__(self) -> float:
-        return self.value
 
 
 def _wilson(share: FloatArray, n: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
@@ -514,15 +508,11 @@ def _groups(
     influence = np.zeros((bad.size, k))
     influence[np.arange(bad.size), place] = psi
     influence[:, ~np.isfinite(value)] = np.nan
-    se = np.sqrt([clustered_variance(influence[:, g], patient) for g in range(k)])
+    codes = None if patient is None else patient_codes(patient, bad.size)
+    se = np.sqrt(np.diag(clustered_covariance(influence, codes)))
     if patient is not None:
         lower, upper = value - z * se, value + z * se
     empty = int((~np.isfinite(value)).sum())
-    notes = []
-    if k < groups:
-        notes.append(f"{k} groups instead of {groups}, because predicted benefit is tied")
-    if empty:
-        notes.append(f"{empty} groups without rows in one arm are NaN")
     curve = Curve(
         name="observed_benefit",
         axis="predicted benefit",
@@ -535,7 +525,10 @@ def _groups(
         events=events,
         level=level,
         method="difference in risk by group; " + ("Newcombe interval" if patient is None else "clustered by patient"),
-        note="; ".join(notes),
+        note=notes(
+            f"{k} groups instead of {groups}, because predicted benefit is tied" if k < groups else "",
+            f"{empty} groups without rows in one arm are NaN" if empty else "",
+        ),
         influence=influence,
     )
     return curve, rows
@@ -546,11 +539,11 @@ def _slope(
 ) -> Estimate:
     m = predicted.size
     centred = predicted - predicted.mean()
-    spread = float(centred @ centred)
+    spread = dot(centred, centred)
     if m < 3 or predicted[0] == predicted[-1]:
         note = "not estimable: fewer than 3 pairs, or one predicted benefit for all"
         return Estimate(math.nan, name="benefit_slope", n=n, level=level, note=note)
-    slope = float(centred @ observed) / spread
+    slope = dot(centred, observed) / spread
     rest = observed - observed.mean() - slope * centred
     return Estimate.normal(
         slope,
@@ -594,15 +587,12 @@ def _smooth(
         local_influence(predicted, observed, *where, 1.0, own)
         se[v] = math.sqrt(variance(own))
         psi += share[v] / m * own
-    half = normal_quantile(level) * se
-    curve = Curve(
+    curve = Curve.normal(
+        value,
+        se,
         name="observed_benefit",
         axis="predicted benefit",
         x=at,
-        value=value,
-        lower=value - half,
-        upper=value + half,
-        se=se,
         n=n,
         events=events,
         level=level,
@@ -682,49 +672,46 @@ def calibration_for_benefit(
     control, treat = float(bad[~arm].mean()), float(bad[arm].mean())
     psi = np.where(arm, -(bad - treat) / arm.sum(), (bad - control) / (~arm).sum())
     psi -= (gain - gain.mean()) / rows
-    difference = Estimate.normal(
+    difference = Estimate.from_influence(
         control - treat - float(gain.mean()),
-        math.sqrt(clustered_variance(psi, patient)),
+        psi,
+        patient,
         level=level,
         name="benefit_difference",
-        n=rows,
         events=events,
         method="observed less mean predicted benefit over all rows",
-        influence=psi,
     )
+    known: dict[str, Any] = {"name": "e_avg_for_benefit", "n": rows, "events": events, "level": level}
     curve: Curve | None = None
     if smooth:
         if m < _LEAST_PAIRS:
             raise NotEstimableError(f"{m} pairs", f"at least {_LEAST_PAIRS} for a smooth curve, or smooth=False")
         curve, distance, pair_psi = _smooth(predicted, observed, variance, level, rows, events)
         average = Estimate.normal(
-            float(distance.mean()), math.sqrt(variance(pair_psi)), level=level, bounds=(0, math.inf), name="e_avg"
+            float(distance.mean()),
+            math.sqrt(variance(pair_psi)),
+            bounds=(0, math.inf),
+            method=f"{curve.method}; {said}; influence of pairs",
+            note="E-avg is biased upward where pairs are few; its interval lies too high where calibration is nearly "
+            "perfect",
+            **known,
         )
         e50, e90 = (float(q) for q in np.quantile(distance, [0.5, 0.9]))
-        said = f"{curve.method}; {said}; influence of pairs"
-        note = (
-            "E-avg is biased upward where pairs are few; its interval lies too high where calibration is nearly perfect"
-        )
     else:
-        known = np.isfinite(by_group.value)
-        distance = np.abs(by_group.value - by_group.x)[known]
-        share = size[known] / size[known].sum()
-        average = Estimate(float(share @ distance), name="e_avg", level=level)
+        both = np.isfinite(by_group.value)
+        distance = np.abs(by_group.value - by_group.x)[both]
+        share = size[both] / size[both].sum()
+        average = Estimate(
+            dot(share, distance),
+            method=f"mean distance over {int(both.sum())} groups",
+            note="no interval for the distance by group",
+            **known,
+        )
         order = np.argsort(distance)
         reached = np.cumsum(share[order])
         e50, e90 = (float(distance[order][np.searchsorted(reached, q - 1e-12)]) for q in (0.5, 0.9))
-        said, note = f"mean distance over {int(known.sum())} groups", "no interval for the distance by group"
     return BenefitCalibration(
-        name="e_avg_for_benefit",
-        value=float(average),
-        lower=average.lower,
-        upper=average.upper,
-        se=average.se,
-        n=rows,
-        events=events,
-        level=level,
-        method=said,
-        note=note,
+        estimate=average,
         e50=e50,
         e90=e90,
         slope=_slope(predicted, observed, variance, level, rows),

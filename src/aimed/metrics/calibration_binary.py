@@ -5,16 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.accuracy import brier, risk_groups, spiegelhalter
-from aimed.metrics.arrays import FloatArray, IntArray, binary, patient_codes, probabilities, tally
+from aimed.metrics.arrays import (
+    FloatArray,
+    IntArray,
+    binary,
+    dot,
+    patient_codes,
+    prevalence_of,
+    probabilities,
+    row_dot,
+    tally,
+    weighted_mean,
+)
 from aimed.metrics.draws import PatientDraws, estimable_share, percentile_interval
-from aimed.metrics.kernels.regressions import fill_distances, replicate_weights, weighted_sums
+from aimed.metrics.kernels.evaluation import value_sums
+from aimed.metrics.kernels.regressions import fill_distances, replicate_weights
 from aimed.metrics.kernels.smoothing import distance_summary, local_fit
 from aimed.metrics.proportions import wilson
 from aimed.metrics.regression import (
@@ -27,11 +39,23 @@ from aimed.metrics.regression import (
     logit,
     spline_basis,
     spline_knots,
-    weighted_quantiles,
 )
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import (
+    Curve,
+    Estimate,
+    Headline,
+    Scale,
+    clustered,
+    clustered_covariance,
+    clustered_variance,
+    normal_quantile,
+    notes,
+    or_missing,
+)
 
 __all__ = [
+    "DISTANCES",
+    "LEVELS",
     "Calibration",
     "CalibrationErrors",
     "CalibrationReplicates",
@@ -43,41 +67,50 @@ __all__ = [
     "calibration_errors",
     "calibration_intercept",
     "calibration_slope",
-    "deciles",
     "distance_estimates",
     "e50",
     "e90",
     "ici",
+    "nothing_known",
     "oe",
     "reading_grid",
-    "risk_groups",
-    "smooth_calibration",
-    "weighted_quantiles",
+    "refuse_shares",
 ]
 
-_LEVELS = np.array([0.5, 0.9])
-_DISTANCES = ("ici", "e50", "e90", "emax")
+LEVELS = np.array([0.5, 0.9])
+"""Shares of the rows of which E50 and E90 are the largest distance."""
+
+DISTANCES = ("ici", "e50", "e90", "emax")
+"""Distances from a calibration curve, in the order in which they are worked out."""
+
 _SEPARATED = ("the risks separate the classes perfectly", "classes whose risks overlap")
 
 
-def _both(y: FloatArray, weights: FloatArray) -> float:
-    """Return the prevalence, or refuse when one class is missing."""
-    prevalence = float(weights @ y / weights.sum())
-    if not 0 < prevalence < 1:
-        raise NotEstimableError("only one outcome class is present", "rows with and without the event")
-    return prevalence
+def refuse_shares(weights: FloatArray) -> None:
+    """Refuse weights that are shares of a whole: the errors of calibration ask how many rows there are.
+
+    Raises
+    ------
+    DataError
+        If the weights of several rows sum to 1 or less.
+
+    Examples
+    --------
+    >>> refuse_shares(np.array([1.0, 2.0]))
+    """
+    if weights.sum() <= 1 < int((weights > 0).sum()):
+        raise DataError("weights that sum to 1 or less", "weights that say how many rows each row stands for")
 
 
 def _rows(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None) -> tuple[FloatArray, FloatArray, FloatArray]:
     outcome, w = binary(y, weights)
-    if w.sum() <= 1 < int((w > 0).sum()):
-        raise DataError("weights that sum to 1 or less", "weights that say how many rows each row stands for")
+    refuse_shares(w)
     return outcome, probabilities("p", p, outcome.size), w
 
 
 def _line(x: FloatArray, y: FloatArray, w: FloatArray) -> FloatArray:
     """Return the design of the calibration slope model, or refuse where it has no finite fit."""
-    _both(y, w)
+    prevalence_of(y, w)
     used = w > 0
     cases, others = x[used & (y == 1)], x[used & (y == 0)]
     low, high = min(cases.min(), others.min()), max(cases.max(), others.max())
@@ -94,10 +127,6 @@ def _moved(p: FloatArray, w: FloatArray) -> str:
     return f"{count} risks of 0 or 1 were read as {EDGE:g} from there" if count else ""
 
 
-def _notes(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
-
-
 def _linear(
     name: str,
     value: float,
@@ -108,7 +137,7 @@ def _linear(
     level: float,
     errors: str,
     *,
-    scale: str = "identity",
+    scale: Scale = "identity",
     note: str = "",
 ) -> Estimate:
     """Make an estimate from influence values, with the sandwich or the model's standard error."""
@@ -116,14 +145,13 @@ def _linear(
     if errors == "model":
         if patient is not None:
             raise DataError("model-based errors and a patient of each row", 'errors="sandwich" for dependent rows')
-        variance, method = model_variance, "model-based"
+        variance = model_variance
     elif errors == "sandwich":
         variance = clustered_variance(influence, patient)
-        method = "sandwich" if patient is None else "sandwich, rows of a patient added"
     else:
         raise DataError("an unknown kind of standard error", '"sandwich" or "model"')
     used = w > 0
-    on = ", symmetric on the log scale" if scale == "log" else ""
+    kind = "sandwich" if errors == "sandwich" else "model-based"
     return Estimate.normal(
         value,
         math.sqrt(variance),
@@ -132,7 +160,8 @@ def _linear(
         name=name,
         n=int(used.sum()),
         events=int(y[used].sum()),
-        method=f"normal interval, {method} error{on}",
+        method=clustered(f"normal interval, {kind} error", patient)
+        + (", symmetric on the log scale" if scale == "log" else ""),
         note=note,
         influence=influence,
     )
@@ -140,8 +169,7 @@ def _linear(
 
 def _score(x: FloatArray, residual: FloatArray, fit: Fit) -> FloatArray:
     """Return each row's influence on the coefficients, shape (n, q)."""
-    out: FloatArray = (x * residual[:, None]) @ fit.covariance
-    return out
+    return row_dot(x * residual[:, None], fit.covariance)
 
 
 def calibration_intercept(
@@ -195,7 +223,7 @@ def calibration_intercept(
     calibration_intercept 1.0986 (95 % interval -1.1646 to 3.3618), n = 4
     """
     outcome, risk, w = _rows(y, p, weights)
-    _both(outcome, w)
+    prevalence_of(outcome, w)
     x, offset = np.ones((outcome.size, 1)), logit(risk)
     fit = logistic(x, outcome, w, offset)
     influence = _score(x, w * (outcome - expit(offset + fit.beta[0])), fit)[:, 0]
@@ -219,7 +247,7 @@ def _slope(
 ) -> tuple[Estimate, Estimate]:
     x = _line(logit(p), y, w)
     fit = logistic(x, y, w)
-    influence, covariance = _score(x, w * (y - expit(x @ fit.beta)), fit), fit.covariance
+    influence, covariance = _score(x, w * (y - expit(row_dot(x, fit.beta))), fit), fit.covariance
     note = _moved(p, w)
 
     def one(place: int, name: str) -> Estimate:
@@ -316,37 +344,16 @@ def oe(
     oe 0.5000 (95 % interval 0.0916 to 2.7298), n = 4
     """
     outcome, risk, w = _rows(y, p, weights)
-    expected = float(w @ risk)
+    expected = dot(w, risk)
     if expected <= 0:
         raise NotEstimableError("no event is expected", "risks above 0")
-    value = float(w @ outcome) / expected
+    value = dot(w, outcome) / expected
     influence = w * (outcome - value * risk) / expected
     found = _linear("oe", value, influence, math.nan, (outcome, w), patient, level, "sandwich", scale="log")
     if value == 0:
         found.lower = found.upper = math.nan
         found.note = "no interval: no event was seen"
     return found
-
-
-class SmoothCurve(Protocol):
-    """What the calibration errors ask of a smoother whose places are set once and whose weights change."""
-
-    def fit(self, weights: FloatArray) -> FloatArray:
-        """Return the fit under row weights."""
-        ...
-
-    def at(self, grid: FloatArray, beta: FloatArray) -> FloatArray:
-        """Return the observed risk at some predicted risks."""
-        ...
-
-    def distances(self, beta: FloatArray) -> FloatArray:
-        """Return the distance of each row's risk from the curve."""
-        ...
-
-    @property
-    def method(self) -> str:
-        """What the curve is, in words."""
-        ...
 
 
 class SmoothCalibration:
@@ -376,11 +383,11 @@ class SmoothCalibration:
     """
 
     def __init__(self, y: FloatArray, risk: FloatArray, weights: FloatArray) -> None:
-        _both(y, weights)
+        prevalence_of(y, weights)
         self.y, self.risk = y, risk
         x = logit(risk)
         used = weights > 0
-        rarer = min(float(weights @ y), float(weights @ (1 - y)))
+        rarer = min(dot(weights, y), dot(weights, 1 - y))
         self.constant = bool(np.ptp(x[used]) < 1e-12)
         enough = rarer >= 30 and not self.constant
         self.knots = spline_knots(x[used], 4 if rarer >= 100 else 3, weights[used]) if enough else None
@@ -407,12 +414,12 @@ class SmoothCalibration:
 
     def fit(self, weights: FloatArray) -> FloatArray:
         """Return the coefficients under other row weights."""
-        _both(self.y, weights)
+        prevalence_of(self.y, weights)
         return fit_logistic(self.x, self.y, weights, start=self.beta)
 
     def at(self, grid: FloatArray, beta: FloatArray) -> FloatArray:
         """Return the observed risk at some predicted risks."""
-        return expit(self.design(grid) @ beta)
+        return expit(row_dot(self.design(grid), beta))
 
     def distances(self, beta: FloatArray) -> FloatArray:
         """Return the distance of each row's risk from the curve."""
@@ -425,12 +432,12 @@ class SmoothCalibration:
 
         The knots are held.
         """
-        observed = expit(self.x @ self.beta)
+        observed = expit(row_dot(self.x, self.beta))
         rows = _score(self.x, weights * (self.y - observed), self.first)
         gap, total = observed - self.risk, float(weights.sum())
-        slope = (weights * np.sign(gap) * observed * (1 - observed)) @ self.x / total
-        mean = float(weights @ np.abs(gap)) / total
-        own: FloatArray = weights * (np.abs(gap) - mean) / total + rows @ slope
+        slope = np.einsum("n,nq->q", weights * np.sign(gap) * observed * (1 - observed), self.x) / total
+        mean = weighted_mean(np.abs(gap), weights)
+        own: FloatArray = weights * (np.abs(gap) - mean) / total + row_dot(rows, slope)
         return rows, own
 
 
@@ -506,7 +513,7 @@ class LoessCalibration:
     ) -> None:
         if not span > 0 or degree not in (1, 2) or surface not in ("interpolate", "direct"):
             raise DataError("loess with an unknown span, degree or surface", "span > 0, degree 1 or 2, known surface")
-        _both(y, weights)
+        prevalence_of(y, weights)
         self.y, self.risk, self.span, self.degree, self.surface = y, risk, span, degree, surface
         self._order = np.argsort(risk, kind="stable")
         self._x, self._y = risk[self._order], y[self._order]
@@ -539,7 +546,7 @@ class LoessCalibration:
         return np.stack([value, slope])
 
     def variance(self, grid: FloatArray, weights: FloatArray, codes: IntArray) -> FloatArray:
-        """Return the sandwich variance of the local polynomial at some risks, rows of a patient added."""
+        """Return the sandwich variance of the local polynomial at some risks, clustered by patient."""
         return self._local(weights, grid, codes[self._order])[2]
 
     def at(self, grid: FloatArray, beta: FloatArray) -> FloatArray:
@@ -573,37 +580,8 @@ class CalibrationErrors:
     def of(cls, distance: FloatArray, weights: FloatArray) -> CalibrationErrors:
         """Summarise the distances of the rows."""
         out = np.empty(4)
-        distance_summary(distance, weights, _LEVELS, out)
+        distance_summary(distance, weights, LEVELS, out)
         return cls(*map(float, out))
-
-
-def smooth_calibration(y: ArrayLike, p: ArrayLike, grid: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
-    """Return the observed risk of a smooth calibration curve at predicted risks.
-
-    Parameters
-    ----------
-    y, p, weights
-        As for `calibration_intercept`.
-    grid : float array, shape (g,)
-        Predicted risks at which to read the curve.
-
-    Raises
-    ------
-    NotEstimableError
-        If only one class is present or the fit does not settle.
-
-    References
-    ----------
-    Austin and Steyerberg, Stat Med 2019;38:4051.
-
-    Examples
-    --------
-    >>> smooth_calibration([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.3], [0.3]).round(6)
-    array([0.5])
-    """
-    outcome, risk, w = _rows(y, p, weights)
-    curve = SmoothCalibration(outcome, risk, w)
-    return curve.at(probabilities("grid", grid), curve.beta)
 
 
 def calibration_errors(y: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> CalibrationErrors:
@@ -656,8 +634,8 @@ class _CurveReplicates:
     def errors_and_curve(self, counts: NDArray[np.uint8], grid: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the errors, shape (b, 4), and the curve at some risks, shape (b, g), of each replicate."""
         curve, b = self._curve, counts.shape[1]
-        out, read, sums = np.full((b, 4), np.nan), np.full((b, grid.size), np.nan), np.empty((2, b))
-        weighted_sums(self._totals, self._codes, counts, sums)
+        out, read = np.full((b, 4), np.nan), np.full((b, grid.size), np.nan)
+        sums = value_sums(self._totals, self._codes, counts)
         distance, weights = np.empty(self._w.size), np.empty(self._w.size)
         betas = np.zeros((1, b))
         if isinstance(curve, SmoothCalibration):
@@ -671,7 +649,7 @@ class _CurveReplicates:
                 beta = curve.fit(weights)
                 distance = curve.distances(beta)
             if np.isfinite(distance).all():
-                distance_summary(distance, weights, _LEVELS, out[j])
+                distance_summary(distance, weights, LEVELS, out[j])
                 read[j] = curve.at(grid, beta)
         return out, read
 
@@ -733,7 +711,7 @@ class CalibrationReplicates:
         self._shift: FloatArray | None = None
         self._start: FloatArray | None = None
         try:
-            _both(outcome, w)
+            prevalence_of(outcome, w)
             self._ones, self._zeros = np.ones((outcome.size, 1)), np.zeros(outcome.size)
             self._shift = fit_logistic(self._ones, outcome, w, self._logit)
             self._curve = _CurveReplicates(_smoother(smoother, outcome, risk, w), w, self._codes)
@@ -757,9 +735,8 @@ class CalibrationReplicates:
 
     def _measures(self, counts: NDArray[np.uint8], grid: FloatArray) -> tuple[FloatArray, FloatArray]:
         b = counts.shape[1]
-        out, sums = np.full((b, 6), np.nan), np.empty((3, b))
-        weighted_sums(self._totals, self._codes, counts, sums)
-        total, seen, expected = sums
+        out = np.full((b, 6), np.nan)
+        total, seen, expected = value_sums(self._totals, self._codes, counts)
         out[:, 2] = np.divide(seen, expected, out=np.full(b, np.nan), where=expected > 0)
         rows = self._w, self._codes, counts
         if self._shift is not None:
@@ -835,7 +812,7 @@ def distance_estimates(
                 events=events,
                 level=level,
                 method=how,
-                note=_notes(why, caution, note),
+                note=notes(why, caution, note),
             )
         )
     return out
@@ -868,7 +845,7 @@ def _curve_errors(
     y, p = curve.y, curve.risk
     found = np.empty(4)
     beta = curve.beta if isinstance(curve, SmoothCalibration) else curve.fit(w)
-    distance_summary(curve.distances(beta), w, _LEVELS, found)
+    distance_summary(curve.distances(beta), w, LEVELS, found)
     drawn = np.empty((0, 4))
     if draws:
         sampler = PatientDraws(patient, y.size, draws=draws, seed=seed)
@@ -876,7 +853,7 @@ def _curve_errors(
     n, events = int((w > 0).sum()), int(y[w > 0].sum())
     unit = "rows" if patient is None else "patients"
     more: dict[str, Any] = {"n": n, "events": events, "method": curve.method, "unit": unit, "note": _moved(p, w)}
-    out = distance_estimates(_DISTANCES, found, drawn, level=level, **more)
+    out = distance_estimates(DISTANCES, found, drawn, level=level, **more)
     if isinstance(curve, SmoothCalibration):
         out[0].influence = curve.influence(w)[1]
     return out
@@ -1071,7 +1048,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
+class Calibration(Headline):
     """Calibration of risks of a yes/no outcome; as a number it is the integrated calibration index.
 
     Parameters
@@ -1091,6 +1068,8 @@ class Calibration:
     What cannot be estimated is NaN, with the reason in its note.
     """
 
+    _headline = "ici"
+
     intercept: Estimate
     slope: Estimate
     slope_intercept: Estimate
@@ -1105,44 +1084,21 @@ class Calibration:
     bins: RiskGroups
     histogram: Histogram
 
-    @property
-    def value(self) -> float:
-        """The integrated calibration index."""
-        return self.ici.value
 
-    @property
-    def lower(self) -> float:
-        """Lower limit of the index."""
-        return self.ici.lower
+def nothing_known(
+    names: Sequence[str], risk: FloatArray, note: str, *, curve: str = "observed risk", **known: Any
+) -> tuple[list[Estimate], Curve]:
+    """Return distances and a curve that are NaN, with the reason, where no calibration curve can be fitted.
 
-    @property
-    def upper(self) -> float:
-        """Upper limit of the index."""
-        return self.ici.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the index."""
-        return self.ici.se
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return self.ici.n
-
-    def __float__(self) -> float:
-        return float(self.ici)
-
-
-def _missing(name: str, error: NotEstimableError, n: int, events: int, level: float) -> Estimate:
-    return Estimate(math.nan, name=name, n=n, events=events, level=level, note=error.got)
-
-
-def _or_missing(name: str, work: Callable[[], Estimate], n: int, events: int, level: float) -> Estimate:
-    try:
-        return work()
-    except NotEstimableError as error:
-        return _missing(name, error, n, events, level)
+    Examples
+    --------
+    >>> nothing_known(["ici"], np.array([0.1, 0.2]), "one class", n=2)[0][0].note
+    'one class'
+    """
+    grid = reading_grid(risk)
+    nan = np.full(grid.size, np.nan)
+    band = Curve.normal(nan, nan, name=curve, axis="predicted risk", x=grid, note=note, **known)
+    return [Estimate(math.nan, name=name, note=note, **known) for name in names], band
 
 
 def _band(
@@ -1158,9 +1114,8 @@ def _band(
     if isinstance(curve, SmoothCalibration):
         x = curve.design(grid)
         value = curve.at(grid, curve.beta)
-        sums = np.column_stack([tally(codes, column, int(codes.max()) + 1) for column in curve.influence(w)[0].T])
-        error = np.sqrt(np.einsum("gq,qr,gr->g", x, sums.T @ sums, x))
-        centre = x @ curve.beta
+        error = np.sqrt(np.einsum("gq,qr,gr->g", x, clustered_covariance(curve.influence(w)[0], codes), x))
+        centre = row_dot(x, curve.beta)
         lower, upper = expit(centre - z * error), expit(centre + z * error)
         se = error * value * (1 - value)
         how = "limits symmetric on the log odds, sandwich error, knots held"
@@ -1264,39 +1219,24 @@ def calibration(
     """
     outcome, risk, w = _rows(y, p, weights)
     codes = patient_codes(patient, outcome.size)
-    n, events = int((w > 0).sum()), int(outcome[w > 0].sum())
+    known: dict[str, Any] = {"n": int((w > 0).sum()), "events": int(outcome[w > 0].sum()), "level": level}
 
     def part(name: str, work: Callable[[], Estimate]) -> Estimate:
-        return _or_missing(name, work, n, events, level)
+        return or_missing(name, work, **known)
 
     more: dict[str, Any] = {"patient": patient, "level": level}
     try:
         slope, slope_intercept = _slope(outcome, risk, w, patient, level, "sandwich")
     except NotEstimableError as error:
         slope, slope_intercept = (
-            _missing(name, error, n, events, level) for name in ("calibration_slope", "slope_intercept")
+            Estimate(math.nan, name=name, note=error.got, **known) for name in ("calibration_slope", "slope_intercept")
         )
     try:
         curve = _smoother(smoother, outcome, risk, w)
         distances = _curve_errors(curve, w, patient, level, draws, seed)
-        band = _band(curve, risk, w, codes, level, events)
+        band = _band(curve, risk, w, codes, level, known["events"])
     except NotEstimableError as error:
-        distances = [_missing(name, error, n, events, level) for name in _DISTANCES]
-        grid = reading_grid(risk[w > 0])
-        nothing = np.full(grid.size, np.nan)
-        band = Curve(
-            name="observed risk",
-            axis="predicted risk",
-            x=grid,
-            value=nothing,
-            lower=nothing,
-            upper=nothing,
-            se=nothing,
-            n=n,
-            events=events,
-            level=level,
-            note=error.got,
-        )
+        distances, band = nothing_known(DISTANCES, risk[w > 0], error.got, **known)
     edges = np.linspace(0, 1, 51)
     return Calibration(
         intercept=part("calibration_intercept", lambda: calibration_intercept(outcome, risk, w, **more)),
@@ -1329,26 +1269,3 @@ def reading_grid(risk: FloatArray) -> FloatArray:
     """
     low, high = np.quantile(risk, [0.01, 0.99])
     return np.linspace(float(low), float(high), 51)
-
-
-def deciles(y: ArrayLike, p: ArrayLike, groups: int = 10, level: float = 0.95) -> list[dict[str, Any]]:
-    """Return predicted and observed risk by quantile group, with Wilson's interval.
-
-    Parameters
-    ----------
-    y, p
-        As for `calibration_intercept`.
-    groups : int
-    level : float
-
-    Examples
-    --------
-    >>> [(round(g["predicted"], 3), g["observed"], g["n"]) for g in deciles([0, 1, 1, 1], [0.1, 0.2, 0.8, 0.9], 2)]
-    [(0.15, 0.5, 2), (0.85, 1.0, 2)]
-    """
-    outcome, risk, w = _rows(y, p, None)
-    found = _bins(outcome, risk, w, groups, level)
-    columns = (found.predicted, found.observed, found.lower, found.upper, found.n)
-    names = ("predicted", "observed", "lower", "upper", "n")
-    rows = [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
-    return [row | {"n": int(row["n"])} for row in rows]

@@ -11,19 +11,46 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, patient_codes, probabilities, survival, tally, vector
+from aimed.metrics.accuracy import risk_groups
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    dot,
+    patient_codes,
+    probabilities,
+    row_dot,
+    survival,
+    tally,
+    vector,
+    weighted_mean,
+)
 from aimed.metrics.calibration_binary import (
+    DISTANCES,
+    LEVELS,
     CalibrationErrors,
     RiskGroups,
     distance_estimates,
+    nothing_known,
     reading_grid,
-    risk_groups,
+    refuse_shares,
 )
 from aimed.metrics.draws import PatientDraws
-from aimed.metrics.kernels.regressions import fill_distances, replicate_weights, weighted_sums
+from aimed.metrics.kernels.evaluation import value_sums
+from aimed.metrics.kernels.regressions import fill_distances, replicate_weights
 from aimed.metrics.kernels.smoothing import distance_summary
 from aimed.metrics.regression import EDGE, CoxRegression, Fit, cloglog, spline_basis, spline_knots
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import (
+    Curve,
+    Estimate,
+    Headline,
+    Scale,
+    clustered,
+    clustered_covariance,
+    clustered_variance,
+    normal_quantile,
+    or_missing,
+)
 
 __all__ = [
     "CalibrationAt",
@@ -38,11 +65,7 @@ __all__ = [
     "e90_at",
     "ici_at",
     "oe_at",
-    "smooth_calibration_at",
 ]
-
-_LEVELS = np.array([0.5, 0.9])
-_DISTANCES = ("ici", "e50", "e90", "emax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +83,7 @@ class _Rows:
         cls, event: ArrayLike, time: ArrayLike, p: ArrayLike, horizon: float | None, weights: ArrayLike | None
     ) -> _Rows:
         seen, when, w = survival(event, time, weights)
-        if w.sum() <= 1 < int((w > 0).sum()):
-            raise DataError("weights that sum to 1 or less", "weights that say how many rows each row stands for")
+        refuse_shares(w)
         until = math.inf if horizon is None else float(vector("horizon", [horizon])[0])
         return cls(seen, when, probabilities("p", p, when.size), w, until)
 
@@ -88,17 +110,13 @@ class _Rows:
         level: float,
         *,
         model_variance: float | None = None,
-        scale: str = "identity",
-        method: str = "",
+        scale: Scale = "identity",
     ) -> Estimate:
         """Make an estimate from influence values, or from the model's variance where it is given."""
-        kind = "model-based" if model_variance is not None else "sandwich"
-        if patient is not None:
-            if model_variance is not None:
-                raise DataError("model-based errors and a patient of each row", 'errors="sandwich" for dependent rows')
-            kind += ", rows of a patient added"
+        if patient is not None and model_variance is not None:
+            raise DataError("model-based errors and a patient of each row", 'errors="sandwich" for dependent rows')
         variance = clustered_variance(influence, patient) if model_variance is None else model_variance
-        on = ", symmetric on the log scale" if scale == "log" else ""
+        kind = "sandwich" if model_variance is None else "model-based"
         return Estimate.normal(
             value,
             math.sqrt(variance),
@@ -107,7 +125,8 @@ class _Rows:
             name=name,
             n=self.n,
             events=self.events,
-            method=f"{method}normal interval, {kind} error{on}",
+            method=clustered(f"normal interval, {kind} error", patient)
+            + (", symmetric on the log scale" if scale == "log" else ""),
             note=self.moved,
             influence=influence,
         )
@@ -181,7 +200,7 @@ class HorizonCalibration:
         x = cloglog(risk)
         used = weights > 0
         self.constant = bool(np.ptp(x[used]) < 1e-12)
-        enough = float(weights @ event) >= 30 and not self.constant
+        enough = dot(weights, event) >= 30 and not self.constant
         self.knots = spline_knots(x[used], 3, weights[used]) if enough else None
         basis = spline_basis(x, self.knots)
         self._cox = CoxRegression(event, time, basis)
@@ -223,7 +242,7 @@ class HorizonCalibration:
         hazard = self._cox.baseline_hazard(beta, weights, self.horizon)
         if hazard <= 0:
             raise NotEstimableError("no event was seen by the horizon", "at least 1 event by the horizon")
-        return np.concatenate([[np.log(hazard) - float(self._cox.centre @ beta)], beta])
+        return np.concatenate([[np.log(hazard) - dot(self._cox.centre, beta)], beta])
 
     def design(self, risk: FloatArray) -> FloatArray:
         """Return the columns that the fit multiplies."""
@@ -232,7 +251,7 @@ class HorizonCalibration:
 
     def at(self, grid: FloatArray, fitted: FloatArray) -> FloatArray:
         """Return the observed risk at some predicted risks."""
-        out: FloatArray = -np.expm1(-np.exp(self.design(grid) @ fitted))
+        out: FloatArray = -np.expm1(-np.exp(row_dot(self.design(grid), fitted)))
         return out
 
     def distances(self, fitted: FloatArray) -> FloatArray:
@@ -251,15 +270,15 @@ class HorizonCalibration:
             beta = fitted[1:]
             information = self._cox.solve(weights, beta).information
             score, direct = self._cox.influence(beta, weights, self.horizon)
-            own = score @ Fit(beta, information).covariance
+            own = row_dot(score, Fit(beta, information).covariance)
             hazard, slope = self._cox.hazard(beta, weights, self.horizon)
-            rows = np.column_stack([direct / hazard + own @ (slope / hazard - self._cox.centre), own])
-        eta = self._design @ fitted
+            rows = np.column_stack([direct / hazard + row_dot(own, slope / hazard - self._cox.centre), own])
+        eta = row_dot(self._design, fitted)
         gap = -np.expm1(-np.exp(eta)) - self.risk
         total = float(weights.sum())
-        pull = (weights * np.sign(gap) * np.exp(eta - np.exp(eta))) @ self._design / total
-        mean = float(weights @ np.abs(gap)) / total
-        return rows, weights * (np.abs(gap) - mean) / total + rows @ pull
+        pull = np.einsum("n,nq->q", weights * np.sign(gap) * np.exp(eta - np.exp(eta)), self._design) / total
+        mean = weighted_mean(np.abs(gap), weights)
+        return rows, weights * (np.abs(gap) - mean) / total + row_dot(rows, pull)
 
 
 def oe_at(
@@ -321,7 +340,7 @@ def oe_at(
 
 def _oe(rows: _Rows, patient: ArrayLike | None, level: float) -> Estimate:
     total = float(rows.w.sum())
-    expected = float(rows.w @ rows.p) / total
+    expected = weighted_mean(rows.p, rows.w)
     if expected <= 0:
         raise NotEstimableError("no event is expected", "risks above 0")
     alive = _alive(rows.event, rows.time, rows.w, rows.horizon)
@@ -391,7 +410,7 @@ def _slope(rows: _Rows, patient: ArrayLike | None, level: float, errors: str) ->
         raise DataError("an unknown kind of standard error", '"sandwich" or "model"')
     model = CoxRegression(rows.event, rows.time, x[:, None])
     fit = model.solve(rows.w)
-    influence = model.influence(fit.beta, rows.w, rows.horizon)[0] @ fit.covariance
+    influence = row_dot(model.influence(fit.beta, rows.w, rows.horizon)[0], fit.covariance)
     variance = float(fit.covariance[0, 0]) if errors == "model" else None
     return rows.estimate(
         "calibration_slope", float(fit.beta[0]), influence[:, 0], patient, level, model_variance=variance
@@ -458,41 +477,6 @@ def _intercept(rows: _Rows, patient: ArrayLike | None, level: float) -> Estimate
     return rows.estimate(f"calibration_intercept@{rows.horizon:g}", value, influence, patient, level)
 
 
-def smooth_calibration_at(
-    event: ArrayLike,
-    time: ArrayLike,
-    p: ArrayLike,
-    horizon: float,
-    grid: ArrayLike,
-    weights: ArrayLike | None = None,
-) -> FloatArray:
-    """Return the observed risk by the horizon at predicted risks, from a smooth calibration curve.
-
-    Parameters
-    ----------
-    event, time, p, horizon, weights
-        As for `oe_at`.
-    grid : float array, shape (g,)
-
-    Raises
-    ------
-    NotEstimableError
-        If nobody is followed to the horizon, no event is seen, or the fit does not settle.
-
-    References
-    ----------
-    Austin, Harrell and van Klaveren, Stat Med 2020;39:2714.
-
-    Examples
-    --------
-    >>> smooth_calibration_at([1, 0, 0, 0], [1, 5, 5, 5], [0.5, 0.5, 0.5, 0.5], 2, [0.5]).round(6)
-    array([0.25])
-    """
-    rows = _Rows.of(event, time, p, horizon, weights)
-    curve = HorizonCalibration(rows.event, rows.time, rows.p, rows.horizon, rows.w)
-    return curve.at(probabilities("grid", grid), curve.fit(rows.w))
-
-
 def calibration_errors_at(
     event: ArrayLike, time: ArrayLike, p: ArrayLike, horizon: float, weights: ArrayLike | None = None
 ) -> CalibrationErrors:
@@ -531,7 +515,7 @@ class _CurveReplicates:
     def distances(self, weights: FloatArray, out: FloatArray) -> None:
         """Fill ICI, E50, E90 and Emax under row weights; NaN where they are not estimable."""
         try:
-            distance_summary(self._curve.distances(self._curve.fit(weights)), weights, _LEVELS, out)
+            distance_summary(self._curve.distances(self._curve.fit(weights)), weights, LEVELS, out)
         except NotEstimableError:
             out[:] = np.nan
 
@@ -606,8 +590,7 @@ class CalibrationAtReplicates:
         """Return O/E, slope, ICI, E50 and E90 of each replicate, shape (b, 5); NaN where not estimable."""
         b = counts.shape[1]
         out, four = np.full((b, 5), np.nan), np.full(4, np.nan)
-        sums, weights = np.empty((2, b)), np.empty(self._p.size)
-        weighted_sums(self._totals, self._codes, counts, sums)
+        sums, weights = value_sums(self._totals, self._codes, counts), np.empty(self._p.size)
         for j in range(b):
             replicate_weights(self._w, self._codes, counts, j, weights)
             out[j, 0] = self._oe(weights, sums[1, j] / sums[0, j])
@@ -635,12 +618,12 @@ def _curve_errors(
 ) -> list[Estimate]:
     fitted = curve.fit(rows.w)
     found, drawn = np.empty(4), np.empty((0, 4))
-    distance_summary(curve.distances(fitted), rows.w, _LEVELS, found)
+    distance_summary(curve.distances(fitted), rows.w, LEVELS, found)
     if draws:
         sampler = PatientDraws(patient, rows.time.size, draws=draws, seed=seed)
         drawn = sampler.map(_CurveReplicates(curve, rows.w, sampler.codes).errors)
     out = distance_estimates(
-        [f"{name}@{rows.horizon:g}" for name in _DISTANCES],
+        [f"{name}@{rows.horizon:g}" for name in DISTANCES],
         found,
         drawn,
         level=level,
@@ -807,7 +790,7 @@ def e90_at(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CalibrationAt:
+class CalibrationAt(Headline):
     """Calibration of risks at a horizon; as a number it is the integrated calibration index.
 
     Parameters
@@ -827,6 +810,8 @@ class CalibrationAt:
     What cannot be estimated is NaN, with the reason in its note.
     """
 
+    _headline = "ici"
+
     horizon: float
     oe: Estimate
     slope: Estimate
@@ -838,43 +823,14 @@ class CalibrationAt:
     curve: Curve
     groups: RiskGroups
 
-    @property
-    def value(self) -> float:
-        """The integrated calibration index."""
-        return self.ici.value
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the index."""
-        return self.ici.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the index."""
-        return self.ici.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the index."""
-        return self.ici.se
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return self.ici.n
-
-    def __float__(self) -> float:
-        return float(self.ici)
-
 
 def _band(rows: _Rows, curve: HorizonCalibration, codes: IntArray, level: float) -> Curve:
     grid = reading_grid(rows.p[rows.w > 0])
     fitted = curve.fit(rows.w)
     x = curve.design(grid)
-    own = curve.influence(fitted, rows.w)[0]
-    sums = np.column_stack([tally(codes, column, int(codes.max()) + 1) for column in own.T])
-    error = np.sqrt(np.einsum("gq,qr,gr->g", x, sums.T @ sums, x))
-    centre, z = x @ fitted, normal_quantile(level)
+    covariance = clustered_covariance(curve.influence(fitted, rows.w)[0], codes)
+    error = np.sqrt(np.einsum("gq,qr,gr->g", x, covariance, x))
+    centre, z = row_dot(x, fitted), normal_quantile(level)
 
     def risk(eta: FloatArray) -> FloatArray:
         out: FloatArray = -np.expm1(-np.exp(eta))
@@ -893,24 +849,6 @@ def _band(rows: _Rows, curve: HorizonCalibration, codes: IntArray, level: float)
         level=level,
         method=f"{curve.method}; pointwise limits symmetric on the cloglog, sandwich error, knots held",
         note=rows.moved,
-    )
-
-
-def _no_band(rows: _Rows, level: float, why: str) -> Curve:
-    grid = reading_grid(rows.p[rows.w > 0])
-    nothing = np.full(grid.size, np.nan)
-    return Curve(
-        name=f"observed risk@{rows.horizon:g}",
-        axis="predicted risk",
-        x=grid,
-        value=nothing,
-        lower=nothing,
-        upper=nothing,
-        se=nothing,
-        n=rows.n,
-        events=rows.events,
-        level=level,
-        note=why,
     )
 
 
@@ -1004,22 +942,18 @@ def calibration_at(
     codes = patient_codes(patient, rows.time.size)
 
     def part(name: str, work: Callable[[], Estimate]) -> Estimate:
-        try:
-            return work()
-        except NotEstimableError as error:
-            return missing(name, error.got)
+        return or_missing(name, work, **known)
 
-    def missing(name: str, why: str) -> Estimate:
-        return Estimate(math.nan, name=name, n=rows.n, events=rows.events, level=level, note=why)
-
+    known: dict[str, Any]
+    at, known = f"@{rows.horizon:g}", {"n": rows.n, "events": rows.events, "level": level}
     try:
         curve = HorizonCalibration(rows.event, rows.time, rows.p, rows.horizon, rows.w)
         distances = _curve_errors(rows, curve, patient, level, draws, seed)
         band = _band(rows, curve, codes, level)
     except NotEstimableError as error:
-        distances = [missing(f"{name}@{rows.horizon:g}", error.got) for name in _DISTANCES]
-        band = _no_band(rows, level, error.got)
-    at = f"@{rows.horizon:g}"
+        distances, band = nothing_known(
+            [name + at for name in DISTANCES], rows.p[rows.w > 0], error.got, curve="observed risk" + at, **known
+        )
     return CalibrationAt(
         horizon=rows.horizon,
         oe=part("oe" + at, lambda: _oe(rows, patient, level)),

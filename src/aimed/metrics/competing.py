@@ -7,37 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, vector, weights_of
+from aimed.core.errors import NotEstimableError
+from aimed.metrics.arrays import FloatArray, event_codes, follow_up, patient_codes, weights_of
 from aimed.metrics.kernels.curves import cause_table, place_rows, sums_over_patients
 from aimed.metrics.nonparametric import survival_limits
+from aimed.metrics.result import clustered
 
-__all__ = ["CumulativeIncidence", "aalen_johansen", "event_codes"]
-
-
-def event_codes(event: ArrayLike, n: int, cause: int | None = None) -> IntArray:
-    """Return event codes: 0 for censored, 1 to K for the kind of event.
-
-    Raises
-    ------
-    DataError
-        If a code is not a whole number of at least 0.
-    NotEstimableError
-        If no row has an event of `cause`.
-
-    Examples
-    --------
-    >>> event_codes([0, 2, 1], 3)
-    array([0, 2, 1])
-    """
-    values = vector("event", event, n)
-    codes: IntArray = values.astype(np.int64)
-    bad = int(((codes != values) | (values < 0)).sum())
-    if bad:
-        raise DataError(f"event has {bad} of {n} values that are not whole numbers >= 0", "0 censored, 1 to K causes")
-    if cause is not None and (cause < 1 or not (codes == cause).any()):
-        raise NotEstimableError(f"no row has an event of cause {cause}", "a cause that happens", "see the event codes")
-    return codes
+__all__ = ["CumulativeIncidence", "aalen_johansen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,11 +137,11 @@ def aalen_johansen(
     >>> found.value[:, 0], found.value[:, 1], found.survival
     (array([0.25, 0.25, 0.25, 0.75]), array([0.  , 0.25, 0.25, 0.25]), array([0.75, 0.5 , 0.5 , 0.  ]))
     """
-    when = vector("time", time)
+    when = follow_up(time)
     n = when.size
-    if when.min() < 0:
-        raise DataError(f"time has {int((when < 0).sum())} of {n} negative values", "times >= 0")
-    codes, w = event_codes(event, n, cause), weights_of(weights, n)
+    codes, w = event_codes(event, n), weights_of(weights, n)
+    if cause is not None and (cause < 1 or not (codes == cause).any()):
+        raise NotEstimableError(f"no row has an event of cause {cause}", "a cause that happens", "see the event codes")
     causes = int(codes.max())
     if causes == 0:
         raise NotEstimableError("no row has an event", "events of at least one kind")
@@ -210,7 +186,6 @@ def aalen_johansen(
         )
         se[:, j] = np.sqrt(total)
     lower, upper = survival_limits(value, se, level, interval)
-    error = "infinitesimal jackknife" + ("" if patient is None else " over patients")
     columns = slice(None) if cause is None else 0
     return CumulativeIncidence(
         times=times,
@@ -224,5 +199,5 @@ def aalen_johansen(
         events=events[:, [k - 1 for k in wanted]][:, columns],
         n=n,
         level=level,
-        method=f"Aalen-Johansen; error: {error}; {interval} limits",
+        method=f"Aalen-Johansen; error: {clustered('infinitesimal jackknife', patient)}; {interval} limits",
     )

@@ -6,25 +6,35 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, labels, level_codes, survival, vector
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    dot,
+    event_kinds,
+    follow_up,
+    labels,
+    level_codes,
+    survival,
+    vector,
+)
 from aimed.metrics.ipcw import CensoringWeights, censoring_weights, distinct_times
 from aimed.metrics.kernels.pairs import (
     LANES,
+    censoring_factors,
     count_pairs,
     line_up,
     place_scores,
     replicate_pairs,
-    replicate_weights,
     weigh_pairs,
 )
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import Estimate, clustered_variance, two_sided_p, with_interval
 
 __all__ = [
     "HarrellReplicates",
@@ -102,11 +112,6 @@ class _Found(NamedTuple):
     events: int
 
 
-def _dot(a: FloatArray, b: FloatArray) -> float:
-    """Sum of products in one thread: BLAS would start several, and their number would change the last bits."""
-    return float(np.einsum("i,i", a, b))
-
-
 def _need(pairs: float, what: str = "an event followed by a row with a longer time") -> None:
     if pairs <= 0:
         raise NotEstimableError("no usable pair", what)
@@ -133,9 +138,9 @@ def _ratio(line: _Line, anchor: FloatArray, partner: FloatArray) -> tuple[float,
     """Concordance, its derivative by the log of each anchor's weight, and the influence by both weights of a row."""
     lined, other = anchor[line.order], partner[line.order]
     right, usable, above, before = weigh_pairs(line.starts, line.groups, line.place, line.ties, lined, other)
-    pairs = _dot(lined, usable)
+    pairs = dot(lined, usable)
     _need(pairs)
-    value = _dot(lined, right) / pairs
+    value = dot(lined, right) / pairs
     slope, influence = np.empty(lined.size), np.empty(lined.size)
     by_anchor = lined * (right - value * usable) / pairs
     slope[line.order] = by_anchor
@@ -203,13 +208,19 @@ def _uno_by_row(
 def _estimate(
     name: str, found: _Found, patient: ArrayLike | None, level: float, method: str, scale: str = "logit"
 ) -> Estimate:
-    se = math.sqrt(clustered_variance(found.influence, patient))
-    known: dict[str, Any] = {"n": found.influence.size, "events": found.events, "influence": found.influence}
-    if se <= 1e-12:
-        note = "no interval: no row or patient changes the estimate, as when every pair is ranked alike"
-        return Estimate(found.value, name=name, level=level, method=method, note=note, **known)
-    bounds = (0.0, 1.0) if scale == "logit" else (-1.0, 1.0)
-    return Estimate.normal(found.value, se, level=level, bounds=bounds, scale=scale, name=name, method=method, **known)
+    return with_interval(
+        found.value,
+        clustered_variance(found.influence, patient),
+        why="no row or patient changes the estimate, as when every pair is ranked alike",
+        level=level,
+        bounds=(0.0, 1.0) if scale == "logit" else (-1.0, 1.0),
+        scale=scale,
+        name=name,
+        n=found.influence.size,
+        events=found.events,
+        method=method,
+        influence=found.influence,
+    )
 
 
 def harrell_c(
@@ -362,7 +373,7 @@ def _tau(tau: float | None, name: str) -> float:
 
 
 def _weights_for(
-    event: BoolArray | IntArray,
+    event: BoolArray,
     time: FloatArray,
     weights: FloatArray,
     train: Sequence[ArrayLike] | None,
@@ -453,15 +464,6 @@ def uno_c(
     return _estimate("uno_c", found, patient, level, _ipcw_method(g, end))
 
 
-def _causes(event: ArrayLike, n: int, cause: int) -> IntArray:
-    codes = vector("event", event, n)
-    if (codes < 0).any() or (codes != np.floor(codes)).any():
-        raise DataError("event holds values that are not whole numbers from 0", "0 for censored, 1 to K for the causes")
-    if cause < 1:
-        raise DataError(f"cause is {cause}", "a cause from 1 to K; 0 is censored")
-    return codes.astype(np.int64)
-
-
 def cause_specific_c(
     event: ArrayLike,
     time: ArrayLike,
@@ -525,13 +527,13 @@ def cause_specific_c(
     >>> cause_specific_c([1, 2, 1, 0], [1, 2, 3, 4], [0.9, 0.1, 0.2, 0.3], tau=3).value
     0.8
     """
-    when = vector("time", time)
-    codes = _causes(event, when.size, cause)
-    seen, when, w = survival(codes > 0, when, weights)
+    when = follow_up(time)
+    kinds = event_kinds(event, when.size, cause)
+    seen, when, w = survival(kinds > 0, when, weights)
     ranked = vector("score", score, when.size)
     end = _tau(tau, "cause_specific_c")
-    g = _weights_for(codes, when, w, train, None)
-    own, rival = codes == cause, (codes > 0) & (codes != cause)
+    g = _weights_for(seen, when, w, train, None)
+    own, rival = kinds == 1, kinds == 2
     anchors = own & (when <= end) & (w > 0)
     rivals = rival & (when <= end) & (w > 0)
     first_rival = when[rivals].min() if rivals.any() else math.inf
@@ -544,9 +546,9 @@ def cause_specific_c(
     gone = w * inverse * rivals
     later = _Line(seen, when, ranked, places=g.places).weigh(late, w)
     before = _Line(~rival, when, ranked, rising=True, places=g.places).weigh(early, gone)
-    pairs = _dot(late, later[1]) + _dot(early, before[1])
+    pairs = dot(late, later[1]) + dot(early, before[1])
     _need(pairs)
-    value = (_dot(late, later[0]) + _dot(early, before[0])) / pairs
+    value = (dot(late, later[0]) + dot(early, before[0])) / pairs
     by_late = late * (later[0] - value * later[1]) / pairs
     by_early = early * (before[0] - value * before[1]) / pairs
     by_gone = gone * (before[2] - value * before[3]) / pairs
@@ -629,7 +631,7 @@ def concordance_test(
     difference = _Found(a.value - b.value, a.influence - b.influence, a.events)
     out = _estimate("concordance_difference", difference, patient, level, f"{kind} C, paired; {method}", "identity")
     if math.isfinite(out.se):
-        out.p = 2 * NormalDist().cdf(-abs(out.value) / out.se)
+        out.p = two_sided_p(out.value, out.se)
     return out
 
 
@@ -712,4 +714,4 @@ class UnoReplicates(HarrellReplicates):
         self._first = int((self._times > end).sum())
 
     def _factor(self, counts: NDArray[np.uint8]) -> FloatArray:
-        return replicate_weights(self._starts, self._code, counts, self._first)
+        return censoring_factors(self._starts, self._code, counts, self._first)

@@ -11,80 +11,55 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, vector
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    cross_products,
+    dot,
+    patient_codes,
+    row_dot,
+    vector,
+)
 from aimed.metrics.kernels.areas import (
     auroc_draws,
+    auroc_rows,
     average_precision_draws,
     average_precision_rows,
     partial_area_rows,
-    place_rows,
     row_kinds,
 )
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import (
+    Estimate,
+    Headline,
+    Scale,
+    checked_level,
+    clustered,
+    clustered_covariance,
+    clustered_variance,
+    patient_sums,
+    two_sided_p,
+    with_interval,
+)
 
 __all__ = [
     "AurocCovariance",
     "AurocReplicates",
     "AurocTest",
     "AveragePrecisionReplicates",
+    "Scale",
     "auroc",
     "auroc_covariance",
     "auroc_test",
     "average_precision",
-    "checked_level",
     "partial_auroc",
     "ranked_counts",
-    "with_interval",
 ]
 
-Scale = Literal["identity", "log", "logit"]
 
 _FEW = 10
 """With fewer controls in its range, the normal interval of a partial area is not to be leaned on."""
-
-
-def checked_level(level: float) -> float:
-    """Return the coverage of an interval.
-
-    Raises
-    ------
-    DataError
-        If it does not lie between 0 and 1.
-
-    Examples
-    --------
-    >>> checked_level(0.9)
-    0.9
-    """
-    if not 0 < level < 1:
-        raise DataError("level lies outside (0, 1)", "a coverage such as 0.95")
-    return float(level)
-
-
-def with_interval(value: float, variance: float, *, why: str, note: str = "", **more: Any) -> Estimate:
-    """Return an estimate with its normal interval, or with none and the reason where the variance is 0 or unknown.
-
-    Parameters
-    ----------
-    value, variance : float
-    why : str
-        Reason to give where there is no spread.
-    note : str
-        What else to know about the number.
-    **more
-        Passed to `Estimate.normal`.
-
-    Examples
-    --------
-    >>> with_interval(1.0, 0.0, why="all pairs are ranked rightly", name="auroc").note
-    'no interval: all pairs are ranked rightly'
-    """
-    if math.isfinite(value) and variance > 1e-24:
-        return Estimate.normal(value, math.sqrt(variance), note=note, **more)
-    for key in ("bounds", "scale"):
-        more.pop(key, None)
-    said = f"no interval: {why}"
-    return Estimate(value, note=f"{note}; {said}" if note else said, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +91,9 @@ class _Rows:
 
     @property
     def how(self) -> str:
-        clustered = self.codes is not None
         if self.weighted:
-            return "infinitesimal jackknife" + (", clustered by patient" if clustered else "")
-        return "Obuchowski, clustered by patient" if clustered else "DeLong"
+            return clustered("infinitesimal jackknife", self.codes)
+        return "DeLong" if self.codes is None else clustered("Obuchowski", self.codes)
 
     def both_classes(self) -> None:
         if not self.weight[self.case].any() or not self.weight[~self.case].any():
@@ -135,24 +109,17 @@ class _Rows:
         if self.codes is None:
             halves = [influence[case], influence[~case]]
             factors = [1.0 if self.weighted else _inflated(half.shape[0]) for half in halves]
-            return np.asarray(sum(f * (half.T @ half) for f, half in zip(factors, halves, strict=True)))
-        patients = int(self.codes.max()) + 1
-        sums, present = [], []
-        for part in (case, ~case):
-            codes = self.codes[part]
-            sums.append(
-                np.column_stack([np.bincount(codes, column, patients) for column in influence[part].T]),
-            )
-            present.append(int(np.count_nonzero(np.bincount(codes, minlength=patients))))
-        one, zero = sums
+            return np.asarray(sum(f * cross_products(half, half) for f, half in zip(factors, halves, strict=True)))
         if self.weighted:
-            return np.asarray((one + zero).T @ (one + zero))
-        cross = one.T @ zero
-        everyone = int(np.count_nonzero(np.bincount(self.codes)))
+            return clustered_covariance(influence, self.codes)
+        patients = int(self.codes.max()) + 1
+        one, zero = (patient_sums(influence[part], self.codes[part], patients) for part in (case, ~case))
+        present = [np.unique(self.codes[part]).size for part in (case, ~case)]
+        cross = cross_products(one, zero)
         return np.asarray(
-            _inflated(present[0]) * (one.T @ one)
-            + _inflated(present[1]) * (zero.T @ zero)
-            + _inflated(everyone) * (cross + cross.T)
+            _inflated(present[0]) * cross_products(one, one)
+            + _inflated(present[1]) * cross_products(zero, zero)
+            + _inflated(patients) * (cross + cross.T)
         )
 
 
@@ -181,7 +148,7 @@ def _walk(
 def _area(rows: _Rows, score: FloatArray) -> tuple[float, FloatArray]:
     """Return the AUROC and its influence values."""
     rows.both_classes()
-    (pairs, cases, controls), place = _walk(rows, rows.case, score, place_rows)
+    (pairs, cases, controls), place = _walk(rows, rows.case, score, auroc_rows)
     value = pairs / (cases * controls)
     place -= value
     place *= np.where(rows.case, 1 / cases, 1 / controls)
@@ -275,7 +242,7 @@ def auroc(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AurocTest:
+class AurocTest(Headline):
     """The paired comparison of two scores on the same rows.
 
     Parameters
@@ -296,44 +263,13 @@ class AurocTest:
     (True, 'auroc of score_a')
     """
 
+    _headline = "difference"
+
     difference: Estimate
     first: Estimate
     second: Estimate
     covariance: float
     z: float
-
-    @property
-    def value(self) -> float:
-        """The difference."""
-        return float(self.difference)
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the difference."""
-        return self.difference.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the difference."""
-        return self.difference.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the difference."""
-        return self.difference.se
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return self.difference.n
-
-    @property
-    def p(self) -> float:
-        """Two-sided p of no difference; NaN where there is no standard error."""
-        return math.nan if self.difference.p is None else self.difference.p
-
-    def __float__(self) -> float:
-        return float(self.difference)
 
 
 def auroc_test(
@@ -393,7 +329,7 @@ def auroc_test(
         **rows.facts(f"paired {rows.how}"),
     )
     z = float(found) / found.se
-    found.p = math.erfc(abs(z) / math.sqrt(2))
+    found.p = two_sided_p(float(found), found.se)
     covariance = float(rows.covariance(both)[0, 1])
     return AurocTest(difference=found, first=first, second=second, covariance=covariance, z=z)
 
@@ -448,17 +384,17 @@ class AurocCovariance:
         """
         w = vector("weights", weights, self.value.size)
         found = with_interval(
-            float(w @ self.value),
-            float(w @ self.covariance @ w),
+            dot(w, self.value),
+            dot(row_dot(self.covariance, w), w),
             why="the contrast does not vary",
             name="contrast of aurocs",
             n=self.n,
             events=self.events,
             level=self.level,
             method=self.method,
-            influence=self.influence @ w,
+            influence=row_dot(self.influence, w),
         )
-        found.p = math.erfc(abs(float(found) / found.se) / math.sqrt(2))
+        found.p = two_sided_p(float(found), found.se)
         return found
 
 
@@ -658,9 +594,7 @@ def _average_precision(rows: _Rows, score: FloatArray, name: str) -> Estimate:
         scale="logit",
         name=name,
         influence=influence,
-        **rows.facts(
-            "infinitesimal jackknife on the logit scale" + (", clustered by patient" if rows.codes is not None else "")
-        ),
+        **rows.facts(clustered("infinitesimal jackknife on the logit scale", rows.codes)),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core.errors import DataError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes
 from aimed.metrics.kernels.resampling import draw_counts
+from aimed.metrics.result import checked_level
 
 __all__ = [
     "BLOCK",
@@ -207,6 +208,7 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> tuple[FloatA
     >>> [round(float(v), 3) for v in percentile_interval(np.arange(101.0), 0.9)]
     [5.0, 95.0]
     """
+    checked_level(level)
     known = np.isfinite(values)
     # Columns without any value would make nanquantile warn; they are blanked out again below.
     filled = np.where(known.any(axis=0), np.where(known, values, np.nan), 0.0)

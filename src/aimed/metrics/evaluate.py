@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
+from aimed.metrics.accuracy import risk_groups
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, survival, vector
-from aimed.metrics.calibration_binary import risk_groups
 from aimed.metrics.calibration_survival import deciles_at
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, UNIT_GRID, PreparedBinary

@@ -17,10 +17,22 @@ from aimed.core.errors import DataError, NotEstimableError, UnknownNameError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, vector
 from aimed.metrics.draws import BLOCK, ESTIMABLE, PatientDraws, percentile_interval
 from aimed.metrics.multilabel import MultilabelEstimate
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import (
+    Curve,
+    Estimate,
+    checked_level,
+    clustered,
+    clustered_variance,
+    normal_quantile,
+    notes,
+    patient_sums,
+    two_sided_p,
+)
 
 __all__ = [
     "Bootstrapped",
+    "Kind",
+    "Metric",
     "adjust_p_values",
     "bootstrap",
     "compare",
@@ -231,6 +243,7 @@ def bootstrap(
         raise UnknownNameError("kind of bootstrap interval", kind, ["percentile", "bca", "normal"])
     if draws < 2:
         raise DataError(f"{draws} draws", "at least 2, better 1000")
+    checked_level(level)
     bound = _Bound(metric, arrays, options)
     whole = bound.value(patient=patient, level=level, draws=0)
     marks = _strata(bound, strata)
@@ -250,7 +263,7 @@ def bootstrap(
         if isinstance(whole, MultilabelEstimate):
             raise NotEstimableError("BCa of several targets", "kind='percentile', or one target at a time")
         acceleration = _acceleration(bound, sampler, whole)
-    lower, upper, notes = _limits(point, drawn, kind, level, acceleration)
+    lower, upper, lost = _limits(point, drawn, kind, level, acceleration)
     if isinstance(whole, MultilabelEstimate):
         return _each_target(whole, drawn, lower, upper, method)
     events = getattr(whole, "events", None)
@@ -266,7 +279,7 @@ def bootstrap(
             events=events,
             level=level,
             method=method,
-            note="; ".join(x for x in (getattr(whole, "note", ""), notes) if x),
+            note=notes(getattr(whole, "note", ""), lost),
             influence=getattr(whole, "influence", None),
         )
     return Curve(
@@ -281,7 +294,7 @@ def bootstrap(
         events=events,
         level=level,
         method=method,
-        note=notes,
+        note=lost,
     )
 
 
@@ -371,7 +384,7 @@ def _acceleration(bound: _Bound, sampler: PatientDraws, whole: Any) -> FloatArra
     influence = getattr(whole, "influence", None)
     if influence is not None:
         table = np.asarray(influence, dtype=np.float64).reshape(bound.n, -1)
-        sums = np.column_stack([np.bincount(sampler.codes, column, sampler.patients) for column in table.T])
+        sums = patient_sums(table, sampler.codes)
     else:
         groups = min(sampler.patients, _JACKKNIFE_GROUPS)
         mine = np.random.default_rng(0).permutation(sampler.patients) % groups
@@ -458,17 +471,16 @@ def interval(
     influence = getattr(found, "influence", None)
     if not isinstance(found, Estimate) or influence is None:
         raise NotEstimableError(f"{bound.name} has no influence function", "method='percentile' or method='bca'")
-    se = math.sqrt(clustered_variance(influence, patient))
-    return Estimate.normal(
+    return Estimate.from_influence(
         float(found),
-        se,
+        influence,
+        patient,
         level=level,
         name=found.name,
         n=found.n,
         events=found.events,
-        method="infinitesimal jackknife" + ("" if patient is None else ", summed over patients"),
+        method=clustered("infinitesimal jackknife", patient),
         note=found.note,
-        influence=influence,
     )
 
 
@@ -542,7 +554,7 @@ def difference(first: Estimate, second: Estimate, *, patient: ArrayLike | None =
         n=one.size,
         events=first.events,
         method="influence functions, paired by " + ("row" if patient is None else "patient"),
-        p=math.erfc(abs(gap / se) / math.sqrt(2)),
+        p=two_sided_p(gap, se),
         influence=one - two,
     )
 

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, labels, level_codes, survival, tally, vector
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    labels,
+    level_codes,
+    row_dot,
+    survival,
+    tally,
+    vector,
+)
 from aimed.metrics.regression import CoxRegression
 
 __all__ = ["CensoringWeights", "censoring_weights", "distinct_times"]
@@ -131,7 +141,7 @@ class _CensoringCox:
 
     def relative(self, x: FloatArray) -> FloatArray:
         """Hazards relative to the mean of the covariates."""
-        out: FloatArray = np.exp((x - self._centre) @ self._beta)
+        out: FloatArray = np.exp(row_dot(x - self._centre, self._beta))
         return out
 
     def curve(self, relative: FloatArray, times: FloatArray, before: bool) -> FloatArray:

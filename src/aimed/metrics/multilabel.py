@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, patient_codes, tally
-from aimed.metrics.discrimination import auroc, average_precision, checked_level, ranked_counts, with_interval
+from aimed.metrics.discrimination import auroc, average_precision, ranked_counts
 from aimed.metrics.kernels.areas import auroc_draws
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import Estimate, Headline, checked_level, clustered_variance, with_interval
 
 __all__ = [
     "MultilabelAurocReplicates",
@@ -24,7 +24,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MultilabelEstimate:
+class MultilabelEstimate(Headline):
     """One measure of several targets.
 
     Parameters
@@ -46,6 +46,8 @@ class MultilabelEstimate:
     (1.0, 0.75, ())
     """
 
+    _headline = "macro"
+
     targets: tuple[Estimate, ...]
     names: tuple[str, ...]
     macro: Estimate
@@ -54,34 +56,6 @@ class MultilabelEstimate:
 
     def __getitem__(self, name: str) -> Estimate:
         return self.targets[self.names.index(name)]
-
-    @property
-    def value(self) -> float:
-        """The macro mean."""
-        return float(self.macro)
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the macro mean."""
-        return self.macro.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the macro mean."""
-        return self.macro.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the macro mean."""
-        return self.macro.se
-
-    @property
-    def n(self) -> int:
-        """Rows."""
-        return self.macro.n
-
-    def __float__(self) -> float:
-        return float(self.macro)
 
 
 def _tables(y: ArrayLike, score: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2, norm
+from scipy.stats import chi2
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, labels, level_codes, patient_codes, survival, vector
+from aimed.metrics.arrays import FloatArray, IntArray, dot, labels, level_codes, patient_codes, survival, vector
 from aimed.metrics.kernels.curves import log_rank_sums, place_rows, risk_table, sums_over_patients
-from aimed.metrics.result import Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import Estimate, Headline, clustered, clustered_variance, normal_quantile, two_sided_p
 
 __all__ = [
     "KaplanMeier",
@@ -29,12 +30,6 @@ __all__ = [
     "survival_at",
     "survival_limits",
 ]
-
-
-def _product(leaving: FloatArray, at_risk: FloatArray) -> FloatArray:
-    share = np.divide(leaving, at_risk, out=np.zeros(leaving.size), where=at_risk > 0)
-    out: FloatArray = np.cumprod(1 - share)
-    return out
 
 
 def _crossing(times: FloatArray, curve: FloatArray, level: float) -> float:
@@ -327,7 +322,7 @@ def kaplan_meier(
         spread = rows.over_patients(patient, spread, step)
     se = rows.survival * np.sqrt(spread)
     lower, upper = survival_limits(rows.survival, se, level, interval)
-    error = "Greenwood" if patient is None else "infinitesimal jackknife over patients"
+    error = "Greenwood" if patient is None else clustered("infinitesimal jackknife", patient)
     return KaplanMeier(
         rows.times,
         rows.survival,
@@ -692,8 +687,8 @@ def rmst(
     step = np.divide(area, rows.left, out=np.zeros(area.size), where=rows.left > 0)
     place = place_rows(rows.order, rows.time)
     influence = rows.weights * (grown[place] - rows.event * step[place])
-    variance = float(term @ area**2) if patient is None else clustered_variance(influence, patient)
-    error = "Greenwood" if patient is None else "infinitesimal jackknife over patients"
+    variance = dot(term, area**2) if patient is None else clustered_variance(influence, patient)
+    error = "Greenwood" if patient is None else clustered("infinitesimal jackknife", patient)
     return Estimate.normal(
         value,
         float(np.sqrt(variance)),
@@ -708,7 +703,7 @@ def rmst(
 
 
 @dataclass(frozen=True, slots=True)
-class RmstDifference:
+class RmstDifference(Headline):
     """Restricted mean survival of two groups, their difference and their ratio.
 
     Parameters
@@ -719,42 +714,11 @@ class RmstDifference:
         Restricted mean of the first and second group.
     """
 
+    _headline = "difference"
+
     difference: Estimate
     ratio: Estimate
     groups: tuple[Estimate, Estimate]
-
-    @property
-    def value(self) -> float:
-        """The difference."""
-        return self.difference.value
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of the difference."""
-        return self.difference.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of the difference."""
-        return self.difference.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of the difference."""
-        return self.difference.se
-
-    @property
-    def n(self) -> int:
-        """Rows of both groups."""
-        return self.difference.n
-
-    @property
-    def p(self) -> float | None:
-        """Two-sided p of the difference."""
-        return self.difference.p
-
-    def __float__(self) -> float:
-        return self.value
 
 
 def rmst_difference(
@@ -826,14 +790,11 @@ def rmst_difference(
             return float(np.hypot(weight[0] * first.se, weight[1] * second.se)), together
         return float(np.sqrt(clustered_variance(together, codes))), together
 
-    def p(value: float, se: float) -> float:
-        return float(2 * norm.sf(abs(value) / se)) if se > 0 else float("nan")
-
     more: dict[str, Any] = {"n": n, "events": (first.events or 0) + (second.events or 0), "level": level}
     gap = second.value - first.value
     se, together = contrast((-1.0, 1.0))
     difference = Estimate.normal(
-        gap, se, name="rmst_difference", p=p(gap, se), influence=together, method=first.method, **more
+        gap, se, name="rmst_difference", p=two_sided_p(gap, se), influence=together, method=first.method, **more
     )
     ratio = second.value / first.value
     log_se, together = contrast((-1 / first.value, 1 / second.value))
@@ -842,7 +803,7 @@ def rmst_difference(
         ratio * log_se,
         scale="log",
         name="rmst_ratio",
-        p=p(float(np.log(ratio)), log_se),
+        p=two_sided_p(math.log(ratio), log_se),
         influence=ratio * together,
         method=f"{first.method}; interval on the log scale",
         **more,

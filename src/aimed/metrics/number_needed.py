@@ -8,11 +8,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, binary, probabilities, survival, vector, weights_of
+from aimed.core.errors import NotEstimableError
+from aimed.metrics.arrays import (
+    FloatArray,
+    binary,
+    dot,
+    event_kinds,
+    follow_up,
+    probabilities,
+    weights_of,
+    zero_one,
+)
 from aimed.metrics.proportions import wilson
-from aimed.metrics.result import Estimate, clustered_variance
-from aimed.metrics.utility import HorizonRows, event_kinds, net_benefit, net_benefit_difference
+from aimed.metrics.result import Estimate, clustered, clustered_variance
+from aimed.metrics.utility import HorizonRows, net_benefit, net_benefit_difference
 
 __all__ = [
     "NumberNeeded",
@@ -247,39 +256,30 @@ def number_needed_to_treat(
     NNTB 5.0 (95 % interval NNTB 3.0 to NNTB 19.1)
     """
     outcome, w = binary(y, weights)
-    arm = _arm(treated, outcome.size)
-    totals = [float(w @ (arm == a)) for a in (0, 1)]
+    arm = zero_one("treated", treated, outcome.size)
+    totals = [dot(w, arm == a) for a in (0, 1)]
     if min(totals) <= 0:
         raise NotEstimableError("one group only", "treated and control rows")
     if weights is None and patient is None:
-        events = [float(outcome @ (arm == a)) for a in (0, 1)]
+        events = [dot(outcome, arm == a) for a in (0, 1)]
         return number_needed_from_counts(events[0], totals[0], events[1], totals[1], level=level)
-    risks = [float((w * outcome) @ (arm == a)) / totals[a] for a in (0, 1)]
+    risks = [dot(w * outcome, arm == a) / totals[a] for a in (0, 1)]
     psi = w * np.where(arm == 1, -(outcome - risks[1]) / totals[1], (outcome - risks[0]) / totals[0])
     return _treat(_difference(risks, psi, patient, level, int(outcome.sum()), ""), outcome.size)
-
-
-def _arm(treated: ArrayLike, n: int) -> FloatArray:
-    arm = vector("treated", treated, n)
-    bad = int(((arm != 0) & (arm != 1)).sum())
-    if bad:
-        raise DataError(f"treated has {bad} of {n} values that are neither 0 nor 1", "0 and 1")
-    return arm
 
 
 def _difference(
     risks: list[float], psi: FloatArray, patient: ArrayLike | None, level: float, events: int, estimator: str
 ) -> Estimate:
-    return Estimate.normal(
+    return Estimate.from_influence(
         risks[0] - risks[1],
-        math.sqrt(clustered_variance(psi, patient)),
+        psi,
+        patient,
         level=level,
         bounds=(-1, 1),
         name="risk_reduction",
-        n=psi.size,
         events=events,
-        method=f"{estimator}normal, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient"),
-        influence=psi,
+        method=clustered(f"{estimator}normal, infinitesimal jackknife", patient),
     )
 
 
@@ -335,11 +335,11 @@ def number_needed_to_treat_survival(
     >>> print(number_needed_to_treat_survival(event, time, [0, 0, 0, 0, 1, 1, 1, 1], 4.5))
     NNTB 2.0 (95 % interval NNTB 1.0 to infinity to NNTH 10.0)
     """
-    when = survival(np.zeros(np.shape(time)), time)[1]
+    when = follow_up(time)
     w = weights_of(weights, when.size)
-    kinds = event_kinds(event, cause, when.size)
+    kinds = event_kinds(event, when.size, cause)
     rows = HorizonRows(kinds, when, horizon, w)
-    arm = _arm(treated, when.size)[rows.order]
+    arm = zero_one("treated", treated, when.size)[rows.order]
     risks, psi = [], np.zeros(when.size)
     for group, sign in ((0, 1.0), (1, -1.0)):
         member = arm == group
@@ -407,7 +407,7 @@ def number_needed_to_evaluate(
     outcome, w = binary(y, weights)
     cut = float(probabilities("threshold", [threshold])[0])
     flagged = w * (probabilities("p", p, outcome.size) >= cut)
-    total, found = float(flagged.sum()), float(flagged @ outcome)
+    total, found = float(flagged.sum()), dot(flagged, outcome)
     if found <= 0:
         raise NotEstimableError("no row with the event reaches the threshold", "a lower threshold")
     share = found / total
@@ -419,7 +419,7 @@ def number_needed_to_evaluate(
     else:
         limits = Estimate.normal(share, se, level=level, scale="logit", bounds=(0, 1), name="ppv")
         low, high = limits.lower, limits.upper
-        method = "normal on the logit, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient")
+        method = clustered("normal on the logit, infinitesimal jackknife", patient)
     return Estimate(
         1 / share,
         name="number_needed_to_evaluate",

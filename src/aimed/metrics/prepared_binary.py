@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aimed.core.errors import NotEstimableError
-from aimed.metrics.accuracy import brier, log_loss, scaled_brier
+from aimed.metrics.accuracy import brier, log_loss, risk_groups, scaled_brier
 from aimed.metrics.arrays import FloatArray, IntArray
 from aimed.metrics.calibration_binary import (
     CalibrationReplicates,
@@ -17,7 +17,6 @@ from aimed.metrics.calibration_binary import (
     ici,
     oe,
     reading_grid,
-    risk_groups,
 )
 from aimed.metrics.discrimination import AurocReplicates, AveragePrecisionReplicates, auroc, average_precision
 from aimed.metrics.kernels.evaluation import cell_sums, roc_and_precision, value_sums
@@ -97,7 +96,7 @@ class PreparedBinary:
         self._precision = AveragePrecisionReplicates(y, risk, codes=codes) if "auprc" in self.names else None
         clipped = np.clip(risk, _SMALLEST, 1 - _SMALLEST)
         loss = -np.log(np.where(y == 1, clipped, 1 - clipped))
-        self._values: FloatArray = np.ascontiguousarray([np.ones(y.size), y, (risk - y) ** 2, loss])
+        self._values: FloatArray = np.column_stack([np.ones(y.size), y, (risk - y) ** 2, loss])
         chosen_cut = np.array([] if chosen is None else [chosen])
         self._cuts = np.unique(np.r_[thresholds, DECISION_GRID, chosen_cut]) if curves else chosen_cut
         self._cell = (2 * np.searchsorted(self._cuts, risk, side="right") + y).astype(np.int32)

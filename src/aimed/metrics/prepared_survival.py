@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from aimed.core.errors import NotEstimableError
+from aimed.metrics.accuracy import risk_groups
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
-from aimed.metrics.calibration_binary import CalibrationErrors, reading_grid, risk_groups
+from aimed.metrics.calibration_binary import CalibrationErrors, reading_grid
 from aimed.metrics.calibration_survival import HorizonCalibration, calibration_slope_at, ici_at, oe_at
 from aimed.metrics.concordance import HarrellReplicates, UnoReplicates, harrell_c, uno_c
 from aimed.metrics.kernels.evaluation import survival_by_group, value_sums
@@ -28,7 +29,14 @@ from aimed.metrics.survival_accuracy import (
 from aimed.metrics.thresholds import rates
 from aimed.metrics.utility import benefit_at, treat_all
 
-__all__ = ["AT_HORIZON", "DECISION_GRID_AT", "OVERALL", "PreparedSurvival", "at"]
+__all__ = [
+    "AT_HORIZON",
+    "DECISION_GRID_AT",
+    "OVERALL",
+    "PreparedSurvival",
+    "at",
+    "expected_counts",
+]
 
 OVERALL = ("harrell_c", "uno_c", "ibs")
 """Measures without a horizon."""
@@ -155,7 +163,7 @@ class PreparedSurvival:
         if times.size and (full or "ibs" in self.names):
             self._brier_over = BrierReplicates(event, time, curves.T, times, codes=codes)
         self._plans = [self._plan(h, risk[:, j]) for j, h in enumerate(horizons)]
-        self._risk: FloatArray = np.ascontiguousarray(np.column_stack([np.ones(time.size), risk]).T)
+        self._risk: FloatArray = np.column_stack([np.ones(time.size), risk])
         self._starts: dict[float, FloatArray] = {}
 
     def _asks(self, name: str, horizon: float) -> bool:

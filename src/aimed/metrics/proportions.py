@@ -9,9 +9,9 @@ from typing import Literal
 from scipy.special import betaincinv
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.result import Estimate, normal_quantile
+from aimed.metrics.result import Estimate, checked_level, normal_quantile
 
-__all__ = ["clopper_pearson", "proportion", "wilson"]
+__all__ = ["INTERVALS", "clopper_pearson", "proportion", "wilson"]
 
 
 def _checked(k: float, n: float, level: float) -> None:
@@ -19,8 +19,7 @@ def _checked(k: float, n: float, level: float) -> None:
         raise NotEstimableError("a proportion of 0 rows", "at least 1 row")
     if not 0 <= k <= n:
         raise DataError("more successes than trials, or fewer than none", "0 <= k <= n")
-    if not 0 < level < 1:
-        raise DataError("level lies outside (0, 1)", "a coverage such as 0.95")
+    checked_level(level)
 
 
 def wilson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:

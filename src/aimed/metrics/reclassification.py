@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, binary, probabilities, tally, vector
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.arrays import FloatArray, binary, probabilities, tally, vector, weighted_mean
+from aimed.metrics.result import Described, Estimate, clustered, clustered_variance
 
 __all__ = ["Reclassification", "idi", "nri"]
 
+_JACKKNIFE = "normal, infinitesimal jackknife"
 _WARNING = (
     "not a proper measure: it can reward a miscalibrated or useless new predictor, and its total adds events and "
     "non-events as if they were equally many; report the difference in net benefit and the likelihood-ratio test "
@@ -22,24 +23,18 @@ _WARNING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reclassification:
+class Reclassification(Described):
     """An improvement from an old model to a new one: its total, and its parts among rows with and without the event.
 
     Parameters
     ----------
-    name : str
-    value, lower, upper, se : float
-        The total, `event` plus `nonevent`.
-    n, events : int
-    level : float
-    method : str
-    note : str
-        Why the number should not be what a claim rests on.
+    estimate : Estimate
+        The total, `event` plus `nonevent`; its note says why no claim should rest on it. What it knows (`value`,
+        `lower`, `method`, ...) is also known here.
     event, nonevent : Estimate
         Parts; each is above 0 where the new model is better.
     tables : float array, shape (2, c, c), optional
         Weight of rows without (0) and with (1) the event, by old category and new category.
-    influence : float array, shape (n,)
 
     Examples
     --------
@@ -51,33 +46,17 @@ class Reclassification:
     >>> print(found)
     nri 0.5000 (95 % interval -0.1930 to 1.1930), n = 4
       events 0.5000 (95 % interval -0.1930 to 1.0000), n = 2
-      non-events 0.0000 (95 % interval 0.0000 to 0.0000), n = 2
+      non-events 0.0000, n = 2
       not a proper measure: it can reward a miscalibrated or useless new predictor, ...
     """
 
-    name: str
-    value: float
-    lower: float
-    upper: float
-    se: float
-    n: int
-    events: int
-    level: float
-    method: str
-    note: str
+    estimate: Estimate
     event: Estimate
     nonevent: Estimate
     tables: FloatArray | None = None
-    influence: FloatArray = field(repr=False)
-
-    def __float__(self) -> float:
-        return self.value
 
     def __str__(self) -> str:
-        total = Estimate(
-            self.value, name=self.name, lower=self.lower, upper=self.upper, se=self.se, n=self.n, level=self.level
-        )
-        return "\n  ".join([str(total), str(self.event), str(self.nonevent), self.note])
+        return "\n  ".join([str(self.estimate), str(self.event), str(self.nonevent), self.note])
 
 
 def _improvement(
@@ -100,7 +79,7 @@ def _improvement(
         total = float(weight.sum())
         if total <= 0:
             raise NotEstimableError(f"no {label}", "rows with and without the event")
-        value = float(weight @ gain) / total
+        value = weighted_mean(gain, weight)
         psi = weight * (gain - value) / total
         influence += psi
         n = int(member.sum())
@@ -128,27 +107,13 @@ def _improvement(
         level=level,
         bounds=(-2 * bound, 2 * bound),
         name=name,
-    )
-    return Reclassification(
-        name=name,
-        value=whole.value,
-        lower=whole.lower,
-        upper=whole.upper,
-        se=whole.se,
         n=y.size,
         events=int(y.sum()),
-        level=level,
         method=method,
         note=_WARNING,
-        event=parts[0],
-        nonevent=parts[1],
-        tables=tables,
         influence=influence,
     )
-
-
-def _suffix(patient: ArrayLike | None) -> str:
-    return "normal, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient")
+    return Reclassification(estimate=whole, event=parts[0], nonevent=parts[1], tables=tables)
 
 
 def nri(
@@ -212,7 +177,7 @@ def nri(
             w,
             patient,
             level,
-            method=f"continuous; {_suffix(patient)}",
+            method=f"continuous; {clustered(_JACKKNIFE, patient)}",
             bound=1,
         )
     cuts = vector("cutoffs", cutoffs)
@@ -228,7 +193,7 @@ def nri(
         w,
         patient,
         level,
-        method=f"{c} categories; {_suffix(patient)}",
+        method=f"{c} categories; {clustered(_JACKKNIFE, patient)}",
         bound=1,
         tables=tally(cell, w, 2 * c * c).reshape(2, c, c),
     )
@@ -283,5 +248,5 @@ def idi(
     old, new = probabilities("p_old", p_old, outcome.size), probabilities("p_new", p_new, outcome.size)
     gain = np.where(outcome == 1, new - old, old - new)
     plain = patient is None and weights is None
-    method = "normal, sample variances" if plain else _suffix(patient)
+    method = "normal, sample variances" if plain else clustered(_JACKKNIFE, patient)
     return _improvement("idi", gain, outcome, w, patient, level, method=method, bound=1, sample_variance=plain)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aimed.core.evaluation import Measure
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
 from aimed.metrics.draws import PatientDraws, estimable_share, in_blocks, percentile_interval
+from aimed.metrics.result import checked_level
 
 __all__ = ["Counts", "Estimates", "Prepared", "Resampled", "numbers", "resample"]
 
@@ -157,6 +158,7 @@ def resample(
     progress : callable, optional
         Called with the share done, from 0 to 1.
     """
+    checked_level(level)
     by_event = PatientDraws(patient, patient.size, event, draws=draws, seed=[seed, 0])
     of_all = PatientDraws(patient, patient.size, draws=draws, seed=[seed, 1])
     once = np.ones((of_all.patients, 1), dtype=np.uint8)

@@ -3,29 +3,128 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aimed.core.errors import DataError, NotEstimableError
 from aimed.core.evaluation import Measure
-from aimed.metrics.arrays import FloatArray, patient_codes
+from aimed.metrics.arrays import FloatArray, IntArray, cross_products, dot, patient_codes
 
-__all__ = ["Curve", "Estimate", "clustered_variance", "normal_quantile"]
+__all__ = [
+    "FEW_UNITS",
+    "Curve",
+    "Described",
+    "Estimate",
+    "Headline",
+    "Scale",
+    "checked_level",
+    "clustered",
+    "clustered_covariance",
+    "clustered_variance",
+    "limits",
+    "normal_quantile",
+    "notes",
+    "or_missing",
+    "patient_sums",
+    "two_sided_p",
+    "with_interval",
+]
+
+
+def checked_level(level: float, name: str = "level") -> float:
+    """Return the coverage of an interval.
+
+    Raises
+    ------
+    DataError
+        If it does not lie between 0 and 1.
+
+    Examples
+    --------
+    >>> checked_level(0.9)
+    0.9
+    """
+    if not 0 < level < 1:
+        raise DataError(f"{name} lies outside (0, 1)", "a coverage such as 0.95")
+    return float(level)
 
 
 def normal_quantile(level: float) -> float:
     """Return the two-sided standard normal quantile of a coverage.
+
+    Raises
+    ------
+    DataError
+        As for `checked_level`.
 
     Examples
     --------
     >>> round(normal_quantile(0.95), 4)
     1.96
     """
-    return NormalDist().inv_cdf(0.5 + level / 2)
+    return NormalDist().inv_cdf(0.5 + checked_level(level) / 2)
+
+
+def two_sided_p(value: float, se: float) -> float:
+    """Return the two-sided normal p of a value that is 0 if there is nothing; NaN without a standard error.
+
+    Examples
+    --------
+    >>> round(two_sided_p(1.96, 1.0), 4)
+    0.05
+    """
+    # erfc keeps its digits far out, where 2 (1 - cdf) has none left.
+    return math.erfc(abs(value) / se / math.sqrt(2)) if se > 0 else math.nan
+
+
+def notes(*parts: str) -> str:
+    """Return what is to be said, each thing once.
+
+    Examples
+    --------
+    >>> notes("few events", "", "few events", "ties")
+    'few events; ties'
+    """
+    return "; ".join(dict.fromkeys(part for part in parts if part))
+
+
+def clustered(method: str, patient: ArrayLike | None) -> str:
+    """Return a method with what is added to it where rows share patients.
+
+    Examples
+    --------
+    >>> clustered("infinitesimal jackknife", ["a", "a"])
+    'infinitesimal jackknife, clustered by patient'
+    """
+    return method if patient is None else f"{method}, clustered by patient"
+
+
+def patient_sums(influence: FloatArray, codes: IntArray | None, patients: int = 0) -> FloatArray:
+    """Return the sum of the influence values of each patient; the values themselves without patients.
+
+    Parameters
+    ----------
+    influence : float array, shape (n,) or (n, k)
+    codes : int array, shape (n,), optional
+        Patient of each row, from 0.
+    patients : int
+        Least number of sums.
+
+    Examples
+    --------
+    >>> patient_sums(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 0]))
+    array([5., 2.])
+    """
+    if codes is None:
+        return influence
+    if influence.ndim == 1:
+        return np.asarray(np.bincount(codes, influence, patients), dtype=np.float64)
+    return np.column_stack([np.bincount(codes, column, patients) for column in influence.T])
 
 
 def clustered_variance(influence: FloatArray, patient: ArrayLike | None = None) -> float:
@@ -47,12 +146,89 @@ def clustered_variance(influence: FloatArray, patient: ArrayLike | None = None) 
     >>> clustered_variance(np.array([1.0, -1.0])), clustered_variance(np.array([1.0, -1.0]), ["a", "a"])
     (2.0, 0.0)
     """
-    if patient is None:
-        # Not `@`: a threaded BLAS may add in another order, and the last bits would depend on the machine's load.
-        return float(np.einsum("i,i", influence, influence))
-    codes = patient_codes(patient, influence.size)
-    sums = np.bincount(codes, weights=influence)
-    return float(np.einsum("i,i", sums, sums))
+    sums = patient_sums(influence, None if patient is None else patient_codes(patient, influence.size))
+    return dot(sums, sums)
+
+
+def limits(
+    value: ArrayLike,
+    se: ArrayLike,
+    level: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    scale: Scale = "identity",
+    units: ArrayLike | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return normal limits on a scale, cut to its bounds; NaN where there is no error to make them from.
+
+    Parameters
+    ----------
+    value, se : float or array
+    level : float
+    bounds : (float, float)
+    scale : {"identity", "log", "logit", "fisher"}
+    units : float or array, optional
+        As for `Estimate.normal`.
+
+    Examples
+    --------
+    >>> [v.round(4).tolist() for v in limits([0.9, 1.0], [0.05, 0.0], 0.95, scale="logit")]
+    [[0.7518, nan], [0.9639, nan]]
+    """
+    x, error = np.broadcast_arrays(np.asarray(value, dtype=np.float64), np.asarray(se, dtype=np.float64))
+    quantile: FloatArray = np.full(x.shape, normal_quantile(level))
+    known = np.isfinite(x) & (error > 1e-12 * np.maximum(1e-3, np.abs(x)))
+    if units is not None:
+        from scipy.special import stdtrit
+
+        freedom = np.broadcast_to(np.asarray(units, dtype=np.float64), x.shape) - 1
+        known &= freedom >= 1
+        freedom = np.maximum(freedom, 1)
+        # The error is a sum of squares around the estimate; the factor makes it a sample variance.
+        quantile = stdtrit(freedom, 0.5 + level / 2) * np.sqrt((freedom + 1) / freedom)
+    half = quantile * error
+    with np.errstate(all="ignore"):
+        if scale == "log":
+            inside = x > 0
+            low, high = x * np.exp(-half / x), x * np.exp(half / x)
+        elif scale == "logit":
+            inside = (x > 0) & (x < 1)
+            centre, half_there = np.log(x / (1 - x)), half / (x * (1 - x))
+            low, high = (0.5 * (1 + np.tanh(0.5 * (centre + sign * half_there))) for sign in (-1, 1))
+        elif scale == "fisher":
+            inside = np.abs(x) < 1
+            centre, half_there = np.arctanh(x), half / (1 - x * x)
+            low, high = np.tanh(centre - half_there), np.tanh(centre + half_there)
+        else:
+            inside = np.ones(x.shape, dtype=bool)
+            low, high = x - half, x + half
+    low, high = np.where(inside, low, x - half), np.where(inside, high, x + half)
+    low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def clustered_covariance(influence: FloatArray, codes: IntArray | None) -> FloatArray:
+    """Return the covariance of k estimates from their influence values, shape (k, k).
+
+    Parameters
+    ----------
+    influence : float array, shape (n, k)
+    codes : int array, shape (n,), optional
+        Patient of each row, from 0.
+
+    Examples
+    --------
+    >>> clustered_covariance(np.array([[1.0, 0.0], [-1.0, 2.0]]), None)
+    array([[ 2., -2.],
+           [-2.,  4.]])
+    """
+    sums = patient_sums(influence, codes)
+    return cross_products(sums, sums)
+
+
+FEW_UNITS = 20
+"""Below so many independent units (patients, cases) an estimate says that its interval may be too short."""
+
+Scale: TypeAlias = Literal["identity", "log", "logit", "fisher"]
 
 
 class Estimate(float):
@@ -115,7 +291,7 @@ class Estimate(float):
         influence: FloatArray | None = None,
     ) -> None:
         self.name, self.lower, self.upper, self.se = name, float(lower), float(upper), float(se)
-        self.n, self.events, self.level, self.method, self.note = n, events, level, method, note
+        self.n, self.events, self.level, self.method, self.note = n, events, checked_level(level), method, note
         self.p, self.influence = p, influence
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -158,10 +334,13 @@ class Estimate(float):
         *,
         level: float = 0.95,
         bounds: tuple[float, float] = (-math.inf, math.inf),
-        scale: str = "identity",
+        scale: Scale = "identity",
+        units: float | None = None,
+        why: str = "no spread between rows",
+        note: str = "",
         **more: Any,
-    ) -> Estimate:
-        """Return an estimate with its normal interval.
+    ) -> Self:
+        """Return an estimate with its normal interval, or with none and the reason where there is no error.
 
         Parameters
         ----------
@@ -169,8 +348,14 @@ class Estimate(float):
         level : float
         bounds : (float, float)
             Limits of the scale; the interval is cut to them.
-        scale : {"identity", "log", "logit"}
+        scale : {"identity", "log", "logit", "fisher"}
             Scale on which the interval is symmetric; the delta method carries the error over.
+        units : float, optional
+            What the error was estimated from, such as patients or cases: the quantile is that of t with one degree of
+            freedom less, and the half width is multiplied by the root of units / (units - 1).
+        why : str
+            Reason to give where there is no spread.
+        note : str
         **more
             Passed to the constructor.
 
@@ -180,18 +365,161 @@ class Estimate(float):
         0.997998...
         >>> round(Estimate.normal(0.9, 0.05, scale="logit", name="share").upper, 4)
         0.9639
+        >>> Estimate.normal(1.0, 0.0, why="all pairs are ranked rightly", name="auroc").note
+        'no interval: all pairs are ranked rightly'
         """
-        half = normal_quantile(level) * se
-        if scale == "log" and value > 0:
-            lower, upper = value * math.exp(-half / value), value * math.exp(half / value)
-        elif scale == "logit" and 0 < value < 1:
-            centre, half = math.log(value / (1 - value)), half / (value * (1 - value))
-            lower, upper = (1 / (1 + math.exp(-x)) for x in (centre - half, centre + half))
-        else:
-            lower, upper = value - half, value + half
-        if math.isfinite(lower):
-            lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
-        return cls(value, lower=lower, upper=upper, se=se, level=level, **more)
+        lower, upper = (float(v) for v in limits(value, se, level, bounds, scale, units))
+        if math.isnan(lower):
+            if math.isfinite(value):
+                few = units is not None and units < 2
+                note = notes(note, f"no interval: {'one unit only' if few else why}")
+            return cls(value, level=level, note=note, **more)
+        if units is not None and units < FEW_UNITS:
+            note = notes(note, f"only {units:.0f} independent units: the interval may be too short")
+        return cls(value, lower=lower, upper=upper, se=se, level=level, note=note, **more)
+
+    @classmethod
+    def from_influence(cls, value: float, influence: FloatArray, patient: ArrayLike | None = None, **more: Any) -> Self:
+        """Return an estimate with the normal interval of its influence values.
+
+        Parameters
+        ----------
+        value : float
+        influence : float array, shape (n,)
+        patient : array, shape (n,), optional
+            Rows of one patient are dependent.
+        **more
+            Passed to `Estimate.normal`; `n` is the number of rows unless it is given.
+
+        Examples
+        --------
+        >>> Estimate.from_influence(0.5, np.array([0.25, -0.25]), name="share")
+        share 0.5000 (95 % interval -0.1930 to 1.1930), n = 2
+        """
+        codes = None if patient is None else patient_codes(patient, influence.size)
+        sums = patient_sums(influence, codes)
+        given = {"n": influence.size, "units": None if codes is None else np.unique(codes).size} | more
+        return cls.normal(value, math.sqrt(dot(sums, sums)), influence=influence, **given)
+
+
+def with_interval(value: float, variance: float, *, why: str, **more: Any) -> Estimate:
+    """Return an estimate with its normal interval, or with none and the reason where the variance is 0 or unknown.
+
+    Parameters
+    ----------
+    value, variance : float
+    why : str
+        Reason to give where there is no spread.
+    **more
+        Passed to `Estimate.normal`.
+
+    Examples
+    --------
+    >>> with_interval(1.0, 0.0, why="all pairs are ranked rightly", name="auroc").note
+    'no interval: all pairs are ranked rightly'
+    """
+    return Estimate.normal(value, math.sqrt(variance) if variance > 0 else math.nan, why=why, **more)
+
+
+def or_missing(name: str, work: Callable[[], Estimate], **more: Any) -> Estimate:
+    """Return what `work` makes, or NaN with the reason why it cannot be estimated.
+
+    Examples
+    --------
+    >>> def refuse() -> Estimate:
+    ...     raise NotEstimableError("no event was seen", "events")
+    >>> or_missing("oe", refuse).note
+    'no event was seen'
+    """
+    try:
+        return work()
+    except NotEstimableError as error:
+        return Estimate(math.nan, name=name, note=error.got, **more)
+
+
+class Headline:
+    """What a result of several parts takes from the one estimate it is known by: number, interval, error, rows, p.
+
+    A subclass names that part in `_headline`.
+    """
+
+    __slots__ = ()
+    _headline: ClassVar[str] = "estimate"
+
+    @property
+    def headline(self) -> Estimate:
+        """The estimate that the whole is known by."""
+        found: Estimate = getattr(self, self._headline)
+        return found
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self.headline)
+
+    @property
+    def lower(self) -> float:
+        """Lower limit of the interval."""
+        return self.headline.lower
+
+    @property
+    def upper(self) -> float:
+        """Upper limit of the interval."""
+        return self.headline.upper
+
+    @property
+    def se(self) -> float:
+        """Standard error."""
+        return self.headline.se
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return self.headline.n
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of a test; NaN where there is none."""
+        return math.nan if self.headline.p is None else self.headline.p
+
+    def __float__(self) -> float:
+        return float(self.headline)
+
+
+class Described(Headline):
+    """A `Headline` whose name, coverage, method and note are also those of its one estimate."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the measure."""
+        return self.headline.name
+
+    @property
+    def events(self) -> int | None:
+        """Rows with the event."""
+        return self.headline.events
+
+    @property
+    def level(self) -> float:
+        """Coverage of the interval."""
+        return self.headline.level
+
+    @property
+    def method(self) -> str:
+        """How the interval was made."""
+        return self.headline.method
+
+    @property
+    def note(self) -> str:
+        """Why there is no interval, or what to know about the number."""
+        return self.headline.note
+
+    @property
+    def influence(self) -> FloatArray | None:
+        """Influence of each row, shape (n,)."""
+        return self.headline.influence
 
 
 def _rebuild(value: float, fields: dict[str, Any]) -> Estimate:
@@ -237,6 +565,42 @@ class Curve:
     method: str = ""
     note: str = ""
     influence: FloatArray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        checked_level(self.level)
+
+    @classmethod
+    def normal(
+        cls,
+        value: FloatArray,
+        se: FloatArray,
+        *,
+        level: float = 0.95,
+        bounds: tuple[float, float] = (-math.inf, math.inf),
+        scale: Scale = "identity",
+        units: FloatArray | float | None = None,
+        **more: Any,
+    ) -> Self:
+        """Return a curve with pointwise normal intervals, cut to the limits of the scale.
+
+        Parameters
+        ----------
+        value, se : float arrays, shape (t,)
+        level : float
+        bounds : (float, float)
+        scale, units
+            As for `Estimate.normal`; `units` may differ along the curve.
+        **more
+            Passed to the constructor.
+
+        Examples
+        --------
+        >>> x = np.array([0.9])
+        >>> Curve.normal(x, np.array([0.1]), bounds=(0, 1), name="share", axis="time", x=x, n=9)[0]
+        share 0.9000 (95 % interval 0.7040 to 1.0000), n = 9
+        """
+        lower, upper = limits(value, se, level, bounds, scale, units)
+        return cls(value=value, lower=lower, upper=upper, se=se, level=level, **more)
 
     def __len__(self) -> int:
         return self.x.size

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, tally, vector, weights_of
-from aimed.metrics.competing import event_codes
+from aimed.metrics.arrays import (
+    FloatArray,
+    IntArray,
+    dot,
+    event_kinds,
+    follow_up,
+    patient_codes,
+    tally,
+    vector,
+    weights_of,
+)
 from aimed.metrics.ipcw import CensoringWeights, censoring_weights, distinct_times
 from aimed.metrics.kernels.horizon import (
     auc_influence,
@@ -25,7 +34,7 @@ from aimed.metrics.kernels.horizon import (
     patient_squares,
 )
 from aimed.metrics.nonparametric import kaplan_meier
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import Curve, Estimate, clustered
 
 __all__ = [
     "BrierReplicates",
@@ -76,7 +85,7 @@ class _Horizons:
     ) -> None:
         self.time, self.times = _grid(time, times)
         self.n = self.time.size
-        self.kind = _kinds(event, self.n, cause)
+        self.kind = event_kinds(event, self.n, cause)
         w = weights_of(weights, self.n)
         if censoring is not None and train is not None:
             raise DataError("both train and censoring were given", "one of them")
@@ -157,19 +166,11 @@ class _Horizons:
 
 
 def _grid(time: ArrayLike, times: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    when = vector("time", time)
-    if when.min() < 0:
-        raise DataError(f"time has {int((when < 0).sum())} of {when.size} negative values", "times >= 0")
+    when = follow_up(time)
     grid = vector("times", np.atleast_1d(np.asarray(times, dtype=np.float64)))
     if (np.diff(grid) <= 0).any():
         raise DataError("times do not rise", "rising times, each once")
     return when, grid
-
-
-def _kinds(event: ArrayLike, n: int, cause: int) -> NDArray[np.uint8]:
-    codes = event_codes(event, n)
-    out: NDArray[np.uint8] = np.where(codes == cause, 1, np.where(codes > 0, 2, 0)).astype(np.uint8)
-    return out
 
 
 def _ties(ordered: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -199,11 +200,6 @@ class DynamicAuc(Curve):
     """
 
     mean: Estimate = field(default_factory=lambda: Estimate(float("nan"), name="mean_auc"))
-
-
-def _bands(value: FloatArray, se: FloatArray, level: float, low: float, high: float) -> tuple[FloatArray, FloatArray]:
-    half = normal_quantile(level) * se
-    return np.maximum(value - half, low), np.minimum(value + half, high)
 
 
 _AUC_CONTROLS = ("all", "event-free")
@@ -353,20 +349,17 @@ def dynamic_auc(
     if not np.isfinite(value).any():
         raise NotEstimableError("no time has both a case and a control", "times inside the follow-up, with events")
 
-    error = np.sqrt(squares)
-    lower, upper = _bands(value, error, level, 0.0, 1.0)
     lost = int(np.isnan(value).sum())
-    return DynamicAuc(
+    return DynamicAuc.normal(
+        value,
+        np.sqrt(squares),
+        level=level,
+        bounds=(0.0, 1.0),
         name="dynamic_auc",
         axis="time",
         x=rows.times,
-        value=value,
-        lower=lower,
-        upper=upper,
-        se=error,
         n=n,
         events=rows.events,
-        level=level,
         method=_method(rows, patient, spread),
         note=f"{lost} times have no case or no control" if lost else "",
         influence=kept if influence else None,
@@ -375,10 +368,10 @@ def dynamic_auc(
 
 
 def _method(rows: _Horizons, patient: ArrayLike | None, spread: bool) -> str:
-    error = f"; error: infinitesimal jackknife{'' if patient is None else ' over patients'}" if spread else ""
-    return f"{rows.g.convention}{error}"
+    return f"{rows.g.convention}; error: {clustered(_JACKKNIFE, patient)}" if spread else rows.g.convention
 
 
+_JACKKNIFE = "infinitesimal jackknife"
 _MEAN = "mean over times, weighted by the events since the time before"
 
 
@@ -402,23 +395,22 @@ def _mean_auc(
             note="the AUC is not known at a time with events",
         )
     known = np.where(mix > 0, value, 0.0)
-    mean = float(mix @ known) / total
+    mean = dot(mix, known) / total
     if mixed is None:
         return Estimate(mean, name="mean_auc", n=rows.n, events=rows.events, level=level, method=_MEAN)
     # A case moves the weight of the first grid time at or after its own.
     per_time = np.r_[(known - mean) / total, 0.0]
     shift = np.where(rows.kind == 1, rows.gone, 0.0) * per_time[rows.reach]
     influence = mixed / total + shift + rows.g.influence(left=-shift)
-    return Estimate.normal(
+    return Estimate.from_influence(
         mean,
-        float(np.sqrt(clustered_variance(influence, patient))),
+        influence,
+        patient,
         level=level,
         bounds=(0.0, 1.0),
         name="mean_auc",
-        n=rows.n,
         events=rows.events,
-        method=f"{_MEAN}; error: infinitesimal jackknife{'' if patient is None else ' over patients'}",
-        influence=influence,
+        method=f"{_MEAN}; error: {clustered(_JACKKNIFE, patient)}",
     )
 
 
@@ -545,21 +537,27 @@ def _terms(
     return out
 
 
-def _curve(rows: _Horizons, name: str, found: _Scored, level: float, patient: ArrayLike | None) -> Curve:
-    lower, upper = _bands(found.value, found.se, level, 0.0, np.inf)
-    return Curve(
+def _curve(
+    rows: _Horizons,
+    name: str,
+    found: _Scored,
+    level: float,
+    patient: ArrayLike | None,
+    bounds: tuple[float, float] = (0.0, np.inf),
+    why: str = "no row is followed to some times",
+) -> Curve:
+    return Curve.normal(
+        found.value,
+        found.se,
+        level=level,
+        bounds=bounds,
         name=name,
         axis="time",
         x=rows.times,
-        value=found.value,
-        lower=lower,
-        upper=upper,
-        se=found.se,
         n=rows.n,
         events=rows.events,
-        level=level,
         method=_method(rows, patient, bool(np.isfinite(found.se).any())),
-        note="no row is followed to some times" if np.isnan(found.value).any() else "",
+        note=why if np.isnan(found.value).any() else "",
         influence=found.influence,
     )
 
@@ -755,15 +753,11 @@ def scaled_brier_survival(
     if not fair.any():
         raise NotEstimableError("the Kaplan-Meier curve makes no error at any time", "events by a time and survivors")
     scale = np.divide(1.0, found.null, out=np.full(fair.size, np.nan), where=fair)
-    value, error = 1 - found.value * scale, found.se * scale
+    found.value, found.se = 1 - found.value * scale, found.se * scale
     if found.influence is not None:
         found.influence *= -scale
-    curve = _curve(
-        rows, "scaled_brier_survival", _Scored(value, found.null, error, found.mixed, found.influence), level, patient
-    )
-    lower, upper = _bands(value, error, level, -np.inf, 1.0)
-    note = "" if fair.all() else "no row is followed to some times, or the Kaplan-Meier curve makes no error there"
-    return replace(curve, lower=lower, upper=upper, note=note)
+    why = "no row is followed to some times, or the Kaplan-Meier curve makes no error there"
+    return _curve(rows, "scaled_brier_survival", found, level, patient, (-np.inf, 1.0), why)
 
 
 def integrated_brier(
@@ -821,17 +815,17 @@ def integrated_brier(
     gaps = np.diff(rows.times)
     mix = (np.r_[gaps, 0.0] + np.r_[0.0, gaps]) / (2 * gaps.sum())
     found = _brier(rows, "survival", survival, 0.0, patient, mix=mix, se=se)
-    return Estimate.normal(
-        float(mix @ found.value),
-        float(np.sqrt(clustered_variance(found.mixed, patient))) if se else float("nan"),
-        level=level,
-        bounds=(0.0, np.inf),
-        name="integrated_brier",
-        n=rows.n,
-        events=rows.events,
-        method=f"trapezoids over {rows.times.size} times, divided by their range; {_method(rows, patient, se)}",
-        influence=found.mixed if se else None,
-    )
+    value = dot(mix, found.value)
+    known: dict[str, Any] = {
+        "name": "integrated_brier",
+        "n": rows.n,
+        "events": rows.events,
+        "level": level,
+        "method": f"trapezoids over {rows.times.size} times, divided by their range; {_method(rows, patient, se)}",
+    }
+    if not se:
+        return Estimate(value, **known)
+    return Estimate.from_influence(value, found.mixed, patient, bounds=(0.0, np.inf), **known)
 
 
 class _Resampled:
@@ -840,7 +834,7 @@ class _Resampled:
     def __init__(self, event: ArrayLike, time: ArrayLike, times: ArrayLike, codes: IntArray, cause: int) -> None:
         self.time, self.times = _grid(time, times)
         n = self.time.size
-        self.kind = _kinds(event, n, cause)
+        self.kind = event_kinds(event, n, cause)
         self.codes: IntArray = np.ascontiguousarray(codes, dtype=np.int64)
         if self.codes.shape != (n,):
             raise DataError(f"codes has shape {self.codes.shape}", f"({n},), one a row")

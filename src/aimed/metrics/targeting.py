@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, probabilities, tally, vector, weights_of
+from aimed.metrics.arrays import (
+    FloatArray,
+    IntArray,
+    dot,
+    patient_codes,
+    probabilities,
+    tally,
+    vector,
+    weighted_mean,
+    weights_of,
+    zero_one,
+)
 from aimed.metrics.draws import BLOCK
 from aimed.metrics.kernels.benefit import targeting_sums
-from aimed.metrics.result import Curve, Estimate, clustered_variance, normal_quantile
+from aimed.metrics.result import (
+    Curve,
+    Described,
+    Estimate,
+    clustered,
+    clustered_variance,
+    notes,
+    patient_sums,
+    two_sided_p,
+)
 
 __all__ = [
+    "SMALL_PROPENSITY",
     "QiniCurve",
     "RateReplicates",
     "aipw_scores",
@@ -32,15 +53,6 @@ SMALL_PROPENSITY = 0.05
 
 _CURVE_POINTS = 201
 _BORDER = 0.25
-
-
-def _arm(treated: ArrayLike, n: int) -> NDArray[np.bool_]:
-    values = vector("treated", treated, n)
-    wrong = int(((values != 0) & (values != 1)).sum())
-    if wrong:
-        raise DataError(f"treated has {wrong} of {n} values that are neither 0 nor 1", "0 and 1")
-    flag: NDArray[np.bool_] = values == 1
-    return flag
 
 
 def _good(y: FloatArray, outcome: str) -> FloatArray:
@@ -69,7 +81,7 @@ def _chance(propensity: ArrayLike | float | None, arm: NDArray[np.bool_], weight
 
 def _effective(weights: FloatArray) -> float:
     """Return Kish's effective sample size."""
-    squares = float(weights @ weights)
+    squares = dot(weights, weights)
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
@@ -77,17 +89,10 @@ def _events(y: FloatArray) -> int | None:
     return int(y.sum()) if bool(np.isin(y, (0.0, 1.0)).all()) else None
 
 
-def _two_sided(value: float, se: float) -> float:
-    if se > 0:
-        return math.erfc(abs(value) / se / math.sqrt(2))
-    return math.nan
-
-
 def _arm_mean(y: FloatArray, weights: FloatArray, what: str) -> float:
-    mass = float(weights.sum())
-    if mass <= 0:
+    if weights.sum() <= 0:
         raise NotEstimableError(f"no {what} row", "rows in both arms")
-    return float(weights @ y) / mass
+    return weighted_mean(y, weights)
 
 
 def aipw_scores(
@@ -152,7 +157,7 @@ def aipw_scores(
     """
     seen = vector("y", y)
     good = _good(seen, outcome)
-    arm = _arm(treated, seen.size)
+    arm = zero_one("treated", treated, seen.size) == 1
     w = weights_of(weights, seen.size)
     chance = _chance(propensity, arm, w)
     given = np.where(arm, chance, 1 - chance)
@@ -251,7 +256,7 @@ def _rate_influence(scores: FloatArray, weights: FloatArray, ranking: _Ranking, 
     jump = np.append(ranking.effect[1:] * np.diff(slope), 0.0)
     later = np.cumsum(jump[::-1])[::-1]
     moved = ranking.effect * slope + later
-    centre = float(ranking.effect @ np.diff(slope * ranking.reached, prepend=0.0))
+    centre = dot(ranking.effect, np.diff(slope * ranking.reached, prepend=0.0))
     place = ranking.place
     psi = (scores - ranking.effect[place]) * (step / ranking.mass)[place] + (moved[place] - centre) / ranking.total
     return np.where(weights > 0, weights * psi, 0.0)
@@ -265,7 +270,7 @@ def _grf_sum(scores: FloatArray, weights: FloatArray, ranking: _Ranking, target:
     above = np.cumsum(w * effect) / cumulative - ranking.mean
     if target == "QINI":
         above = above * cumulative / cumulative[-1]
-    return float(w @ above / cumulative[-1])
+    return dot(w, above) / float(cumulative[-1])
 
 
 def rate(
@@ -345,7 +350,7 @@ def rate(
         value, said = _grf_sum(benefit, w, ranking, target), "sum over rows as in grf, ties averaged"
     psi = _rate_influence(benefit, w, ranking, target)
     se = math.sqrt(clustered_variance(psi, patient))
-    said += "; influence values" + ("" if patient is None else " summed by patient")
+    said = clustered(f"{said}; infinitesimal jackknife", patient)
     if method == "half-sample":
         codes = patient_codes(patient, benefit.size)
         halves = _half_samples(RateReplicates(benefit, first, codes, target=target, weights=w), codes, draws, seed)
@@ -357,7 +362,7 @@ def rate(
         name=target.lower(),
         n=benefit.size,
         method=said,
-        p=_two_sided(value, se),
+        p=two_sided_p(value, se),
         influence=psi,
     )
 
@@ -495,39 +500,29 @@ def toc(
         psi[:, j] = w * (own / share[j] - (benefit - ranking.mean)) / ranking.total
     value = np.where(share == 1.0, 0.0, value)
     psi[:, share == 1.0] = 0.0
-    se = np.sqrt([clustered_variance(column, patient) for column in psi.T])
-    half = normal_quantile(level) * se
-    return Curve(
+    sums = patient_sums(psi, None if patient is None else patient_codes(patient, benefit.size))
+    return Curve.normal(
+        value,
+        np.sqrt(np.einsum("np,np->p", sums, sums)),
+        level=level,
         name="toc",
         axis="share treated",
         x=share,
-        value=value,
-        lower=value - half,
-        upper=value + half,
-        se=se,
         n=benefit.size,
-        level=level,
-        method="ties in priority averaged; influence values, effect at the border smoothed"
-        + ("" if patient is None else " summed by patient"),
+        method=clustered("ties in priority averaged, effect at the border smoothed; infinitesimal jackknife", patient),
         influence=psi,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class QiniCurve:
+class QiniCurve(Described):
     """A Qini or uplift curve with the area between it and treating at random.
 
     Parameters
     ----------
-    name : str
-    value : float
-        Qini coefficient: area between the curve and the straight line of treating at random.
-    lower, upper, se, p : float
-        Interval of the coefficient, and test that it is 0.
-    n : int
-    events : int, optional
-    level : float
-    method, note : str
+    estimate : Estimate
+        Qini coefficient: area between the curve and the straight line of treating at random, with the test that it is
+        0. What it knows (`value`, `lower`, `p`, ...) is also known here.
     x : float array, shape (k,)
         Share of patients treated, from 0 to 1.
     uplift : float array, shape (k,)
@@ -536,7 +531,6 @@ class QiniCurve:
         Gain when as many are treated at random.
     normalised : float
         Coefficient over that of a perfect ranking of these outcomes (Radcliffe's Q); NaN where not defined.
-    influence : float array, shape (n,)
 
     Examples
     --------
@@ -545,25 +539,11 @@ class QiniCurve:
     (0.15625, 1.0, 0.25)
     """
 
-    name: str
-    value: float
-    lower: float
-    upper: float
-    se: float
-    p: float | None
-    n: int
-    events: int | None
-    level: float
-    method: str
-    note: str
+    estimate: Estimate
     x: FloatArray
     uplift: FloatArray
     random: FloatArray
     normalised: float
-    influence: FloatArray = field(repr=False)
-
-    def __float__(self) -> float:
-        return self.value
 
 
 class _Area(NamedTuple):
@@ -602,13 +582,13 @@ def _area(good: FloatArray, arm: NDArray[np.bool_], benefit: FloatArray, w: Floa
         effect = np.where(both, rate_t - rate_c, 0.0)
         uplift = effect * shares
     middle = (uplift + np.append(0.0, uplift[:-1])) / 2
-    under = float(middle @ np.diff(shares, prepend=0.0))
+    under = dot(middle, np.diff(shares, prepend=0.0))
     # Weight of each point in the area by trapezoids, less the triangle below the straight line.
     part = (np.append(shares[1:], 1.0) - np.append(0.0, shares[:-1])) / 2
     part[-1] -= 0.5
     if convention == "radcliffe":
         odds = _ratio(n_t, n_c)
-        treated = (good * _from_end(part)[place] - _from_end(part * rate_c)[place] - float(part @ uplift)) / many
+        treated = (good * _from_end(part)[place] - _from_end(part * rate_c)[place] - dot(part, uplift)) / many
         control = (_from_end(part * odds * rate_c)[place] - good * _from_end(part * odds)[place]) / many
         psi = np.where(arm, treated, control)
     else:
@@ -616,7 +596,7 @@ def _area(good: FloatArray, arm: NDArray[np.bool_], benefit: FloatArray, w: Floa
         to_c = np.where(both, part * _ratio(shares, n_c), 0.0)
         treated = good * _from_end(to_t)[place] - _from_end(to_t * rate_t)[place]
         control = _from_end(to_c * rate_c)[place] - good * _from_end(to_c)[place]
-        psi = np.where(arm, treated, control) + (_from_end(part * effect)[place] - float(part @ uplift)) / total
+        psi = np.where(arm, treated, control) + (_from_end(part * effect)[place] - dot(part, uplift)) / total
     psi = w * (psi + (middle[place] - under) / total)
     return _Area(shares, uplift, under - float(uplift[-1]) / 2, psi)
 
@@ -625,7 +605,7 @@ def _ipw_area(scores: FloatArray, benefit: FloatArray, w: FloatArray) -> _Area:
     ranking = _ranking(scores, benefit, w)
     uplift = np.cumsum(ranking.effect * ranking.mass) / ranking.total
     h = _cumulative_weight("QINI", ranking.reached)[0]
-    value = float(ranking.effect @ np.diff(h, prepend=0.0))
+    value = dot(ranking.effect, np.diff(h, prepend=0.0))
     return _Area(ranking.reached, uplift, value, _rate_influence(scores, w, ranking, "QINI"))
 
 
@@ -694,7 +674,7 @@ def qini(
     (array([0.  , 0.25, 0.25, 0.5 , 0.25]), array([0.   , 0.062, 0.125, 0.188, 0.25 ]))
     """
     seen = vector("y", y)
-    arm = _arm(treated, seen.size)
+    arm = zero_one("treated", treated, seen.size) == 1
     first = vector("benefit", benefit, seen.size)
     w = weights_of(weights, seen.size)
     events = _events(seen)
@@ -726,27 +706,26 @@ def qini(
             best = _area(good, arm, 2.0 * (good == arm) + arm, w, rule).value
             normalised = found.value / best if best > 0 else math.nan
     se = math.sqrt(clustered_variance(found.influence, patient))
-    half = normal_quantile(level) * se
     shares, uplift = np.append(0.0, found.shares), np.append(0.0, found.uplift)
     points = np.unique(np.linspace(0, shares.size - 1, min(shares.size, _CURVE_POINTS)).round().astype(np.int64))
-    return QiniCurve(
+    estimate = Estimate.normal(
+        found.value,
+        se,
+        level=level,
         name="qini",
-        value=found.value,
-        lower=found.value - half,
-        upper=found.value + half,
-        se=se,
-        p=_two_sided(found.value, se),
         n=seen.size,
         events=events,
-        level=level,
-        method=f"{rule} curve, area over treating at random; influence values"
-        + ("" if patient is None else " summed by patient"),
+        method=clustered(f"{rule} curve, area over treating at random; infinitesimal jackknife", patient),
         note=note,
+        p=two_sided_p(found.value, se),
+        influence=found.influence,
+    )
+    return QiniCurve(
+        estimate=estimate,
         x=shares[points],
         uplift=uplift[points],
         random=shares[points] * uplift[-1],
         normalised=normalised,
-        influence=found.influence,
     )
 
 
@@ -827,7 +806,7 @@ def policy_value(
     """
     seen = vector("y", y)
     n = seen.size
-    arm = _arm(treated, n)
+    arm = zero_one("treated", treated, n) == 1
     pi = probabilities("policy", policy, n)
     w = weights_of(weights, n)
     chance = _chance(propensity, arm, w)
@@ -842,8 +821,8 @@ def policy_value(
         raise NotEstimableError("no row was treated as the policy says", "rows that followed the policy")
     bounds = (-math.inf, math.inf)
     if way == "hajek":
-        mass = float(w @ follow)
-        value = float((w * follow) @ seen) / mass
+        mass = dot(w, follow)
+        value = dot(w * follow, seen) / mass
         psi = w * follow * (seen - value) / mass
         if _events(seen) is not None:
             bounds = (0.0, 1.0)
@@ -854,19 +833,18 @@ def policy_value(
             model = np.where(arm, under_treatment, untreated)
             part = pi * under_treatment + (1 - pi) * untreated + follow * (seen - model)
         mass = float(w.sum())
-        value = float(w @ part) / mass
+        value = weighted_mean(part, w)
         psi = w * (part - value) / mass
-    return Estimate.normal(
+    return Estimate.from_influence(
         value,
-        math.sqrt(clustered_variance(psi, patient)),
+        psi,
+        patient,
         level=level,
         bounds=bounds,
         name="policy_value",
-        n=n,
         events=_events(seen),
-        method=f"{way}; influence values" + ("" if patient is None else " summed by patient"),
+        method=clustered(f"{way}; infinitesimal jackknife", patient),
         note=_overlap_note(given, w * follow),
-        influence=psi,
     )
 
 
@@ -938,7 +916,7 @@ def policy_difference(
         what = "the other policy"
     if isinstance(against, str) and against == "current":
         seen, w = vector("y", y), weights_of(weights, n)
-        value = float(w @ seen / w.sum())
+        value = weighted_mean(seen, w)
         psi, note = w * (seen - value) / w.sum(), ""
     else:
         other = np.full(n, float(against == "all")) if isinstance(against, str) else against
@@ -954,7 +932,7 @@ def policy_difference(
         n=n,
         events=first.events,
         method=f"against {what}; {first.method}",
-        note="; ".join(dict.fromkeys(part for part in (first.note, note) if part)),
-        p=_two_sided(first.value - value, se),
+        note=notes(first.note, note),
+        p=two_sided_p(first.value - value, se),
         influence=influence,
     )

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, tally, vector
-from aimed.metrics.discrimination import checked_level, with_interval
 from aimed.metrics.kernels.areas import table_moments
 from aimed.metrics.proportions import INTERVALS, proportion
-from aimed.metrics.result import Estimate
+from aimed.metrics.result import Estimate, Headline, checked_level, clustered, with_interval
 
 __all__ = [
     "RATES",
     "Confusion",
+    "Method",
     "confusion",
     "rates",
     "threshold_at_sensitivity",
@@ -83,7 +83,7 @@ def rates(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> dic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Confusion:
+class Confusion(Headline):
     """The two-by-two table at one threshold, with every rate and its interval.
 
     Parameters
@@ -91,8 +91,8 @@ class Confusion:
     threshold : float
     tp, fp, fn, tn : float
         True positives, false positives, false negatives and true negatives; weighted counts where rows have weights.
-    n, events : int
-        Rows, and rows with the event.
+    events : int
+        Rows with the event.
     stated_prevalence : float or None
         Share of events the predictive values were re-based to; None where they are those of the rows.
     prevalence : Estimate
@@ -109,12 +109,13 @@ class Confusion:
     (2.0, 1.0, 1.0, 1.0, sensitivity 0.6667 (95 % interval 0.2077 to 0.9385), n = 3)
     """
 
+    _headline = "youden"
+
     threshold: float
     tp: float
     fp: float
     fn: float
     tn: float
-    n: int
     events: int
     stated_prevalence: float | None
     prevalence: Estimate
@@ -132,29 +133,6 @@ class Confusion:
     level: float
     method: str
     note: str = ""
-
-    @property
-    def value(self) -> float:
-        """Youden's index: sensitivity + specificity - 1."""
-        return float(self.youden)
-
-    @property
-    def lower(self) -> float:
-        """Lower limit of Youden's index."""
-        return self.youden.lower
-
-    @property
-    def upper(self) -> float:
-        """Upper limit of Youden's index."""
-        return self.youden.upper
-
-    @property
-    def se(self) -> float:
-        """Standard error of Youden's index."""
-        return self.youden.se
-
-    def __float__(self) -> float:
-        return float(self.youden)
 
     def estimates(self) -> dict[str, Estimate]:
         """Return every rate by its name."""
@@ -335,7 +313,6 @@ def _confusion(table: _Cell, threshold: float, prevalence: float | None, note: s
         fp=fp,
         fn=fn,
         tn=tn,
-        n=int(table.rows.sum()),
         events=int(table.rows[0] + table.rows[2]),
         stated_prevalence=prevalence,
         prevalence=table.share("prevalence", (0, 2), (1, 3), "no row")[0],
@@ -424,7 +401,7 @@ class _Rows:
         plain = self.codes is None and not self.weighted
         how = "Wilson" if self.method == "wilson" else "Clopper-Pearson"
         if not plain:
-            how = "ratio estimator" + (", clustered by patient" if self.codes is not None else " with row weights")
+            how = "ratio estimator with row weights" if self.codes is None else clustered("ratio estimator", self.codes)
         side = np.where(self.case, 2, 3) - 2 * (passed > 0) if influences else None
         weight = self.weight if influences else None
         return [

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import (
@@ -17,6 +16,9 @@ from aimed.metrics.arrays import (
     FloatArray,
     IntArray,
     binary,
+    dot,
+    event_kinds,
+    follow_up,
     patient_codes,
     probabilities,
     survival,
@@ -34,20 +36,22 @@ from aimed.metrics.kernels.utility import (
     subset_influence,
     table_squares,
 )
-from aimed.metrics.result import Curve, Estimate, normal_quantile
+from aimed.metrics.result import Curve, Estimate, clustered, notes, patient_sums, two_sided_p
 
 __all__ = [
     "DecisionCurve",
     "HorizonRows",
     "NetBenefitReplicates",
     "benefit_at",
-    "event_kinds",
     "net_benefit",
     "net_benefit_competing",
     "net_benefit_difference",
     "net_benefit_survival",
     "treat_all",
 ]
+
+
+_JACKKNIFE = "normal, infinitesimal jackknife"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,27 +156,13 @@ def _grid(thresholds: ArrayLike) -> _Grid:
     return _Grid(asked, rising, back.astype(np.int64), np.ndim(thresholds) == 0)
 
 
-def _method(patient: ArrayLike | None) -> str:
-    return "normal, infinitesimal jackknife" + ("" if patient is None else ", clustered by patient")
-
-
 def _one(curve: Curve, influence: FloatArray | None, note: str, *, test: bool = False) -> Estimate:
     """Return the only point of a curve as an estimate."""
-    value, se = float(curve.value[0]), float(curve.se[0])
-    return Estimate(
-        value,
-        name=curve.name,
-        lower=float(curve.lower[0]),
-        upper=float(curve.upper[0]),
-        se=se,
-        n=curve.n,
-        events=curve.events,
-        level=curve.level,
-        method=curve.method,
-        note=note,
-        p=float(2 * norm.sf(abs(value) / se)) if test and se > 0 else None,
-        influence=influence,
-    )
+    found = curve[0]
+    found.note, found.influence = note, influence
+    if test and found.se > 0:
+        found.p = two_sided_p(found.value, found.se)
+    return found
 
 
 # A yes/no outcome ----------------------------------------------------------------------------------------------------
@@ -205,7 +195,7 @@ class _Binary:
         self.label = self.y.astype(np.uint8)
         self.codes = None if patient is None else patient_codes(patient, self.n)
         self.total = float(self.w.sum())
-        self.cases = float(self.w @ self.y)
+        self.cases = dot(self.w, self.y)
         self.controls = self.total - self.cases
         self.observed = self.cases / self.total
         if prevalence is not None:
@@ -248,7 +238,7 @@ class _Binary:
             crossed, none = plus[:, :, 1] - minus[:, :, 1], np.zeros(k)
             moments = np.array([squares[:, 1], squares[:, 0], none, crossed[:, 1], none, none, crossed[:, 0]])
             square = self.w * self.w
-            cases = float(square @ self.y)
+            cases = dot(square, self.y)
             totals = np.array([cases, float(square.sum()) - cases, 0.0])
         else:
             changes, totals = np.zeros((7, k + 1)), np.zeros(3)
@@ -415,11 +405,11 @@ def net_benefit(
         above.rows / rows.total,
         rows.prevalence,
         name="net_benefit",
-        axis="threshold",
         n=rows.n,
         events=int(rows.y.sum()),
         level=level,
-        method=_method(patient) + ("" if prevalence is None else f", re-based to a prevalence of {prevalence:g}"),
+        method=clustered(_JACKKNIFE, patient)
+        + ("" if prevalence is None else f", re-based to a prevalence of {prevalence:g}"),
         note=note,
     )
     return _one(found, None if psi is None else psi[:, 0], note) if grid.scalar else found
@@ -434,55 +424,27 @@ def _decision(
     prevalence: float,
     *,
     name: str,
-    axis: str,
-    n: int,
-    events: int,
-    level: float,
-    method: str,
-    note: str,
+    **more: Any,
 ) -> DecisionCurve:
     """Put values at rising thresholds back in the order asked for, with their limits."""
-    z, back = normal_quantile(level), grid.back
-
-    def placed(found: tuple[FloatArray, FloatArray, FloatArray | None]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        value, se = found[0][back], found[1][back]
-        return value, value - z * se, value + z * se
-
-    value, lower, upper = placed(gap)
-    difference = Curve(
-        name="net_benefit_over_treat_all",
-        axis=axis,
-        x=grid.asked,
-        value=value,
-        lower=lower,
-        upper=upper,
-        se=gap[1][back],
-        n=n,
-        events=events,
-        level=level,
-        method=method,
-        note=note,
-        influence=None if gap[2] is None else gap[2][:, back],
-    )
-    value, lower, upper = placed(model)
-    return DecisionCurve(
+    back = grid.back
+    known = {"axis": "threshold", "x": grid.asked} | more
+    return DecisionCurve.normal(
+        model[0][back],
+        model[1][back],
         name=name,
-        axis=axis,
-        x=grid.asked,
-        value=value,
-        lower=lower,
-        upper=upper,
-        se=model[1][back],
-        n=n,
-        events=events,
-        level=level,
-        method=method,
-        note=note,
         influence=None if model[2] is None else model[2][:, back],
         prevalence=prevalence,
         share=share[back],
         treat_all=everybody[back],
-        difference=difference,
+        difference=Curve.normal(
+            gap[0][back],
+            gap[1][back],
+            name="net_benefit_over_treat_all",
+            influence=None if gap[2] is None else gap[2][:, back],
+            **known,
+        ),
+        **known,
     )
 
 
@@ -573,19 +535,17 @@ def net_benefit_difference(
     value = rows.value(sums.events, sums.others)
     se = rows.error(sums, value)
     psi = rows.influence(lo, hi, label, sums, value) if influence or grid.scalar else None
-    z, back = normal_quantile(level), grid.back
-    curve = Curve(
+    back = grid.back
+    curve = Curve.normal(
+        value[back],
+        se[back],
         name="net_benefit_difference",
         axis="threshold",
         x=grid.asked,
-        value=value[back],
-        lower=(value - z * se)[back],
-        upper=(value + z * se)[back],
-        se=se[back],
         n=rows.n,
         events=int(rows.y.sum()),
         level=level,
-        method=_method(patient),
+        method=clustered(_JACKKNIFE, patient),
         influence=None if psi is None else psi[:, back],
     )
     if not grid.scalar:
@@ -711,7 +671,7 @@ class HorizonRows:
 
     def followed(self, rows: IntArray) -> float:
         """Return the weight of those of these rows that are followed to the horizon."""
-        return float(self.weights[rows] @ self.reached[rows])
+        return dot(self.weights[rows], self.reached[rows])
 
     def risk(self, table: FloatArray, reached: float = 1.0) -> tuple[float, bool, FloatArray]:
         """Return the risk, whether it can be known, and the influence table for `influence`."""
@@ -729,11 +689,6 @@ class HorizonRows:
             who, self.place, self.kind, self.weights, phi, float(inside), float(outside), float(slope), out
         )
         return out
-
-
-def _spread(psi: FloatArray, codes: IntArray | None) -> float:
-    sums = psi if codes is None else np.asarray(np.bincount(codes, weights=psi), dtype=np.float64)
-    return math.sqrt(float(sums @ sums))
 
 
 def _at_horizon(
@@ -786,7 +741,9 @@ def _at_horizon(
         if by_row:
             psi = rows.influence(phi, slope=part * slope_all, member=bins > j, inside=inside, outside=outside)
             over = psi - slope_all * change_all
-            model[1, j], gap[1, j] = _spread(psi, codes), _spread(over, codes)
+            for found, row in ((model, psi), (gap, over)):
+                sums = patient_sums(row, codes)
+                found[1, j] = math.sqrt(dot(sums, sums))
             if psi_model is not None and psi_gap is not None:
                 psi_model[rows.order, j], psi_gap[rows.order, j] = psi, over
         else:
@@ -805,12 +762,11 @@ def _at_horizon(
             "nobody above the threshold is followed to the horizon", "a lower threshold or an earlier horizon"
         )
     several = f" {{}} of {grid.asked.size} thresholds"
-    notes = [
+    note = notes(
         f"nobody above{several.format(lost)} is followed to the horizon: not estimable there" if lost else "",
         f"no row reaches{several.format(empty)}: net benefit is 0 there" if empty else "",
-    ]
-    note = "; ".join(v for v in notes if v)
-    found = _decision(
+    )
+    curve = _decision(
         grid,
         (model[0], model[1], psi_model if influence else None),
         (gap[0], gap[1], psi_gap if influence else None),
@@ -818,14 +774,13 @@ def _at_horizon(
         share,
         prevalence,
         name=name,
-        axis="threshold",
         n=n,
         events=int((rows.kind == 1).sum()),
         level=level,
-        method=f"{estimator}; {_method(patient)}",
+        method=f"{estimator}; {clustered(_JACKKNIFE, patient)}",
         note=note,
     )
-    return _one(found, None if psi_model is None else psi_model[:, 0], note) if grid.scalar else found
+    return _one(curve, None if psi_model is None else psi_model[:, 0], note) if grid.scalar else curve
 
 
 def _from_the_top(bins: NDArray[np.int32], k: int) -> Iterator[tuple[int, IntArray]]:
@@ -936,28 +891,6 @@ def net_benefit_survival(
     )
 
 
-def event_kinds(event: ArrayLike, cause: int, n: int) -> NDArray[np.uint8]:
-    """Return 0 where censored, 1 where the cause of interest happened, 2 where another event did.
-
-    Raises
-    ------
-    DataError
-        If an event is not a whole number from 0, or the cause is not a number from 1.
-
-    Examples
-    --------
-    >>> event_kinds([0, 1, 2], 2, 3)
-    array([0, 2, 1], dtype=uint8)
-    """
-    codes = vector("event", event, n)
-    bad = int(((codes < 0) | (codes != np.round(codes))).sum())
-    if bad:
-        raise DataError(f"event has {bad} of {n} values that are not whole numbers >= 0", "0, 1, ..., K")
-    if cause < 1:
-        raise DataError("the cause is not a number from 1", "the code of the event of interest; 0 is censored")
-    return np.where(codes == cause, 1, np.where(codes > 0, 2, 0)).astype(np.uint8)
-
-
 @overload
 def net_benefit_competing(
     event: ArrayLike,
@@ -1046,9 +979,9 @@ def net_benefit_competing(
     >>> found.value, found.treat_all.round(3)
     (array([0.  , 0.25]), array([-0.5, -1.5]))
     """
-    when = survival(np.zeros(np.shape(time)), time)[1]
+    when = follow_up(time)
     return _at_horizon(
-        event_kinds(event, cause, when.size),
+        event_kinds(event, when.size, cause),
         when,
         p,
         horizon,

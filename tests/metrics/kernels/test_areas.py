@@ -94,8 +94,8 @@ def test_row_loops_equal_plain_python_and_the_replicate_of_the_same_weights(seed
     order = np.argsort(-score)
     rows = case[order], score[order], w[order]
     out, again, value = np.empty(case.size), np.empty(case.size), np.empty(1)
-    area, cases, controls = areas.place_rows(*rows, out)
-    assert (area, cases, controls) == areas.place_rows.py_func(*rows, again)
+    area, cases, controls = areas.auroc_rows(*rows, out)
+    assert (area, cases, controls) == areas.auroc_rows.py_func(*rows, again)
     np.testing.assert_array_equal(out, again)
     walk = ranked(score, case, np.arange(case.size))
     areas.auroc_draws(*walk, np.ascontiguousarray(w[:, None]), value)

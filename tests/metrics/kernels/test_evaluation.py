@@ -23,12 +23,12 @@ def draw(seed: int, n: int, patients: int, b: int = 3):
 def test_sums_by_cell_and_by_value():
     rng, codes, counts = draw(1, 200, 80)
     cell = rng.integers(0, 7, 200).astype(np.int32)
-    values = rng.normal(size=(2, 200))
+    values = rng.normal(size=(200, 2))
     found = cell_sums(cell, codes, counts, 7)
     for j in range(3):
         w = counts[codes, j].astype(float)
         assert found[:, j].tolist() == np.bincount(cell, w, 7).tolist()
-        assert value_sums(values, codes, counts)[:, j] == pytest.approx(values @ w, rel=1e-12)
+        assert value_sums(values, codes, counts)[:, j] == pytest.approx(w @ values, rel=1e-12)
 
 
 @settings(deadline=None, max_examples=40)

@@ -136,12 +136,12 @@ def test_replicates_are_weighted_pairs(line, weighted):
 
 @settings(deadline=None, max_examples=60)
 @given(lines(), st.integers(0, 3))
-def test_replicate_weights_are_the_product_limit(line, first):
+def test_censoring_factors_are_the_product_limit(line, first):
     _, group, marked, _, rng = line
     size = int(group.max()) + 1
     order, starts = kernels.line_up(group, marked, size)
     counts = rng.poisson(1, (group.size, kernels.LANES)).astype(np.uint8)
-    found = kernels.replicate_weights(starts, order, counts, min(first, size))
+    found = kernels.censoring_factors(starts, order, counts, min(first, size))
     assert not found[:first].any()
     w = counts.astype(float)
     left = np.ones(kernels.LANES)

@@ -14,10 +14,10 @@ __all__ = [
     "LAST",
     "TIED",
     "auroc_draws",
+    "auroc_rows",
     "average_precision_draws",
     "average_precision_rows",
     "partial_area_rows",
-    "place_rows",
     "row_kinds",
     "table_moments",
 ]
@@ -161,7 +161,7 @@ def average_precision_draws(
 
 
 @compiled
-def place_rows(
+def auroc_rows(
     case: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float64], place: NDArray[np.float64]
 ) -> tuple[float, float, float]:
     """Write the share of the other class that each row ranks rightly against; ties count one half.

@@ -41,17 +41,21 @@ def value_sums(values: NDArray[np.float64], codes: NDArray[np.int64], counts: ND
 
     Parameters
     ----------
-    values : float array, shape (k, n)
+    values : float array, shape (n, k)
     codes : int array, shape (n,)
     counts : uint8 array, shape (m, b)
     """
     b = counts.shape[1]
-    out = np.zeros((values.shape[0], b))
-    for k in range(values.shape[0]):
-        for i in range(codes.size):
-            v, p = values[k, i], codes[i]
+    out = np.zeros((values.shape[1], b))
+    weight = np.empty(b)
+    for i in range(codes.size):
+        p = codes[i]
+        for j in range(b):
+            weight[j] = counts[p, j]
+        for k in range(values.shape[1]):
+            v = values[i, k]
             for j in range(b):
-                out[k, j] += v * counts[p, j]
+                out[k, j] += v * weight[j]
     return out
 
 

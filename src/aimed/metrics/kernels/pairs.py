@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from aimed.metrics.kernels.compiled import compiled
 
-__all__ = ["LANES", "count_pairs", "line_up", "place_scores", "replicate_pairs", "replicate_weights", "weigh_pairs"]
+__all__ = ["LANES", "censoring_factors", "count_pairs", "line_up", "place_scores", "replicate_pairs", "weigh_pairs"]
 
 LANES = 16
-"""Replicates that `replicate_pairs` and `replicate_weights` handle side by side."""
+"""Replicates that `replicate_pairs` and `censoring_factors` handle side by side."""
 
 _BLOCK = 3
 
@@ -359,7 +359,7 @@ def weigh_pairs(
 
 
 @compiled
-def replicate_weights(
+def censoring_factors(
     starts: NDArray[np.int64], code: NDArray[np.int64], counts: NDArray[np.uint8], groups: int
 ) -> NDArray[np.float64]:
     """Return 1 / G(T-)^2 at the time of each group in each replicate, G by Kaplan-Meier of censoring.

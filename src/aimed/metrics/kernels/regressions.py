@@ -23,7 +23,6 @@ __all__ = [
     "logistic_pass",
     "product_limit",
     "replicate_weights",
-    "weighted_sums",
 ]
 
 SETTLED = 0
@@ -257,32 +256,6 @@ def logistic_pass(
                 for j in range(b):
                     information[place, j] += xx * curvature[j]
                 place += 1
-
-
-@compiled
-def weighted_sums(values: _Floats, codes: _Ints, counts: NDArray[np.uint8], out: _Floats) -> None:
-    """Fill, for each of k columns and b replicates, the sum of values times how often the row was drawn.
-
-    Parameters
-    ----------
-    values : float array, shape (n, k)
-    codes : int array, shape (n,)
-    counts : uint8 array, shape (m, b)
-    out : float array, shape (k, b)
-        Overwritten.
-    """
-    out[:, :] = 0.0
-    n, k = values.shape
-    b = counts.shape[1]
-    weight = np.empty(b)
-    for i in range(n):
-        row = codes[i]
-        for j in range(b):
-            weight[j] = counts[row, j]
-        for a in range(k):
-            v = values[i, a]
-            for j in range(b):
-                out[a, j] += v * weight[j]
 
 
 @compiled
