@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOM = Path(__file__).parents[2] / "src" / "aimed" / "metrics"
-FILES = sorted((ROOM / "kernels").glob("*.py"))
+FILES = sorted(p for room in ("metrics", "prognosis") for p in (ROOM.parent / room / "kernels").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 def test_a_kernel_file_calls_no_kernel_of_another_file(path):
     """The disk cache of numba looks at one file: a loop that called into another would stay as it was compiled."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

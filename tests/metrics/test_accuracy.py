@@ -20,6 +20,7 @@ from aimed.metrics.accuracy import (
     scaled_brier,
     spiegelhalter,
 )
+from aimed.metrics.regression import expit
 
 MEASURES = [brier, scaled_brier, log_loss, cox_snell_r2, nagelkerke_r2]
 
@@ -128,8 +129,12 @@ def test_spiegelhalter_is_standard_normal_for_right_risks():
     assert np.mean(found) == pytest.approx(0, abs=0.1)
     assert np.std(found) == pytest.approx(1, abs=0.07)
     assert np.mean([f.p < 0.05 for f in found]) == pytest.approx(0.05, abs=0.02)
-    y, twice = rng.random(200) < p, np.repeat(np.arange(200), 2)
-    assert spiegelhalter(y, p, np.full(200, 2)) == pytest.approx(spiegelhalter(y[twice], p[twice]))
+    y, w = rng.random(200) < p, rng.random(200) + 0.5
+    for scale in (0.01, 2, 100):
+        assert spiegelhalter(y, p, w * scale) == pytest.approx(spiegelhalter(y, p, w))
+    weighted = [spiegelhalter(rng.random(200) < p, p, 20 * w) for _ in range(1500)]
+    assert np.std(weighted) == pytest.approx(1, abs=0.07)
+    twice = np.repeat(np.arange(200), 2)
     assert spiegelhalter(y[twice], p[twice], patient=twice) == pytest.approx(spiegelhalter(y, p, patient=range(200)))
 
 
@@ -153,3 +158,35 @@ def test_risk_groups_by_weight_equal_those_of_repeated_rows():
     p, w = rng.random(200), rng.integers(1, 4, 200)
     again = np.repeat(np.arange(200), w)
     assert risk_groups(p, 7, w.astype(float))[again].tolist() == risk_groups(p[again], 7).tolist()
+
+
+@pytest.mark.parametrize("metric", [brier, log_loss])
+def test_rows_that_all_score_alike_have_no_interval(metric):
+    for y, p in (([1], [0.7]), ([1, 0, 1], [0.5, 0.5, 0.5])):
+        found = metric(y, p)
+        assert np.isnan([found.lower, found.upper, found.se]).all()
+        assert found.note == "no interval: no spread between rows"
+    one = metric([1, 0, 1], [0.7, 0.4, 0.9], patient=["a", "a", "a"])
+    assert np.isnan([one.lower, one.upper, one.se]).all()
+    assert one.note == "no interval: one unit only"
+
+
+def test_one_patient_has_no_test_of_calibration():
+    with pytest.raises(NotEstimableError, match="one patient"):
+        spiegelhalter([1, 0, 1], [0.7, 0.4, 0.9], patient=[3, 3, 3])
+
+
+@pytest.mark.parametrize("metric", [brier, log_loss])
+def test_log_intervals_cover_at_ten_events(metric):
+    rng = np.random.default_rng(6)
+
+    def rows(n):
+        p = expit(rng.normal(-3.6, 1.2, n))
+        return (rng.random(n) < p).astype(int), p
+
+    truth, missed, draws = float(metric(*rows(500_000))), 0, 800
+    for _ in range(draws):
+        found = metric(*rows(200))
+        missed += found.upper < truth
+    # The interval on the scale itself misses on this side 7 to 8 % of the time.
+    assert missed / draws < 0.055

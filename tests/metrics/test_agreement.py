@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import linregress
 from sklearn.metrics import cohen_kappa_score
 
 from aimed.core.errors import DataError, NotEstimableError
@@ -285,3 +286,62 @@ def test_overlap():
     for bad in (np.full(reference.shape, 2), reference[0]):
         with pytest.raises(DataError):
             overlap_counts(reference, bad)
+
+
+def test_kappa_intervals_are_on_fishers_scale():
+    rng = np.random.default_rng(7)
+    a = rng.integers(0, 3, 30)
+    b = np.where(rng.random(30) < 0.9, a, rng.integers(0, 3, 30))
+    table = np.stack([a, b], axis=1)
+    for found in (cohen_kappa(a, b), fleiss_kappa(table), gwet_ac1(table)):
+        half = 1.959963984540054 * found.se / (1 - found.value**2)
+        assert found.lower == pytest.approx(math.tanh(math.atanh(found.value) - half))
+        assert found.upper == pytest.approx(math.tanh(math.atanh(found.value) + half))
+        assert found.upper < 1
+
+
+def test_full_agreement_has_wilsons_limit_or_no_interval():
+    a = np.repeat([0, 1], [12, 8])
+    found = cohen_kappa(a, a)
+    low = 20 / (20 + 1.959963984540054**2)
+    assert (found.value, found.upper) == (1, 1)
+    assert found.lower == pytest.approx((low - 0.52) / 0.48)
+    assert "Wilson" in found.method
+    clustered = cohen_kappa(a, a, patient=np.arange(20) // 2)
+    assert clustered.lower == pytest.approx((10 / (10 + 1.959963984540054**2) - 0.52) / 0.48)
+    assert math.isnan(cohen_kappa(a, a, patient=np.zeros(20)).lower)
+    table = np.stack([a, a, a], axis=1)
+    for other in (fleiss_kappa(table), gwet_ac1(table)):
+        assert other.value == 1
+        assert math.isnan(other.lower)
+        assert (
+            other.note == "no interval: the raters agree in every row, and the variance is 0 there whatever the sample"
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("model", ["one-way", "two-way random"])
+@pytest.mark.parametrize("unit", ["single", "average"])
+def test_an_icc_of_one_has_no_interval(seed, model, unit):
+    x = np.random.default_rng(seed).normal(size=9)
+    found = icc(np.stack([x, x, x], axis=1), model, unit=unit)
+    assert found == pytest.approx(1)
+    assert np.isnan([found.lower, found.upper]).all()
+    assert found.note == "no interval: the raters do not differ within any subject"
+
+
+def test_the_slope_of_differences_is_least_squares_with_t():
+    rng = np.random.default_rng(8)
+    a = rng.normal(size=7)
+    b = 0.8 * a + rng.normal(scale=0.3, size=7)
+    found = bland_altman(a, b).slope
+    peer = linregress((a + b) / 2, a - b)
+    assert (found.value, found.se, found.p) == pytest.approx((peer.slope, peer.stderr, peer.pvalue))
+    assert found.upper - found.value == pytest.approx(2.5705818366147395 * peer.stderr)
+    pairs, patient = np.tile(np.stack([a, b]), 2), np.tile(np.arange(7), 2)
+    repeated = bland_altman(*pairs, patient=patient).slope
+    assert "t with 6 degrees of freedom" in repeated.method
+    assert repeated.upper - repeated.value == pytest.approx(2.4469118511449692 * repeated.se)
+    line = bland_altman(a, 0.5 * a).slope
+    assert math.isnan(line.lower)
+    assert line.note == "no interval: all differences lie on a line"

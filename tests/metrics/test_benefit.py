@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.benefit import CForBenefitReplicates, c_for_benefit, calibration_for_benefit
 from aimed.metrics.draws import PatientDraws
+from aimed.metrics.result import limits
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 10**6)
@@ -369,3 +370,22 @@ def test_bootstrap_that_often_fails_has_no_interval():
     assert math.isnan(found.se)
     assert math.isnan(found.upper)
     assert "10 % of resamples" in found.note
+
+
+def test_clustered_intervals_rest_on_the_patients():
+    y, treated, benefit = trial(8, 400)
+    patient = np.arange(400) % 10
+    found = calibration_for_benefit(y, treated, benefit, patient=patient)
+    for part in (found.slope, found.difference):
+        want = limits(part.value, part.se, 0.95, units=10)
+        assert (part.lower, part.upper) == pytest.approx(tuple(map(float, want)))
+    for curve in (found.groups, found.curve):
+        assert curve.lower == pytest.approx(
+            np.maximum(limits(curve.value, curve.se, 0.95, units=10)[0], -1), nan_ok=True
+        )
+    mean = found.estimate
+    assert mean.upper == pytest.approx(float(limits(mean.value, mean.se, 0.95, units=10)[1]))
+    assert mean.lower == pytest.approx(max(0.0, 2 * mean.value - mean.upper))
+    c = c_for_benefit(y, treated, benefit, patient=np.arange(400) % 50)
+    assert c.upper == pytest.approx(float(limits(c.value, c.se, 0.95, (0, 1), units=50)[1]))
+    assert c.lower < c < c.upper

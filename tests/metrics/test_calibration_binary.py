@@ -289,8 +289,9 @@ def test_each_distance_equals_the_part_of_the_whole(rows):
 
 
 def test_halved_weights_of_duplicated_rows_change_nothing(rows):
-    y, p = rows[0][:300], expit(rows[1][:300])
-    w, twice = np.random.default_rng(0).integers(1, 5, 300), np.repeat(np.arange(300), 2)
+    # Enough rows for 4 knots without the copies: the number of knots goes by rows, whatever they weigh.
+    y, p = rows[0][:1500], expit(rows[1][:1500])
+    w, twice = np.random.default_rng(0).integers(1, 5, 1500), np.repeat(np.arange(1500), 2)
     for smoother in ("spline", "loess"):
         one = calibration(y, p, w, draws=0, smoother=smoother)
         two = calibration(y[twice], p[twice], w[twice] / 2, patient=twice, draws=0, smoother=smoother)
@@ -365,3 +366,87 @@ def test_direct_loess_goes_through_each_local_fit():
         w = np.clip(1 - (d / np.sort(d)[k - 1]) ** 3, 0, None) ** 3
         slope, level = np.polyfit(p, y, 1, w=np.sqrt(w))
         assert found[i] == pytest.approx(level + slope * p[i], abs=1e-9)
+
+
+def test_the_distance_interval_mirrors_the_upper_percentile():
+    rng = np.random.default_rng(12)
+    p = expit(rng.normal(size=300))
+    for y in ((rng.random(300) < p) * 1.0, (rng.random(300) < expit(2 * logit(p) + 1)) * 1.0):
+        found = ici(y, p, draws=100)
+        draws = PatientDraws(None, 300, draws=100, seed=0)
+        drawn = draws.map(CalibrationReplicates(y, p, codes=draws.codes).errors)[:, 0]
+        assert found.upper == pytest.approx(np.quantile(drawn, 0.975), rel=0.02)
+        assert found.lower == pytest.approx(max(0, 2 * found - found.upper - max(0, drawn.mean() - found)))
+        assert found.lower <= found <= found.upper
+        assert "mirrored" in found.method
+        assert "biased upward" in found.note
+
+
+def test_the_distance_interval_covers_a_calibrated_and_a_shifted_model():
+    rng = np.random.default_rng(13)
+    sums = np.zeros(2)
+    x = rng.normal(size=200_000)
+    shifted = float(np.abs(expit(x + 0.5) - expit(x)).mean())
+    for _ in range(60):
+        risk = expit(rng.normal(size=300))
+        for place, (move, truth) in enumerate(((0.0, 0.0), (0.5, shifted))):
+            found = ici((rng.random(300) < expit(logit(risk) + move)) * 1.0, risk, draws=60)
+            sums[place] += found.lower <= truth <= found.upper
+    assert (sums >= 52).all()
+
+
+def test_risk_groups_of_patients_and_of_weighted_rows_are_wider():
+    rng = np.random.default_rng(14)
+    patient = np.repeat(np.arange(60), 5)
+    p = np.repeat(rng.random(60), 5)
+    y = np.repeat(rng.random(60) < p[::5], 5) * 1.0
+    p = np.clip(p + rng.normal(scale=1e-3, size=300), 0, 1)
+    plain, grouped = calibration(y, p, draws=0, bins=3).bins, calibration(y, p, patient=patient, draws=0, bins=3).bins
+    assert grouped.observed == pytest.approx(plain.observed)
+    assert (grouped.upper - grouped.lower > 1.8 * (plain.upper - plain.lower)).all()
+    assert "clustered by patient" in grouped.method
+    alone = calibration(y, p, patient=np.arange(300), draws=0, bins=3).bins
+    assert alone.upper - alone.lower == pytest.approx(plain.upper - plain.lower, rel=0.1)
+    w = rng.exponential(size=300) * 50
+    weighted, scaled = (calibration(y, p, w * s, draws=0, bins=3).bins for s in (1, 7))
+    assert weighted.lower == pytest.approx(scaled.lower)
+    assert (weighted.upper - weighted.lower > plain.upper - plain.lower).sum() >= 2
+    assert "Kish" in weighted.method
+    certain = calibration(
+        np.r_[np.zeros(20), np.ones(20)], np.linspace(0.01, 0.99, 40), patient=np.arange(40) // 2, draws=0, bins=2
+    ).bins
+    assert (certain.lower[0], certain.upper[1]) == (0, 1)
+    assert certain.upper[0] == pytest.approx(1.959963984540054**2 / (10 + 1.959963984540054**2))
+
+
+def test_knots_go_by_rows_and_not_by_their_weight():
+    rng = np.random.default_rng(15)
+    p = expit(rng.normal(size=120))
+    y = (rng.random(120) < p) * 1.0
+    light, heavy = (SmoothCalibration(y, p, np.full(120, w)) for w in (1.0, 50.0))
+    assert light.knots.size == heavy.knots.size == 3
+
+
+def test_one_patient_and_no_event_have_no_interval():
+    y, p = np.array([0, 1, 0, 1, 1, 0.0]), np.array([0.1, 0.2, 0.4, 0.6, 0.8, 0.9])
+    for metric in (calibration_intercept, calibration_slope, oe):
+        found = metric(y, p, patient=np.zeros(6))
+        assert np.isnan([found.lower, found.upper, found.se]).all()
+        assert "one unit only" in found.note
+    none = oe(np.zeros(6), p)
+    assert none == 0
+    assert np.isnan([none.lower, none.upper, none.se]).all()
+    assert none.note == "no interval: no event was seen"
+
+
+def test_few_patients_widen_intercept_and_band_by_t():
+    rng = np.random.default_rng(16)
+    patient, p = np.repeat(np.arange(6), 30), expit(rng.normal(size=180))
+    y = (rng.random(180) < p) * 1.0
+    half = 2.570581836614 * np.sqrt(6 / 5)
+    found = calibration(y, p, patient=patient, draws=0)
+    assert found.intercept.upper == pytest.approx(found.intercept + half * found.intercept.se)
+    assert found.oe.upper == pytest.approx(found.oe * np.exp(half * found.oe.se / found.oe))
+    curve = found.curve
+    middle = logit(curve.value) + half * curve.se / (curve.value * (1 - curve.value))
+    assert curve.upper == pytest.approx(expit(middle), rel=1e-6)

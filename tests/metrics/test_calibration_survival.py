@@ -23,6 +23,7 @@ from aimed.metrics.calibration_survival import (
 )
 from aimed.metrics.draws import PatientDraws
 from aimed.metrics.regression import CoxRegression, cloglog
+from aimed.metrics.result import limits
 
 HORIZON = 3.0
 
@@ -297,3 +298,23 @@ def test_equal_risks_give_the_kaplan_meier_risk(rows):
     assert float(found.oe) == pytest.approx(found.curve.value[0] / 0.3)
     assert float(found) == pytest.approx(abs(found.curve.value[0] - 0.3), abs=1e-12)
     assert found.curve.lower[0] < found.curve.value[0] < found.curve.upper[0]
+
+
+def test_groups_without_an_event_have_an_upper_limit():
+    event, time = [0, 0, 0, 0, 1, 0, 0, 0], [1, 5, 5, 5, 1, 5, 5, 5]
+    found = deciles_at(event, time, [0.1] * 4 + [0.6] * 4, 2, groups=2)
+    assert found[0]["observed"] == found[0]["lower"] == 0.0
+    assert found[0]["upper"] == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_without_an_event_the_ratio_has_no_error_and_clusters_count():
+    none = oe_at([0, 0, 1], [5, 5, 4], [0.2, 0.3, 0.4], 2)
+    assert none.value == 0
+    assert np.isnan([none.se, none.lower, none.upper]).all()
+    event, time = np.arange(60) % 3 == 0, np.arange(60.0) + 1
+    p = 0.2 + 0.5 * np.cos(np.arange(60.0)) ** 2
+    patient = np.arange(60) % 5
+    ratio = oe_at(event, time, p, 30, patient=patient)
+    assert ratio.upper == pytest.approx(float(limits(ratio.value, ratio.se, 0.95, scale="log", units=5)[1]))
+    slope = calibration_slope_at(event, time, p, patient=patient)
+    assert slope.upper == pytest.approx(float(limits(slope.value, slope.se, 0.95, units=5)[1]))

@@ -103,3 +103,14 @@ def test_interval_covers_the_true_incidence():
         lower, upper = (v[0] for v in found.interval_at([0.8]))
         hits.append(lower <= 0.6 * (1 - np.exp(-0.8)) <= upper)
     assert 0.92 <= np.mean(hits) <= 0.98
+
+
+def test_limits_before_the_first_event_of_a_cause_rest_on_the_rows_at_risk():
+    event, time = [0, 1, 2, 0], [1.0, 2.0, 3.0, 4.0]
+    found = aalen_johansen(event, time)
+    assert found.lower[:2, 1].tolist() == [0.0, 0.0]
+    assert found.upper[:2, 1] == pytest.approx([1 - 0.025**0.25, 1 - 0.025 ** (1 / 3)])
+    assert found.interval_at([0.5])[1] == pytest.approx(np.full((1, 2), 1 - 0.025**0.25))
+    assert np.isnan(aalen_johansen(event, time, interval="plain").upper[0, 0])
+    two = aalen_johansen(event, time, patient=[0, 0, 1, 1], cause=2)
+    assert two.upper[0] == pytest.approx(1 - 0.025**0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -20,7 +22,7 @@ from aimed.metrics.concordance import (
 )
 from aimed.metrics.draws import PatientDraws
 from aimed.metrics.ipcw import censoring_weights
-from aimed.metrics.result import clustered_variance
+from aimed.metrics.result import clustered_variance, limits
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*without tau")
 
@@ -456,3 +458,22 @@ def test_difference_keeps_its_level():
         noise = rng.normal(size=(2, 150))
         p.append(concordance_test(event, time, score + noise[0], score + noise[1], tau=1.0).p)
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.08
+
+
+def test_intervals_rest_on_the_events_and_patients():
+    event, time = np.r_[1, 1, 1, np.zeros(37, int)], np.arange(1.0, 41.0)
+    score, other = np.cos(time), np.sin(time)
+    every = (harrell_c(event, time, score), uno_c(event, time, score, 40), cause_specific_c(event, time, score, tau=40))
+    for found in every:
+        assert found.events == 3
+        assert found.lower == pytest.approx(float(limits(found.value, found.se, 0.95, (0, 1), "logit", 3)[0]))
+        assert "only 3 independent units" in found.note
+    clustered = harrell_c(event, time, score, patient=np.arange(40) % 2)
+    assert clustered.upper == pytest.approx(float(limits(clustered.value, clustered.se, 0.95, (0, 1), "logit", 2)[1]))
+    difference = concordance_test(event, time, score, other)
+    assert difference.upper == pytest.approx(float(limits(difference.value, difference.se, 0.95, (-1, 1), units=3)[1]))
+    assert difference.p > 2 * NormalDist().cdf(-abs(difference / difference.se))
+    one = harrell_c([1, 0, 0, 0], [1, 2, 3, 4], [0.3, 0.1, 0.5, 0.2])
+    assert np.isnan(one.lower)
+    assert one.note == "no interval: one unit only"
+    assert harrell_c(event, time, -time).note.startswith("no interval")

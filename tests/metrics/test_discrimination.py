@@ -48,7 +48,7 @@ def pair_table(y, score):
 @settings(max_examples=100, deadline=None)
 def test_auroc_and_delong_equal_all_pairs_and_the_peer(seed):
     y, score, w, _ = draw(seed)
-    pairs, found = pair_table(y, score), auroc(y, score)
+    pairs, found = pair_table(y, score), auroc(y, score, scale="identity")
     assert found == pytest.approx(pairs.mean(), abs=1e-14)
     assert found == pytest.approx(peer.roc_auc_score(y, score), abs=1e-12)
     assert auroc(y, score, w) == pytest.approx(peer.roc_auc_score(y, score, sample_weight=w), abs=1e-12)
@@ -387,3 +387,65 @@ def test_the_error_of_the_partial_area_is_that_of_a_bootstrap():
     draws = PatientDraws(None, 400, y, draws=400, seed=1)
     values = [float(partial_auroc(y, score, 0.2, w, corrected=False)) for w in draws.rows()]
     assert found.se == pytest.approx(np.std(values), rel=0.12)
+
+
+def test_the_default_interval_is_on_the_logit_scale_and_stays_inside():
+    rng = np.random.default_rng(2)
+    y = np.repeat([1, 0], [8, 60])
+    score = rng.normal(2.6 * y)
+    found, plain = auroc(y, score), auroc(y, score, scale="identity")
+    half = 1.959963984540054 * found.se / (found * (1 - found))
+    centre = math.log(found / (1 - found))
+    assert (found.lower, found.upper) == pytest.approx([1 / (1 + math.exp(-centre - s * half)) for s in (-1, 1)])
+    assert plain.upper == 1
+    assert found.upper < 1
+
+
+def test_patients_give_the_quantile_of_t():
+    rng = np.random.default_rng(3)
+    patient = np.repeat(np.arange(8), 10)
+    y = (rng.random(80) < 0.4).astype(int)
+    score = rng.normal(y)
+    for found in (auroc(y, score, patient=patient), average_precision(y, score, patient=patient)):
+        centre = math.log(found / (1 - found))
+        half = 2.364624251592785 * found.se / (found * (1 - found))
+        assert found.upper == pytest.approx(1 / (1 + math.exp(-centre - half)), rel=1e-9)
+        assert found.note == "only 8 independent units: the interval may be too short"
+    test = auroc_test(y, score, rng.normal(y), patient=patient)
+    assert (test.p < 0.05) == (not test.lower <= 0 <= test.upper)
+    one = auroc(y, score, patient=np.zeros(80))
+    assert math.isnan(one.lower)
+    assert "one unit only" in one.note
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_p_and_interval_of_a_clustered_test_agree(seed):
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(5), 8)
+    y = np.tile([0, 1], 20)
+    for weights in (None, rng.random(40) + 0.5):
+        test = auroc_test(y, rng.normal(y), rng.normal(0.3 * y), weights, patient=patient)
+        assert (test.p < 0.05) == (not test.lower <= 0 <= test.upper)
+
+
+def test_a_partial_area_says_when_its_range_is_too_thin():
+    rng = np.random.default_rng(4)
+    y = np.repeat([0, 1], [40, 40])
+    score = rng.normal(y)
+    none = partial_auroc(y, score, 0.1)
+    assert math.isnan(none.lower)
+    assert none.note == "no interval: the range holds 4 controls"
+    thin = partial_auroc(y, score, 0.2)
+    assert thin.lower < thin < thin.upper
+    assert thin.note == "the range holds 8 controls: no interval here is reliable"
+    wide = partial_auroc(y, score, 0.6)
+    assert wide.note == ""
+    raw = partial_auroc(y, score, 0.6, corrected=False)
+    least, most = 0.18, 0.6
+    for a, b in ((wide.lower, raw.lower), (wide.upper, raw.upper), (wide.value, raw.value)):
+        assert a == pytest.approx((1 + (b - least) / (most - least)) / 2)
+    assert 0 < raw.lower < raw.upper < most
+    share, half = raw / most, 1.959963984540054 * raw.se / most
+    assert raw.upper / most == pytest.approx(
+        1 / (1 + math.exp(-math.log(share / (1 - share)) - half / (share * (1 - share))))
+    )

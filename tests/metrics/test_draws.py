@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aimed.core.errors import DataError
-from aimed.metrics.draws import bootstrap_weights, percentile_interval
+from aimed.metrics.draws import PatientDraws, bootstrap_weights, percentile_interval
 
 
 def test_rows_of_a_patient_come_together_and_draws_repeat():
@@ -24,11 +24,19 @@ def test_rows_of_a_patient_come_together_and_draws_repeat():
 def test_strata_keep_the_number_of_patients_with_and_without_an_event():
     patient = np.repeat(np.arange(30), 2)
     event = np.zeros(60, dtype=bool)
-    event[[0, 5, 9, 20]] = True
+    event[[0, 1, 4, 5, 8, 9, 20, 21]] = True
     marked = np.isin(patient, patient[event])
     for w in bootstrap_weights(patient, event, 40, 0):
         assert w[marked].sum() == marked.sum()
         assert w[~marked].sum() == (~marked).sum()
+
+
+def test_patients_with_rows_of_both_kinds_are_not_drawn_apart():
+    patient = np.repeat(np.arange(30), 2)
+    event = np.arange(60) % 2 == 0
+    mixed = PatientDraws(patient, 60, event, draws=5, seed=0)
+    assert not mixed.stratified
+    assert [w.tolist() for w in mixed.rows()] == [w.tolist() for w in PatientDraws(patient, 60, draws=5, seed=0).rows()]
 
 
 def test_every_patient_is_drawn_once_on_average():

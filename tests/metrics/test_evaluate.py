@@ -220,11 +220,12 @@ def test_differences_are_paired():
     y, risk, patient = binary_rows()
     block = evaluate_binary(y, risk, patient=patient, baselines={"itself": risk.copy()}, draws=40)
     for measure in block["differences"]["itself"].values():
-        assert (measure["value"], measure["lower"], measure["upper"]) == (0, 0, 0)
+        assert (measure["value"], measure["lower"], measure["upper"]) == (0, None, None)
+        assert measure["note"] == "no interval: the same value in all resamples"
     rows = survival_rows()
     block = evaluate(rows, baselines={"itself": {"score": rows[2].copy(), "survival": rows[3].copy()}})
     for measure in block["differences"]["itself"].values():
-        assert (measure["value"], measure["lower"], measure["upper"]) == (0, 0, 0)
+        assert (measure["value"], measure["lower"], measure["upper"]) == (0, None, None)
 
 
 def test_results_repeat_bit_for_bit_and_follow_the_seed():
@@ -319,7 +320,8 @@ def test_wilson_is_used_only_when_each_patient_has_one_row():
     many = evaluate_binary(y, risk, patient=patient, draws=20)["thresholds"][0]
     for name in ("sensitivity", "specificity", "ppv", "npv"):
         assert one[name]["method"] == "Wilson score interval"
-        assert many[name]["method"].startswith("percentile bootstrap")
+        certain = many[name]["value"] in (0.0, 1.0)
+        assert many[name]["method"].startswith("Wilson" if certain else "percentile bootstrap")
         assert one[name]["value"] == many[name]["value"]
 
 
@@ -375,7 +377,8 @@ def test_a_measure_seldom_estimable_has_a_value_without_an_interval():
     assert found["auprc"]["value"] == 1
     assert found["auprc"]["lower"] is None
     assert "not estimable in" in found["auprc"]["note"]
-    assert found["auroc"]["lower"] is not None
+    assert found["auroc"]["lower"] is None
+    assert found["auroc"]["note"] == "no interval: the same value in all resamples"
 
 
 def test_measures_of_a_group_equal_the_whole_evaluation():

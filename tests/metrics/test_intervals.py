@@ -256,3 +256,110 @@ def test_every_public_name_can_be_imported():
         assert callable(getattr(metrics, name))
     with pytest.raises(AttributeError):
         metrics.no_such_metric  # noqa: B018
+
+
+def test_weights_of_rows_are_multiplied_by_the_draws():
+    y, score, _ = sample()
+    patient = np.arange(y.size)
+    w = np.random.default_rng(1).integers(1, 4, y.size).astype(float)
+    rows = np.repeat(np.arange(y.size), w.astype(int))
+    weighted = bootstrap("auroc", y, score, weights=w, draws=30)
+    repeated = bootstrap("auroc", y[rows], score[rows], patient=patient[rows], draws=30)
+    assert weighted.replicates == pytest.approx(repeated.replicates, rel=1e-12)
+    mapped = interval_of("auroc", {"y": y, "score": score, "weights": w}, "percentile", draws=30)
+    assert float(mapped) == pytest.approx(float(weighted), rel=1e-12)
+    assert (mapped.lower, mapped.upper) == pytest.approx((weighted.lower, weighted.upper), rel=1e-12)
+
+
+def test_patients_with_rows_of_both_kinds_are_drawn_without_strata():
+    y, score, patient = sample()
+    mixed = bootstrap("auroc", y, score, patient=patient, draws=20)
+    assert "stratified" not in mixed.method
+    assert "stratified" in bootstrap("auroc", y, score, draws=20).method
+
+
+def test_a_value_that_depends_on_who_is_who_is_drawn_with_its_patients():
+    rng = np.random.default_rng(0)
+    size = rng.integers(1, 9, 60)
+    patient = np.repeat(np.arange(60), size)
+    a = rng.normal(size=patient.size) + 0.3 * size[patient]
+    b = rng.normal(size=patient.size)
+    own = METRICS["bland_altman"](a, b, patient=patient)
+    drawn = bootstrap("bland_altman", a, b, patient=patient, draws=200)
+    assert drawn.lower < float(own) < drawn.upper
+    assert np.mean(drawn.replicates) == pytest.approx(float(own), abs=2 * drawn.se)
+
+
+def test_no_interval_is_made_from_resamples_that_all_say_the_same():
+    perfect = bootstrap("auroc", [0, 0, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6], draws=50)
+    assert (float(perfect), math.isnan(perfect.lower), math.isnan(perfect.upper)) == (1.0, True, True)
+    assert "same value" in perfect.note
+
+
+def test_swaps_do_not_depend_on_the_scale_of_a_rank_score():
+    y, a, _ = sample(4, 150)
+    b = a + np.random.default_rng(5).normal(size=y.size)
+    same = compare("auroc", (y, a), (y, b), "permutation", draws=100)
+    other = compare("auroc", (y, 1 / (1 + np.exp(-a))), (y, 1000 * b), "permutation", draws=100)
+    assert same.p == other.p
+
+
+def test_permutation_refuses_when_nobody_can_be_exchanged():
+    patient = np.repeat(np.arange(4), [1, 2, 3, 4])
+    y = np.arange(10) % 2
+    with pytest.raises(NotEstimableError, match="equally many rows"):
+        permutation_test("auroc", y, np.arange(10.0), patient=patient, draws=10)
+    with pytest.raises(DataError, match="draws"):
+        permutation_test("auroc", y, np.arange(10.0), draws=0)
+
+
+def test_the_jackknife_stays_in_the_range_of_the_metric():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    found = interval_of("auroc", (y, y + 0.45 * rng.normal(size=60)), "jackknife")
+    assert 0 < found.lower < float(found) < found.upper < 1
+
+
+def test_a_function_from_elsewhere_runs_in_one_thread():
+    import threading
+
+    names = set()
+    bootstrap(lambda x: names.add(threading.current_thread().name) or float(np.mean(x)), np.arange(50.0), draws=64)
+    assert len(names) <= 2  # the whole sample, and the draws
+
+
+def test_what_a_stranger_tried():
+    import pandas as pd
+
+    from aimed.metrics.arrays import patient_codes
+
+    y, score, patient = sample()
+    frame = pd.DataFrame({"y": y, "score": score, "patient": patient})
+    assert interval_of("auroc", frame).se == auroc(y, score, patient=patient).se
+    with pytest.raises(DataError, match="no 'score'"):
+        interval_of("auroc", {"y": y})
+    with pytest.raises(DataError, match="different outcomes"):
+        compare("auroc", (y, score), (1 - y, score))
+    with pytest.raises(DataError, match="one measure"):
+        difference(auroc(y, score), brier(y, 1 / (1 + np.exp(-score))))
+    with pytest.raises(DataError, match="one length"):
+        bootstrap(lambda a, b: float(np.mean(a)), score, score[:-1], draws=5)
+    with pytest.raises(DataError, match="not numbers") as caught:
+        auroc(y, ["SECRET"] * y.size)
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__context__ is None
+    with pytest.raises(DataError, match="masked"):
+        auroc(y, np.ma.masked_less(score, 0))
+    with pytest.raises(DataError, match="dates"):
+        auroc(y, np.datetime64("2020-01-01") + np.arange(y.size))
+    with pytest.raises(DataError, match="sum to more than"):
+        brier(y, 1 / (1 + np.exp(-score)), weights=np.full(y.size, 1e18))
+    strung = bootstrap("auroc", y.astype(str), score, draws=20)
+    assert strung.replicates.tobytes() == bootstrap("auroc", y, score, draws=20).replicates.tobytes()
+    assert bootstrap("confusion", y, score, 0.5, draws=20).name == "youden"
+    assert len(set(patient_codes(np.array([1, "1", 2, 2], dtype=object), 4).tolist())) == 3
+    assert patient_codes(np.arange(-128, 128).astype(np.int8), 256).tolist() == list(range(256))
+    assert patient_codes(np.array([2**63 + 1, 2**63], dtype=np.uint64), 2).tolist() == [1, 0]
+    for bad in (["a", ""], [1.0, np.inf], [None, "b"], [pd.NA, "b"]):
+        with pytest.raises(DataError, match="missing in 1 of 2"):
+            patient_codes(bad, 2)

@@ -144,3 +144,16 @@ def test_unfit_tables_are_refused():
             multilabel_auroc([[0, 1]], [[1, 2]], **more)
     with pytest.raises(DataError):
         MultilabelAurocReplicates([[0, 1]], [[1, 2]], codes=np.arange(2))
+
+
+def test_the_mean_and_the_pool_have_logit_intervals_with_t_over_patients():
+    rng = np.random.default_rng(5)
+    patient = np.repeat(np.arange(7), 12)
+    y = (rng.random((84, 2)) < 0.4).astype(float)
+    score = rng.normal(2.5 * y)
+    found = multilabel_auroc(y, score, patient=patient)
+    quantile = 2.446911851144969 * np.sqrt(7 / 6)
+    for part in (found.macro, found.micro):
+        centre, half = np.log(part / (1 - part)), quantile * part.se / (part * (1 - part))
+        assert part.lower == pytest.approx(1 / (1 + np.exp(half - centre)))
+        assert part.upper == pytest.approx(1 / (1 + np.exp(-half - centre)))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter, NelsonAalenFitter
 from lifelines.statistics import multivariate_logrank_test
+from scipy.stats import t
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.nonparametric import (
@@ -21,6 +22,7 @@ from aimed.metrics.nonparametric import (
     survival_at,
     survival_limits,
 )
+from aimed.metrics.result import limits
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -264,3 +266,65 @@ def test_rmst_interval_covers_the_true_mean():
         found = rmst(fails <= stop, np.minimum(fails, stop), 1.0)
         hits.append(found.lower <= 1 - np.exp(-1) <= found.upper)
     assert 0.925 <= np.mean(hits) <= 0.975
+
+
+def test_limits_before_the_first_event_rest_on_the_rows_at_risk():
+    event, time = [0, 0, 1, 0], [1.0, 2.0, 3.0, 4.0]
+    for interval in ("log-log", "log"):
+        curve = kaplan_meier(event, time, interval=interval)
+        assert curve.lower[:2] == pytest.approx([0.025**0.25, 0.025 ** (1 / 3)])
+        assert curve.upper[:2].tolist() == [1.0, 1.0]
+        assert curve.interval_at([0.5])[0] == pytest.approx([0.025**0.25])
+    plain = kaplan_meier(event, time, interval="plain")
+    assert plain.lower[:2].tolist() == [1.0, 1.0]
+    two = kaplan_meier(event, time, patient=[0, 0, 1, 1])
+    assert two.lower[0] == pytest.approx(0.025**0.5)
+
+
+def test_clustered_intervals_have_the_quantile_of_t():
+    event, time, _ = draw(3)
+    patient = np.arange(80) % 6
+    curve = kaplan_meier(event, time, patient=patient, interval="plain")
+    place = int(np.flatnonzero(curve.survival < 0.6)[0])
+    half = t.ppf(0.975, 5) * np.sqrt(6 / 5) * curve.std_error[place]
+    assert curve.lower[place] == pytest.approx(max(curve.survival[place] - half, 0))
+    assert "6 independent units" in curve.note
+    mean = rmst(event, time, 10, patient=patient)
+    assert mean.lower == pytest.approx(float(limits(mean.value, mean.se, 0.95, (0, 10), units=6)[0]))
+    gap = rmst_difference(event, time, np.arange(80) % 2, 10, patient=np.arange(80) % 7)
+    assert gap.upper == pytest.approx(gap.value + t.ppf(0.975, 6) * np.sqrt(7 / 6) * gap.se)
+    assert gap.p == pytest.approx(2 * t.cdf(-abs(gap.value / gap.se) / np.sqrt(7 / 6), 6))
+    hazard = nelson_aalen(event, time, patient=patient)
+    factor = np.exp(t.ppf(0.975, 5) * np.sqrt(6 / 5) * hazard.se[-1] / hazard.hazard[-1])
+    assert hazard.upper[-1] == pytest.approx(hazard.hazard[-1] * factor)
+
+
+def test_rows_at_risk_between_late_entries():
+    rng = np.random.default_rng(4)
+    entry = rng.integers(0, 10, 30).astype(float)
+    time, w = entry + rng.integers(1, 9, 30), rng.integers(1, 4, 30).astype(float)
+    when = np.arange(0, 20, 0.5)
+    want = [(w * ((entry < u) & (time >= u))).sum() for u in when]
+    assert kaplan_meier(np.ones(30), time, w, entry=entry).at_risk_at(when) == pytest.approx(want)
+
+
+def test_a_risk_set_that_empties_before_others_enter_is_said():
+    curve = kaplan_meier([1, 1, 0], [1.0, 5.0, 6.0], entry=[0.0, 2.0, 2.0])
+    assert curve.survival.tolist() == [0, 0, 0]
+    assert "before others entered" in curve.note
+    assert kaplan_meier([1, 1, 0], [3.0, 5.0, 6.0], entry=[0.0, 2.0, 2.0]).note == ""
+
+
+def test_log_rank_leaves_out_groups_that_are_never_at_risk_at_an_event():
+    event, time = [1, 0, 1, 1, 0, 0, 0], [4, 5, 6, 7, 8, 1, 2]
+    group = ["a", "a", "b", "b", "a", "c", "c"]
+    found, want = log_rank(event, time, group), log_rank(event[:5], time[:5], group[:5])
+    assert found.df == want.df == 1
+    assert found.statistic == pytest.approx(want.statistic)
+    assert found.p == pytest.approx(want.p)
+    assert "1 of 3 groups" in found.note
+    assert want.note == ""
+    with pytest.raises(NotEstimableError, match="1 of 2 groups"):
+        log_rank([1, 1, 0], [4, 5, 1], ["a", "a", "c"])
+    late = log_rank(event, time, group, weights="fleming-harrington", gamma=1)
+    assert "liberal in small samples" in late.note

@@ -152,3 +152,35 @@ def test_the_limits_of_the_difference_cover():
         b = number_needed_to_treat_survival(time <= stop, np.minimum(time, stop), arm, 2.0).difference
         hits += [a.lower <= truth <= a.upper, b.lower <= truth <= b.upper]
     assert ((hits / 1500 > 0.93) & (hits / 1500 < 0.975)).all()
+
+
+def test_no_event_and_dependent_rows_give_no_interval():
+    found = number_needed_to_treat([0, 0, 0, 0], [0, 1, 0, 1], patient=[1, 2, 3, 4])
+    assert math.isinf(found.value)
+    assert np.isnan([found.lower, found.upper, found.difference.se]).all()
+    assert found.note == "no interval: no spread between rows"
+    assert not found.through_infinity
+
+
+def test_flagged_rows_that_all_have_the_event_give_no_interval_with_patients():
+    for more in ({"patient": [1, 2, 3, 4]}, {"weights": [1, 2, 1, 1]}):
+        found = number_needed_to_evaluate([1, 1, 0, 0], [0.9, 0.8, 0.1, 0.2], 0.5, **more)
+        assert found == 1
+        assert np.isnan([found.lower, found.upper, found.se]).all()
+        assert found.note == "no interval: every flagged row has the event"
+    assert number_needed_to_evaluate([1, 1, 0, 0], [0.9, 0.8, 0.1, 0.2], 0.5).upper > 1
+
+
+def test_replicates_of_a_number_needed_are_refused_by_mark():
+    assert number_needed_from_counts(5, 10, 2, 10).resampled is False
+    assert tradeoff_of_testing([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.7], 0.5).resampled is False
+
+
+def test_patients_of_flagged_rows_give_the_quantile_of_t():
+    rng = np.random.default_rng(2)
+    patient = np.repeat(np.arange(9), 8)
+    y, p = (rng.random(72) < 0.5).astype(int), np.where(patient < 6, rng.random(72), 0.0)
+    found = number_needed_to_evaluate(y, p, 0.5, patient=patient)
+    share = 1 / found
+    half = 2.570581836614 * math.sqrt(6 / 5) * found.se * share**2 / (share * (1 - share))
+    assert 1 / found.lower == pytest.approx(1 / (1 + math.exp(-math.log(share / (1 - share)) - half)))

@@ -104,3 +104,27 @@ def test_what_is_refused():
     lone = idi([1, 0, 0], [0.1, 0.2, 0.3], [0.2, 0.3, 0.1])
     assert np.isnan(lone.event.se)
     assert lone.event.note
+
+
+def test_parts_that_do_not_vary_have_no_interval_and_say_so():
+    y, old, new = [1, 1, 0, 0], [0.4, 0.6, 0.4, 0.6], [0.6, 0.8, 0.2, 0.4]
+    for found in (nri(y, old, new), idi(y, old, new), nri(y, old, old), idi(y, old, old)):
+        for part in (found.estimate, found.event, found.nonevent):
+            assert np.isnan([part.lower, part.upper, part.se]).all()
+            assert "no interval: no spread between rows" in part.note
+    for metric in (nri, idi):
+        single = metric(y, old, [0.6, 0.5, 0.2, 0.7], patient=["a"] * 4)
+        assert np.isnan([single.lower, single.event.upper, single.se]).all()
+        assert "one unit only" in single.event.note
+        alone = metric([1, 0, 0], [0.4, 0.6, 0.4], [0.6, 0.3, 0.7])
+        assert np.isnan(alone.event.lower)
+        assert "not valid (Kerr et al. 2011)" in alone.note
+
+
+def test_few_patients_give_the_quantile_of_t():
+    rng = np.random.default_rng(1)
+    y, patient = np.tile([0, 1], 30), np.repeat(np.arange(6), 10)
+    found = idi(y, rng.random(60), rng.random(60), patient=patient)
+    half = 2.570581836614 * np.sqrt(6 / 5)
+    for part in (found.estimate, found.event, found.nonevent):
+        assert part.upper == pytest.approx(part.value + half * part.se)

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lifelines.datasets import load_rossi
 from sksurv.metrics import brier_score, cumulative_dynamic_auc, integrated_brier_score
 from sksurv.util import Surv
 
 from aimed.core.errors import DataError, NotEstimableError
+from aimed.metrics.concordance import uno_c
+from aimed.metrics.discrimination import auroc
 from aimed.metrics.draws import PatientDraws
 from aimed.metrics.ipcw import censoring_weights
+from aimed.metrics.nonparametric import kaplan_meier, survival_at
+from aimed.metrics.result import limits
 from aimed.metrics.survival_accuracy import (
     BrierReplicates,
     DynamicAucReplicates,
@@ -24,6 +29,7 @@ from aimed.metrics.survival_accuracy import (
 
 SEEDS = st.integers(0, 2**32 - 1)
 GRID = np.array([2.0, 4.5, 6.0])
+TO_THE_END = np.array([2.0, 4.5, 8.0])
 
 
 def draw(seed, n=40):
@@ -101,8 +107,8 @@ def slopes(function, w):
 
 
 @pytest.mark.parametrize("kind", ["own", "train", "strata"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_influence_is_the_derivative_by_the_weights(kind, seed):
+@pytest.mark.parametrize(("seed", "grid"), [(1, GRID), (2, GRID), (3, TO_THE_END)])
+def test_influence_is_the_derivative_by_the_weights(kind, seed, grid):
     rng, codes, time, score, p, w = draw(seed)
     event, strata = (codes > 0).astype(int), rng.integers(0, 2, time.size)
 
@@ -112,28 +118,30 @@ def test_influence_is_the_derivative_by_the_weights(kind, seed):
         return {"censoring": censoring_weights(event, time, v, strata=strata)} if kind == "strata" else {}
 
     cases = [
-        lambda v, **more: dynamic_auc(event, time, score, GRID, v, **more, **options(v)),
-        lambda v, **more: dynamic_auc(event, time, p, GRID, v, **more, **options(v)),
-        lambda v, **more: dynamic_auc(codes, time, score, GRID, v, **more, **options(v)),
-        lambda v, **more: dynamic_auc(codes, time, score, GRID, v, controls="event-free", **more, **options(v)),
-        lambda v, **more: brier_survival(event, time, p, GRID, v, **more, **options(v)),
-        lambda v, **more: brier_incidence(codes, time, p, GRID, v, **more, **options(v)),
+        lambda v, **more: dynamic_auc(event, time, score, grid, v, **more, **options(v)),
+        lambda v, **more: dynamic_auc(event, time, p, grid, v, **more, **options(v)),
+        lambda v, **more: dynamic_auc(codes, time, score, grid, v, **more, **options(v)),
+        lambda v, **more: dynamic_auc(codes, time, score, grid, v, controls="event-free", **more, **options(v)),
+        lambda v, **more: brier_survival(event, time, p, grid, v, **more, **options(v)),
+        lambda v, **more: brier_incidence(codes, time, p, grid, v, **more, **options(v)),
     ]
-    if kind == "own":
-        cases.append(lambda v, **more: scaled_brier_survival(event, time, p, GRID, v, **more))
+    cases.append(lambda v, **more: scaled_brier_survival(event, time, p, grid, v, **more, **options(v)))
     patient = rng.integers(0, 13, time.size)
     for function in cases:
         found = function(w, influence=True)
-        assert found.influence == pytest.approx(slopes(lambda v, f=function: f(v, se=False).value, w), abs=1e-8)
-        assert found.se == pytest.approx(np.sqrt((found.influence**2).sum(axis=0)), rel=1e-9)
+        assert found.influence == pytest.approx(
+            slopes(lambda v, f=function: f(v, se=False).value, w), abs=1e-8, nan_ok=True
+        )
+        assert found.se == pytest.approx(np.sqrt((found.influence**2).sum(axis=0)), rel=1e-9, nan_ok=True)
         sums = np.zeros((13, 3))
         np.add.at(sums, patient, found.influence)
-        assert function(w, patient=patient).se == pytest.approx(np.sqrt((sums**2).sum(axis=0)), rel=1e-9)
+        assert function(w, patient=patient).se == pytest.approx(np.sqrt((sums**2).sum(axis=0)), rel=1e-9, nan_ok=True)
     mean = cases[2](w).mean
-    assert mean.influence == pytest.approx(slopes(lambda v: cases[2](v, se=False).mean.value, w), abs=1e-8)
-    whole = integrated_brier(event, time, p, GRID, w, **options(w))
+    if np.isfinite(mean):
+        assert mean.influence == pytest.approx(slopes(lambda v: cases[2](v, se=False).mean.value, w), abs=1e-8)
+    whole = integrated_brier(event, time, p, grid, w, **options(w))
     assert whole.influence == pytest.approx(
-        slopes(lambda v: integrated_brier(event, time, p, GRID, v, se=False, **options(v)).value, w), abs=1e-8
+        slopes(lambda v: integrated_brier(event, time, p, grid, v, se=False, **options(v)).value, w), abs=1e-8
     )
     assert whole.se == pytest.approx(np.sqrt((whole.influence**2).sum()))
 
@@ -189,9 +197,10 @@ def test_curves_may_come_in_blocks(monkeypatch):
     assert dynamic_auc(codes, time, score, GRID, w).se == pytest.approx(blocked.se, abs=1e-14)
 
 
+@pytest.mark.parametrize("grid", [GRID, TO_THE_END])
 @given(SEEDS)
-@settings(max_examples=15, deadline=None)
-def test_replicates_equal_the_metric_under_their_counts(seed):
+@settings(max_examples=10, deadline=None)
+def test_replicates_equal_the_metric_under_their_counts(grid, seed):
     rng, codes, time, score, p, _ = draw(seed, 30)
     event, patient = (codes > 0).astype(int), rng.integers(0, 12, 30)
     draws = PatientDraws(patient, 30, draws=8, seed=3)
@@ -209,12 +218,12 @@ def test_replicates_equal_the_metric_under_their_counts(seed):
     for kinds in (event, codes):
         for controls in ("all", "event-free"):
             for s in (score, p):
-                found = DynamicAucReplicates(kinds, time, s, GRID, codes=draws.codes, controls=controls)
-                want = each(lambda v, k=kinds, s=s, c=controls: dynamic_auc(k, time, s, GRID, v, controls=c, se=False))
+                found = DynamicAucReplicates(kinds, time, s, grid, codes=draws.codes, controls=controls)
+                want = each(lambda v, k=kinds, s=s, c=controls: dynamic_auc(k, time, s, grid, v, controls=c, se=False))
                 assert found.replicate(counts) == pytest.approx(want, abs=1e-12, nan_ok=True)
-    want = each(lambda v: brier_survival(event, time, p, GRID, v, se=False))
-    for given_as in (p, np.asfortranarray(p), lambda times: p[:, np.searchsorted(GRID, times)]):
-        found = BrierReplicates(event, time, given_as, GRID, codes=draws.codes)
+    want = each(lambda v: brier_survival(event, time, p, grid, v, se=False))
+    for given_as in (p, np.asfortranarray(p), lambda times: p[:, np.searchsorted(grid, times)]):
+        found = BrierReplicates(event, time, given_as, grid, codes=draws.codes)
         assert found.replicate(counts) == pytest.approx(want, abs=1e-12, nan_ok=True)
 
 
@@ -256,14 +265,100 @@ def test_g_of_zero_is_refused_only_where_it_contributes():
     assert dynamic_auc(event, time, score, [2], train=train).value == pytest.approx([0.75])
     with pytest.raises(NotEstimableError):
         dynamic_auc(event, time, score, [2, 3], train=train)
-    # All who are left are censored at the last time: G is 0 there, and nobody is weighted by it.
-    assert brier_survival([1, 0], [1, 2], [[0.5], [0.5]], [2]).value == pytest.approx([0.125])
+    # All who are left are censored at the last time: G is 0 there, and they are known to be free of the event.
+    assert brier_survival([1, 0], [1, 2], [[0.5], [0.5]], [2]).value == pytest.approx([0.25])
 
 
 def simulate(rng, n):
     x = rng.normal(size=n)
     fails, stop = rng.exponential(np.exp(-x)), rng.uniform(0.2, 2.5, n)
     return (fails <= stop).astype(int), np.minimum(fails, stop), x
+
+
+def test_rows_censored_at_the_end_of_follow_up_are_known_to_be_free_of_the_event():
+    rng = np.random.default_rng(0)
+    risk = rng.uniform(0.1, 0.9, 2000)
+    came = rng.exponential(-1 / np.log1p(-risk))
+    event, time = came < 1, np.minimum(came, 1.0)
+    free = (1 - risk)[:, None]
+    # Nobody is lost before the end: all is as for a binary outcome.
+    scored = brier_survival(event, time, free, [1.0], influence=True)
+    error = (risk - event) ** 2
+    assert scored.value == pytest.approx([error.mean()], abs=1e-12)
+    assert scored.influence[:, 0] == pytest.approx((error - error.mean()) / 2000, abs=1e-12)
+    assert scaled_brier_survival(event, time, free, [1.0]).value == pytest.approx([1 - error.mean() / event.var()])
+    assert dynamic_auc(event, time, risk, [1.0]).value == pytest.approx([auroc(event, risk)], abs=1e-12)
+    strata = rng.integers(0, 2, 2000)
+    for g in (censoring_weights(event, time, strata=strata), censoring_weights(event, time, train=(event, time))):
+        assert brier_survival(event, time, free, [1.0], censoring=g).value == pytest.approx([error.mean()], abs=1e-12)
+    whole = integrated_brier(event, time, np.tile(free, 2), [0.5, 1.0])
+    assert whole == pytest.approx(float(brier_survival(event, time, np.tile(free, 2), [0.5, 1.0]).value.mean()))
+    rossi = load_rossi()
+    alive = survival_at(rossi["arrest"], rossi["week"], 52)
+    constant = brier_survival(rossi["arrest"], rossi["week"], np.full((len(rossi), 1), alive), [52])
+    assert constant.value == pytest.approx([alive * (1 - alive)])
+    assert constant.value == pytest.approx([0.1943], abs=5e-5)
+
+
+def test_the_status_of_all_is_known_after_the_last_event_when_that_ends_follow_up():
+    event, time, free = [1, 0, 1], [1.0, 2.0, 3.0], np.full((3, 1), 0.2)
+    assert brier_survival(event, time, free, [5.0]).value == pytest.approx([0.04])
+    counts = np.array([[1, 1], [1, 1], [1, 0]], dtype=np.uint8)
+    found = BrierReplicates(event, time, free, [5.0], codes=np.arange(3)).replicate(counts)
+    assert found[:, 0] == pytest.approx([0.04, np.nan], nan_ok=True)
+
+
+def test_the_share_followed_is_the_null_of_the_scaled_score():
+    _, codes, time, _, p, w = draw(5)
+    event = (codes > 0).astype(int)
+    alive = kaplan_meier(event, time, w).at(GRID)
+    assert scaled_brier_survival(event, time, p, GRID, w).value == pytest.approx(
+        1 - brier_survival(event, time, p, GRID, w).value / (alive * (1 - alive))
+    )
+    g = censoring_weights(event, time, strata=np.arange(time.size) % 2)
+    share = ((time > 2) / g.at([2.0])[:, 0]).mean()
+    null = brier_survival(event, time, np.full((time.size, 1), share), [2.0], censoring=g).value
+    own = scaled_brier_survival(event, time, np.full((time.size, 1), share), [2.0], censoring=g)
+    assert own.value == pytest.approx([0.0])
+    scored = brier_survival(event, time, p[:, :1], [2.0], censoring=g).value
+    assert scaled_brier_survival(event, time, p[:, :1], [2.0], censoring=g).value == pytest.approx(1 - scored / null)
+
+
+def test_intervals_rest_on_cases_and_patients():
+    event, time = np.r_[1, 1, 1, np.zeros(37, int)], np.arange(1.0, 41.0)
+    score = np.cos(time)
+    found = dynamic_auc(event, time, score, [1.0, 2.0, 3.0])
+    assert found.events == 3
+    assert np.isnan(found.lower).tolist() == [True, False, False]
+    assert "no interval at 1 times" in found.note
+    want = limits(found.value, found.se, 0.95, (0, 1), "logit", [1, 2, 3])
+    assert found.lower == pytest.approx(want[0], nan_ok=True)
+    assert "only 3 independent units" in found.mean.note
+    two = dynamic_auc(event, time, score, [3.0], patient=np.arange(40) % 2)
+    assert two.lower == pytest.approx(limits(two.value, two.se, 0.95, (0, 1), "logit", 2)[0])
+    ranked = dynamic_auc(event, time, -time, [3.0])
+    assert np.isnan(ranked.lower).all()
+    assert ranked.note
+    assert ranked.mean.note == "no interval: all pairs are ranked alike"
+    half = np.full((40, 2), 0.9)
+    scored = brier_survival(event, time, half, [2.0, 3.0], patient=np.arange(40) % 4)
+    assert scored.upper == pytest.approx(limits(scored.value, scored.se, 0.95, scale="log", units=4)[1])
+    assert "4 independent units" in scored.note
+    whole = integrated_brier(event, time, half, [2.0, 3.0])
+    assert whole.upper == pytest.approx(whole * np.exp(1.959964 * whole.se / whole), rel=1e-6)
+
+
+def test_censoring_of_other_rows_is_refused():
+    event, time = [1, 0, 1, 0], [1.0, 2.0, 3.0, 4.0]
+    for more in ({}, {"strata": [0, 0, 1, 1]}, {"train": (event, time)}):
+        other = censoring_weights(event, [1.0, 2.0, 3.0, 5.0], **more)
+        for work in (
+            lambda g: dynamic_auc(event, time, [4, 3, 2, 1], [2], censoring=g),
+            lambda g: brier_survival(event, time, np.full((4, 1), 0.5), [2], censoring=g),
+            lambda g: uno_c(event, time, [4, 3, 2, 1], 3, censoring=g),
+        ):
+            with pytest.raises(DataError, match="other times"):
+                work(other)
 
 
 def test_errors_match_the_spread_of_repeated_studies():

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.draws import PatientDraws
+from aimed.metrics.result import limits
 from aimed.metrics.targeting import (
     RateReplicates,
     aipw_scores,
@@ -439,3 +440,20 @@ def test_replicates_equal_the_weighted_metric():
     nobody[0] = 1
     one = RateReplicates([1.0, 2.0], [1, 2], np.array([0, 1]))
     assert np.isnan(one.replicate(nobody[:2])).all()
+
+
+def test_clustered_intervals_rest_on_the_patients():
+    x, treated, y = trial(3, 300)
+    patient = np.arange(300) % 8
+    scores = aipw_scores(y, treated, x, x + 0.5, 0.5)
+    every = [
+        rate(scores, x, patient=patient),
+        toc(scores, x, patient=patient)[2],
+        qini(y, treated, x, outcome="good", patient=patient).estimate,
+        policy_value(y, treated, x > 0, patient=patient),
+        policy_difference(y, treated, x > 0, patient=patient),
+    ]
+    for found in every:
+        assert found.upper == pytest.approx(float(limits(found.value, found.se, 0.95, units=8)[1])), found.name
+        assert "8 independent units" in found.note, found.name
+    assert every[0].p == pytest.approx(2 * t.cdf(-abs(every[0] / every[0].se) / np.sqrt(8 / 7), 7))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as peer
 
 from aimed.core.errors import DataError, NotEstimableError
@@ -199,7 +200,7 @@ def test_patients_widen_the_intervals_and_one_row_each_does_not():
     assert "clustered by patient" in patients.ppv.method
     single = confusion(y, p, 0.5, patient=np.zeros(400))
     assert math.isnan(single.sensitivity.lower)
-    assert single.sensitivity.note == "no interval: one patient only"
+    assert single.sensitivity.note == "no interval: one unit only"
 
 
 @given(SEEDS)
@@ -286,3 +287,39 @@ def test_plain_and_clustered_intervals_cover():
         for name in names:
             hits[name] += getattr(found, name).lower <= truth[name] <= getattr(found, name).upper
     assert all(0.925 <= hit / 600 <= 0.975 for hit in hits.values()), hits
+
+
+def test_youden_and_correlation_have_intervals_on_fishers_scale():
+    y, p = np.repeat([1, 0], [10, 20]), np.r_[np.full(9, 0.9), 0.1, np.full(1, 0.9), np.full(19, 0.1)]
+    table = confusion(y, p, 0.5)
+    for found in (table.youden, table.mcc):
+        half = 1.959963984540054 * found.se / (1 - found**2)
+        assert found.upper == pytest.approx(math.tanh(math.atanh(found) + half))
+        assert found.upper < 1
+        assert "Fisher" in found.method
+
+
+def test_t_goes_by_the_patients_in_the_rate():
+    rng = np.random.default_rng(9)
+    patient = np.repeat(np.arange(12), 6)
+    y = (rng.random(72) < 0.4).astype(int)
+    y[patient < 5] = 0
+    p = np.clip(rng.normal(0.3 + 0.3 * y, 0.2), 0, 1)
+    table = confusion(y, p, 0.5, patient=patient)
+    quantiles = stats.t.ppf(0.975, np.arange(1, 40))
+    sides = {
+        "sensitivity": y == 1,
+        "specificity": y == 0,
+        "ppv": p >= 0.5,
+        "npv": p < 0.5,
+        "accuracy": p >= 0,
+        "balanced_accuracy": p >= 0,
+        "f1": p >= 0,
+    }
+    for name, rows in sides.items():
+        found, m = getattr(table, name), np.unique(patient[rows]).size
+        half = quantiles[m - 2] * math.sqrt(m / (m - 1)) * found.se / (found * (1 - found))
+        assert found.upper == pytest.approx(1 / (1 + math.exp(-math.log(found / (1 - found)) - half))), name
+    many = threshold_table(y, p, [0.5, 0.3], patient=patient)
+    assert (many[0].ppv.lower, many[0].npv.upper) == (table.ppv.lower, table.npv.upper)
+    assert confusion(y, p, 0.5, patient=patient).sensitivity.note.startswith("only 7 independent units")

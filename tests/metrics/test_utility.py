@@ -101,7 +101,9 @@ def test_what_cannot_be_known_is_nan_with_its_reason():
     assert curve.value[2] == 0
     assert curve.se[2] == 0
     assert curve.difference.value[2] == -curve.treat_all[2]
-    assert net_benefit([0, 1], [0.2, 0.3], 0.5).note == "no row reaches the threshold: net benefit is 0"
+    none = net_benefit([0, 1], [0.2, 0.3], 0.5)
+    assert none.note == "no row reaches the threshold: net benefit is 0, without an interval"
+    assert np.isnan([none.lower, none.upper, none.se]).all()
     assert net_benefit([0, 1], [0.2, 0.3], 0.5) == 0
 
 
@@ -321,3 +323,25 @@ def test_intervals_cover():
             hits[2 * i] += c.lower[0] <= truth <= c.upper[0]
             hits[2 * i + 1] += c.difference.lower[0] <= gap <= c.difference.upper[0]
     assert ((hits / trials >= 0.93) & (hits / trials <= 0.97)).all()
+
+
+def test_few_patients_give_the_quantile_of_t_and_a_p_that_agrees():
+    rng = np.random.default_rng(11)
+    patient = np.repeat(np.arange(5), 12)
+    for _ in range(10):
+        y = rng.integers(0, 2, 60)
+        a, b = (np.clip(rng.normal(0.3 + 0.3 * y, s), 0, 1) for s in (0.1, 0.3))
+        half = 2.7764451051977987 * np.sqrt(5 / 4)
+        curve = net_benefit(y, a, [0.3, 0.5], patient=patient)
+        assert curve.upper == pytest.approx(curve.value + half * curve.se)
+        assert curve.difference.lower == pytest.approx(curve.difference.value - half * curve.difference.se)
+        assert "only 5 independent units" in curve.note
+        gap = net_benefit_difference(y, a, b, 0.5, patient=patient)
+        assert gap.upper == pytest.approx(gap + half * gap.se)
+        assert (gap.p < 0.05) == (not gap.lower <= 0 <= gap.upper)
+    single = net_benefit(y, a, 0.5, patient=np.zeros(60))
+    assert np.isnan([single.lower, single.se]).all()
+    assert single.note == "no interval: one unit only"
+    same = net_benefit_difference(y, a, a, 0.5)
+    assert np.isnan([same.lower, same.upper, same.se]).all()
+    assert same.note == "no interval: both models decide alike in every row"

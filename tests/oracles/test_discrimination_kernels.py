@@ -23,7 +23,7 @@ def rows():
 
 def test_delong_of_each_risk(rows):
     y, first, second = rows
-    a, b = auroc(y, first), auroc(y, second)
+    a, b = auroc(y, first, scale="identity"), auroc(y, second, scale="identity")
     assert (a.value, a.lower, a.upper) == pytest.approx((0.937516516, 0.9170206709, 0.9580123612), abs=1e-10)
     assert (b.value, b.lower, b.upper) == pytest.approx((0.9704428941, 0.9578479423, 0.9830378459), abs=1e-10)
     assert (a.se**2, b.se**2) == pytest.approx((1.093542036e-4, 4.129493984e-5), rel=1e-9)

@@ -78,6 +78,9 @@ class Catalog(Mapping[str, Any]):
         except KeyError:
             raise UnknownNameError(self.kind, name, self.entries()) from None
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self.kind}s: {', '.join(self)}>"
+
     def __getitem__(self, name: str) -> Any:
         return self.entry(name).load()
 

@@ -173,6 +173,13 @@ def _linear(estimator: Any, background: NDArray[np.float64], rows: NDArray[np.fl
 
 
 def _tree(estimator: Any, background: NDArray[np.float64], rows: NDArray[np.float64], seed: int) -> _Parts:
+    if hasattr(estimator, "shap_values"):
+        values, expected = estimator.shap_values(rows)
+        note = (
+            "Exact path-dependent tree SHAP values of expected mortality (the events a patient would cause among the "
+            "training rows), summed over the features of a variable."
+        )
+        return np.asarray(values), float(expected), np.asarray(estimator.predict(rows)), "expected mortality", note
     if not hasattr(estimator, "predict_proba"):
         raise NotEstimableError(
             "SHAP values of survival trees are not available",

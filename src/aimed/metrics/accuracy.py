@@ -9,9 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray, binary, dot, prevalence_of, probabilities, tally, weighted_mean
+from aimed.metrics.arrays import (
+    FloatArray,
+    IntArray,
+    binary,
+    dot,
+    patient_codes,
+    prevalence_of,
+    probabilities,
+    tally,
+    weighted_mean,
+)
 from aimed.metrics.regression import weighted_quantiles
-from aimed.metrics.result import Estimate, Headline, clustered, clustered_variance, two_sided_p
+from aimed.metrics.result import Estimate, Headline, Scale, clustered, clustered_variance, two_sided_p
 
 __all__ = [
     "BrierDecomposition",
@@ -43,6 +53,7 @@ def _estimate(
     level: float,
     bounds: tuple[float, float],
     note: str = "",
+    scale: Scale = "identity",
 ) -> Estimate:
     used = w > 0
     return Estimate.from_influence(
@@ -51,10 +62,12 @@ def _estimate(
         patient,
         level=level,
         bounds=bounds,
+        scale=scale,
         name=name,
         n=int(used.sum()),
         events=int(y[used].sum()),
-        method=clustered("normal interval, infinitesimal jackknife", patient),
+        method=clustered("normal interval, infinitesimal jackknife", patient)
+        + (", symmetric on the log scale" if scale == "log" else ""),
         note=note,
     )
 
@@ -75,7 +88,7 @@ def brier(
     p : float array, shape (n,)
         Predicted probabilities of the event.
     weights : float array, shape (n,), optional
-        Rows each row stands for.
+        Row weights. In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -96,21 +109,21 @@ def brier(
 
     Notes
     -----
-    Formula: sum of w (p - y)^2 over sum of w.
+    Formula: sum of w (p - y)^2 over sum of w; the interval is symmetric on the log scale.
     Range: 0 (perfect) to 1; predicting the prevalence m gives m (1 - m), so that scores of populations with different
     prevalence cannot be compared.
     Assumes: rows, or patients, are independent draws from the population.
-    Refuses: nothing beyond malformed input; one class is allowed.
+    Refuses: nothing beyond malformed input; one class is allowed. There is no interval where all rows score alike.
 
     Examples
     --------
     >>> brier([0, 1, 1, 0], [0.1, 0.8, 0.6, 0.4])
-    brier 0.0925 (95 % interval 0.0255 to 0.1595), n = 4
+    brier 0.0925 (95 % interval 0.0448 to 0.1908), n = 4
     """
     outcome, risk, w = _rows(y, p, weights)
     square = (risk - outcome) ** 2
     value = weighted_mean(square, w)
-    return _estimate("brier", value, w * (square - value) / w.sum(), outcome, w, patient, level, (0, 1))
+    return _estimate("brier", value, w * (square - value) / w.sum(), outcome, w, patient, level, (0, 1), scale="log")
 
 
 def scaled_brier(
@@ -193,7 +206,8 @@ def log_loss(
 
     Notes
     -----
-    Formula: - sum of w (y log p + (1 - y) log(1 - p)) over sum of w, natural logarithm.
+    Formula: - sum of w (y log p + (1 - y) log(1 - p)) over sum of w, natural logarithm; the interval is symmetric
+    on the log scale.
     Range: 0 (perfect) upwards; a constant risk of .5 gives log 2.
     Assumes: rows, or patients, are independent. A risk of exactly 0 or 1 that turns out wrong has an infinite loss: it
     counts as 1e-15 from certain, and the note says how many there were.
@@ -208,7 +222,7 @@ def log_loss(
     loss, note = _loss(outcome, risk)
     value = weighted_mean(loss, w)
     influence = w * (loss - value) / w.sum()
-    return _estimate("log_loss", value, influence, outcome, w, patient, level, (0, math.inf), note)
+    return _estimate("log_loss", value, influence, outcome, w, patient, level, (0, math.inf), note, scale="log")
 
 
 def _likelihoods(y: FloatArray, p: FloatArray, w: FloatArray) -> tuple[float, float, FloatArray, FloatArray, str]:
@@ -331,7 +345,7 @@ def spiegelhalter(
     Parameters
     ----------
     y, p, weights
-        As for `brier`; weights stand for repeated rows.
+        As for `brier`.
     patient : array, shape (n,), optional
         With it, the variance is the empirical one of patients' sums instead of the binomial one.
 
@@ -343,7 +357,7 @@ def spiegelhalter(
     Raises
     ------
     NotEstimableError
-        If every risk is 0, 0.5 or 1: then the statistic has no variance.
+        If every risk is 0, 0.5 or 1: then the statistic has no variance. If there is one patient only.
 
     References
     ----------
@@ -351,12 +365,12 @@ def spiegelhalter(
 
     Notes
     -----
-    Formula: sum of w (y - p)(1 - 2p) over the root of sum of w (1 - 2p)^2 p (1 - p).
+    Formula: sum of w (y - p)(1 - 2p) over the root of sum of w^2 (1 - 2p)^2 p (1 - p).
     Range: any number; standard normal when the risks are right. Negative z: the Brier score is smaller than calibrated
     risks would give, which risks that are not extreme enough do.
     Assumes: independent rows, or patients where given; it does not see every kind of miscalibration, since over- and
     underestimation at different risks can cancel.
-    Refuses: risks that are all 0, 0.5 or 1.
+    Refuses: risks that are all 0, 0.5 or 1, and one patient only.
 
     Examples
     --------
@@ -366,10 +380,12 @@ def spiegelhalter(
     outcome, risk, w = _rows(y, p, weights)
     gap = w * (outcome - risk) * (1 - 2 * risk)
     if patient is None:
-        variance = dot(w, (1 - 2 * risk) ** 2 * risk * (1 - risk))
+        variance = dot(w * w, (1 - 2 * risk) ** 2 * risk * (1 - risk))
         method = "normal, binomial variance of calibrated risks"
     else:
         variance, method = clustered_variance(gap, patient), "normal, empirical variance of patients"
+    if patient is not None and np.ptp(patient_codes(patient, w.size)) == 0:
+        raise NotEstimableError("one patient only", "the variance between patients")
     if variance <= 0:
         raise NotEstimableError("the statistic has no variance: all risks are 0, 0.5 or 1", "risks in between")
     z = float(gap.sum()) / math.sqrt(variance)

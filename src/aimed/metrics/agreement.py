@@ -22,6 +22,7 @@ from aimed.metrics.arrays import (
     vector,
     weights_of,
 )
+from aimed.metrics.proportions import wilson
 from aimed.metrics.result import (
     Described,
     Estimate,
@@ -69,7 +70,7 @@ class Agreement(Described):
     --------
     >>> found = cohen_kappa(["yes", "yes", "no", "no"], ["yes", "no", "no", "no"])
     >>> print(found)
-    cohen_kappa 0.5000 (95 % interval -0.2350 to 1.0000), p = 0.2482, n = 4
+    cohen_kappa 0.5000 (95 % interval -0.4059 to 0.9103), p = 0.2482, n = 4
     >>> found.observed, found.expected, found.labels.tolist()
     (0.75, 0.5, ['no', 'yes'])
     """
@@ -95,21 +96,31 @@ def _finish(
     patient: ArrayLike | None,
     level: float,
     note: str = "",
+    scored: float | None = None,
     **more: Any,
 ) -> Agreement:
+    """Return an agreement; `scored` is how many independent rows a score interval of full agreement rests on."""
     value = (observed - expected) / (1 - expected)
     null = math.nan if patient is not None else se_null
+    full = observed > 1 - 1e-12
     estimate = Estimate.from_influence(
-        value,
+        1.0 if full else value,
         psi,
         patient,
         level=level,
-        bounds=(-1, 1),
+        scale="fisher",
         name=name,
         p=two_sided_p(value, null) if null > 0 else None,
-        method=clustered("normal, large-sample variance", patient),
+        method=clustered("normal on Fisher's z scale, large-sample variance", patient),
+        why="the raters agree in every row, and the variance is 0 there whatever the sample"
+        if full
+        else "no spread between rows",
         note=note,
     )
+    if full and scored is not None and scored > 1:
+        estimate.lower = (wilson(scored, scored, level)[0] - expected) / (1 - expected)
+        estimate.upper, estimate.note = 1.0, note
+        estimate.method = clustered("Wilson limit of the observed agreement, chance agreement held", patient)
     return Agreement(estimate=estimate, se_null=null, observed=observed, expected=expected, **more)
 
 
@@ -175,6 +186,7 @@ def cohen_kappa(
     labels : array, shape (c,), optional
         All labels in their order. Absent, those that occur, sorted; a grade that nobody gave then takes no place.
     row_weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -194,7 +206,8 @@ def cohen_kappa(
     -----
     Formula: (Po - Pe) / (1 - Pe), with agreement weights 1 - (d / (c - 1)) or 1 - (d / (c - 1))^2 between labels d
     places apart. `se` is the large-sample variance, `se_null` that under no agreement beyond chance (Fleiss, Cohen and
-    Everitt).
+    Everitt). The interval is symmetric on Fisher's z scale; at full agreement its lower limit is that of Wilson's for
+    Po, put through the formula.
     Range: -1 to 1; 0 is chance, 1 is full agreement.
     Assumes: two fixed raters, each rating every row by themselves. Kappa falls when a label is rare, whatever the
     raters do; see `gwet_ac1`.
@@ -249,6 +262,7 @@ def cohen_kappa(
         labels=order,
         shares=table,
         note=note,
+        scored=1 / dot(share, share) if patient is None else float(patient_codes(patient, n).max() + 1),
     )
 
 
@@ -310,10 +324,11 @@ def fleiss_kappa(
     Notes
     -----
     Formula: (Po - Pe) / (1 - Pe), Po the mean share of agreeing pairs of raters, Pe the sum of squared label shares.
-    `se` is the infinitesimal jackknife over rows; `se_null` is Fleiss, Nee and Landis, for the test only.
+    `se` is the infinitesimal jackknife over rows, the interval symmetric on Fisher's z scale; `se_null` is Fleiss, Nee
+    and Landis, for the test only.
     Range: -1 / (raters - 1) to 1; 0 is chance.
     Assumes: raters that are interchangeable and rate by themselves; rows that are a sample.
-    Refuses: missing ratings, unequal numbers of ratings, one rater, one label.
+    Refuses: missing ratings, unequal numbers of ratings, one rater, one label; there is no interval at 1 exactly.
 
     Examples
     --------
@@ -378,10 +393,10 @@ def gwet_ac1(
     Notes
     -----
     Formula: (Po - Pe) / (1 - Pe), Po the mean share of agreeing pairs of raters, Pe the sum of q (1 - q) over label
-    shares q, divided by the number of labels less 1.
+    shares q, divided by the number of labels less 1. The interval is symmetric on Fisher's z scale.
     Range: -1 to 1; 0 is chance.
     Assumes: chance agreement comes from rows that are hard to rate; raters are interchangeable.
-    Refuses: missing ratings, unequal numbers of ratings, one rater, one label.
+    Refuses: missing ratings, unequal numbers of ratings, one rater, one label; there is no interval at 1 exactly.
 
     Examples
     --------
@@ -450,7 +465,8 @@ def icc(
     Range: below 0 to 1.
     Assumes: normal, independent subjects with equal spread; it is high where subjects differ much, so it cannot be
     compared between populations.
-    Refuses: missing ratings, one subject, one rater, no variation, consistency in the one-way model.
+    Refuses: missing ratings, one subject, one rater, no variation, consistency in the one-way model; there is no
+    interval at 1 exactly.
 
     Examples
     --------
@@ -475,7 +491,8 @@ def icc(
     raters = n * float(((columns - middle) ** 2).sum())
     if between + within <= 0:
         raise NotEstimableError("all ratings are equal", "ratings that vary")
-    msr, msc, mse = between, raters / (k - 1), max(within - raters, 0.0) / ((n - 1) * (k - 1))
+    residual = within - raters if within - raters > 1e-12 * (between + within) else 0.0
+    msr, msc, mse = between, raters / (k - 1), residual / ((n - 1) * (k - 1))
     tail = 0.5 + checked_level(level) / 2
     if model == "one-way" or kind == "consistency":
         error, df = (within / (n * (k - 1)), n * (k - 1)) if model == "one-way" else (mse, (n - 1) * (k - 1))
@@ -497,9 +514,14 @@ def icc(
         if unit == "average":
             value, lower, upper = (k * v / (1 + (k - 1) * v) for v in (value, lower, upper))
     code = "1" if model == "one-way" else kind[0].upper()
+    note = ""
+    if value == 1:
+        lower = upper = math.nan
+        note = "no interval: the raters do not differ within any subject"
     return Estimate(
         value,
         name="icc",
+        note=note,
         lower=lower,
         upper=upper,
         n=n,
@@ -712,19 +734,23 @@ def _slope(d: FloatArray, size: FloatArray, patient: ArrayLike | None, level: fl
         return Estimate(
             math.nan, name="slope", n=d.size, level=level, note="all pairs have the same mean: no slope to estimate"
         )
-    slope = dot(x, d) / total
-    psi = x * (d - d.mean() - slope * x) / total
-    se = math.sqrt(clustered_variance(psi, patient))
-    return Estimate.normal(
-        slope,
-        se,
-        level=level,
-        name="slope",
-        n=d.size,
-        p=two_sided_p(slope, se) if se > 0 else None,
-        method=clustered("least squares; normal, infinitesimal jackknife", patient),
-        influence=psi,
-    )
+    slope, rest = dot(x, d) / total, d - d.mean()
+    rest = rest - slope * x
+    psi = x * rest / total
+    if patient is None:
+        freedom, se = d.size - 2, math.sqrt(dot(rest, rest) / (d.size - 2) / total)
+        how = f"least squares; t with {freedom} degrees of freedom"
+    else:
+        # A sum of squares over m patients around the slope; the factor makes it a sample variance.
+        freedom = int(patient_codes(patient, d.size).max())
+        se = math.sqrt(clustered_variance(psi, patient) * (freedom + 1) / freedom)
+        how = clustered(f"least squares; infinitesimal jackknife, t with {freedom} degrees of freedom", patient)
+    facts: dict[str, Any] = {"name": "slope", "n": d.size, "level": level, "method": how, "influence": psi}
+    if not se > 1e-12 * (1e-3 + abs(slope)):
+        return Estimate(slope, note="no interval: all differences lie on a line", **facts)
+    half = float(t.ppf(0.5 + level / 2, freedom)) * se
+    p = 2 * float(t.sf(abs(slope) / se, freedom))
+    return Estimate(slope, lower=slope - half, upper=slope + half, se=se, p=p, **facts)
 
 
 # Masks ---------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,10 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 """A boolean array."""
 
 
+_MOST_WEIGHT = 2.0**52
+_MOST_CAUSES = 100
+
+
 def vector(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
     """Return a finite float64 vector.
 
@@ -65,7 +70,7 @@ def vector(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
     aimed.core.errors.DataError: risk has 1 of 2 values that are not finite; expected finite numbers; drop those \
 rows and count them
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = _numbers(name, values)
     if array.ndim != 1 or array.size == 0 or (n is not None and array.size != n):
         raise DataError(f"{name} has shape {array.shape}", "a vector with one value a row" + (f", {n}" if n else ""))
     bad = int((~np.isfinite(array)).sum())
@@ -76,6 +81,23 @@ rows and count them
             "drop those rows and count them",
         )
     return array
+
+
+def _numbers(name: str, values: ArrayLike) -> FloatArray:
+    """Convert to float64; dates, complex numbers, text and masked cells are not numbers."""
+    given = np.asarray(values)
+    hidden = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if hidden:
+        raise DataError(f"{name} has {hidden} masked values", "a plain array", "drop those rows and count them")
+    if given.dtype.kind in "mMcV":
+        kind = {"m": "time differences", "M": "dates", "c": "complex numbers", "V": "records"}[given.dtype.kind]
+        raise DataError(f"{name} holds {kind}", "numbers", "convert them, with a unit you choose")
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    # Outside the handler: the first error would print the cell that could not be read.
+    raise DataError(f"{name} holds values that are not numbers", "numbers", "recode them, such as no = 0 and yes = 1")
 
 
 def weights_of(weights: ArrayLike | None, n: int) -> FloatArray:
@@ -96,6 +118,8 @@ def weights_of(weights: ArrayLike | None, n: int) -> FloatArray:
     array = vector("weights", weights, n)
     if array.min() < 0 or not array.any():
         raise DataError("weights hold a negative value or only zeros", "weights >= 0 with a positive sum")
+    if array.sum() > _MOST_WEIGHT:
+        raise DataError("weights sum to more than 2^52", "a sum that can be counted one by one", "divide them")
     return array
 
 
@@ -288,6 +312,10 @@ def event_codes(event: ArrayLike, n: int) -> IntArray:
     bad = int(((codes != values) | (values < 0)).sum())
     if bad:
         raise DataError(f"event has {bad} of {n} values that are not whole numbers >= 0", "0 censored, 1 to K causes")
+    if codes.max() > _MOST_CAUSES:
+        raise DataError(
+            f"event has codes above {_MOST_CAUSES}", "0 censored, 1 to K causes", "recode; is event the first argument?"
+        )
     return codes
 
 
@@ -331,18 +359,43 @@ def labels(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
     array(['b', 'a'], dtype='<U1')
     """
     array = np.asarray(values)
+    if array.dtype.kind == "O" or not isinstance(values, np.ndarray):
+        array = _told_apart(values, array)
     if array.shape != (n,):
         raise DataError(f"{name} has shape {array.shape}", f"({n},), one a row")
-    if array.dtype.kind in "fcmM":
-        missing = int((~(array == array)).sum())
+    hidden = np.ma.getmaskarray(values).sum() if isinstance(values, np.ma.MaskedArray) else 0
+    if array.dtype.kind in "fc":
+        missing = int((~np.isfinite(array)).sum())
+    elif array.dtype.kind in "mM":
+        missing = int(np.isnat(array).sum())
     elif array.dtype.kind == "O":
-        missing = sum(v is None or v != v for v in array)
-        array = array if missing else np.array(array.tolist())
+        missing = sum(_no_label(v) for v in array)
     else:
-        missing = 0
+        missing = int((array == "").sum()) if array.dtype.kind == "U" else 0
+    missing = max(missing, int(hidden))
     if missing:
         raise DataError(f"{name} is missing in {missing} of {n} rows", "a label in each row", "drop those rows")
     return array
+
+
+def _told_apart(values: ArrayLike, array: NDArray[Any]) -> NDArray[Any]:
+    """Keep labels of mixed kinds apart: as objects, of which 1 and '1' are two."""
+    several = isinstance(values, list | tuple) or array.dtype.kind == "O"
+    kinds = {type(v) for v in cast(Iterable[Any], values)} if several else set()
+    if len(kinds) <= 1 and array.dtype.kind != "O":
+        return array
+    items = list(cast(Iterable[Any], values))
+    out = np.empty(len(items), dtype=object)
+    out[:] = items
+    return out
+
+
+def _no_label(value: Any) -> bool:
+    try:
+        return value is None or bool(value == "") or not bool(value == value)
+    except (TypeError, ValueError):
+        # A missing value that refuses to be compared, as in pandas.
+        return True
 
 
 def patient_codes(patient: ArrayLike | None, n: int) -> IntArray:
@@ -375,12 +428,19 @@ def level_codes(array: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:
     """
     if array.dtype.kind == "b":
         array = array.astype(np.int64)
-    if array.dtype.kind in "iu" and array.size:
-        low = int(array.min())
-        if int(array.max()) - low < 4 * array.size + 1024:
-            place = (array - array.dtype.type(low)).astype(np.int64)
-            seen = np.bincount(place) > 0
-            codes: IntArray = (np.cumsum(seen) - 1)[place]
+    if array.dtype.kind == "O":
+        numbers: dict[Any, int] = {}
+        found = np.array([numbers.setdefault((type(v), v), len(numbers)) for v in array], dtype=np.int64)
+        order = sorted(range(len(numbers)), key=[(k.__name__, str(v)) for k, v in numbers].__getitem__)
+        names = np.empty(len(order), dtype=object)
+        names[:] = [list(numbers)[k][1] for k in order]
+        return names, np.argsort(order)[found]
+    if array.dtype.kind in "iu" and array.size and int(array.max()) < 2**62 and int(array.min()) > -(2**62):
+        whole = array.astype(np.int64)
+        low = int(whole.min())
+        if int(whole.max()) - low < 4 * whole.size + 1024:
+            seen = np.bincount(whole - low) > 0
+            codes: IntArray = (np.cumsum(seen) - 1)[whole - low]
             return np.flatnonzero(seen) + low, codes
-    names, found = np.unique(array, return_inverse=True)
-    return names, found.astype(np.int64)
+    levels, which = np.unique(array, return_inverse=True)
+    return levels, which.astype(np.int64)

@@ -33,7 +33,9 @@ from aimed.metrics.kernels.benefit import (
     rank_replicates,
     sample_positions,
 )
-from aimed.metrics.result import Curve, Described, Estimate, clustered_covariance, normal_quantile, notes
+from aimed.metrics.nonparametric import few_units, independent_units, quantile_of_units
+from aimed.metrics.proportions import wilson
+from aimed.metrics.result import Curve, Described, Estimate, clustered_covariance, notes
 
 __all__ = [
     "CAUTION",
@@ -339,6 +341,7 @@ def c_for_benefit(
             math.sqrt(spread),
             level=level,
             bounds=(0, 1),
+            units=independent_units(patient, rows),
             name="c_for_benefit",
             n=rows,
             events=events,
@@ -471,12 +474,6 @@ class BenefitCalibration(Described):
     curve: Curve | None
 
 
-def _wilson(share: FloatArray, n: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return centre - half, centre + half
-
-
 def _groups(
     bad: NDArray[np.int8],
     arm: NDArray[np.bool_],
@@ -499,8 +496,10 @@ def _groups(
             for side, n in zip((~arm, arm), size, strict=True)
         ]
         value = risk[0] - risk[1]
-        z = normal_quantile(level)
-        (low_c, high_c), (low_t, high_t) = (_wilson(r, n, z) for r, n in zip(risk, size, strict=True))
+        (low_c, high_c), (low_t, high_t) = (
+            np.array([wilson(r * m, m, level) if m else (np.nan, np.nan) for r, m in zip(share, n, strict=True)]).T
+            for share, n in zip(risk, size, strict=True)
+        )
         # Newcombe 1998, method 10: stays open where an arm of a group has no event.
         lower = value - np.sqrt((risk[0] - low_c) ** 2 + (high_t - risk[1]) ** 2)
         upper = value + np.sqrt((high_c - risk[0]) ** 2 + (risk[1] - low_t) ** 2)
@@ -510,8 +509,10 @@ def _groups(
     influence[:, ~np.isfinite(value)] = np.nan
     codes = None if patient is None else patient_codes(patient, bad.size)
     se = np.sqrt(np.diag(clustered_covariance(influence, codes)))
+    units = independent_units(patient, bad.size)
     if patient is not None:
-        lower, upper = value - z * se, value + z * se
+        half = quantile_of_units(level, units) * se
+        lower, upper = value - half, value + half
     empty = int((~np.isfinite(value)).sum())
     curve = Curve(
         name="observed_benefit",
@@ -528,6 +529,7 @@ def _groups(
         note=notes(
             f"{k} groups instead of {groups}, because predicted benefit is tied" if k < groups else "",
             f"{empty} groups without rows in one arm are NaN" if empty else "",
+            few_units(units),
         ),
         influence=influence,
     )
@@ -535,7 +537,12 @@ def _groups(
 
 
 def _slope(
-    predicted: FloatArray, observed: FloatArray, variance: Callable[[FloatArray], float], level: float, n: int
+    predicted: FloatArray,
+    observed: FloatArray,
+    variance: Callable[[FloatArray], float],
+    level: float,
+    n: int,
+    units: int | None,
 ) -> Estimate:
     m = predicted.size
     centred = predicted - predicted.mean()
@@ -549,6 +556,7 @@ def _slope(
         slope,
         math.sqrt(variance(centred * rest / spread) * m / (m - 2)),
         level=level,
+        units=units,
         name="benefit_slope",
         n=n,
         method="least squares over pairs, robust error",
@@ -562,6 +570,7 @@ def _smooth(
     level: float,
     n: int,
     events: int,
+    units: int | None,
 ) -> tuple[Curve, FloatArray, FloatArray]:
     """Return the loess curve, each pair's distance from it, and the influence of each pair on the mean distance."""
     m = predicted.size
@@ -590,6 +599,7 @@ def _smooth(
     curve = Curve.normal(
         value,
         se,
+        units=units,
         name="observed_benefit",
         axis="predicted benefit",
         x=at,
@@ -597,6 +607,7 @@ def _smooth(
         events=events,
         level=level,
         method=f"loess over {m} pairs: local quadratic, tricube, span {SPAN}, at {k} points; pointwise robust interval",
+        note=few_units(units),
     )
     return curve, distance, psi
 
@@ -668,7 +679,7 @@ def calibration_for_benefit(
     total, seen, matched = _ranked(gain, bad, matched)
     predicted, observed = total / 2, seen.astype(np.float64)
     m = predicted.size
-    variance = _pair_variance(patient, rows, matched)
+    variance, units = _pair_variance(patient, rows, matched), independent_units(patient, rows)
     control, treat = float(bad[~arm].mean()), float(bad[arm].mean())
     psi = np.where(arm, -(bad - treat) / arm.sum(), (bad - control) / (~arm).sum())
     psi -= (gain - gain.mean()) / rows
@@ -686,12 +697,13 @@ def calibration_for_benefit(
     if smooth:
         if m < _LEAST_PAIRS:
             raise NotEstimableError(f"{m} pairs", f"at least {_LEAST_PAIRS} for a smooth curve, or smooth=False")
-        curve, distance, pair_psi = _smooth(predicted, observed, variance, level, rows, events)
+        curve, distance, pair_psi = _smooth(predicted, observed, variance, level, rows, events, units)
         average = Estimate.normal(
             float(distance.mean()),
             math.sqrt(variance(pair_psi)),
             bounds=(0, math.inf),
-            method=f"{curve.method}; {said}; influence of pairs",
+            units=units,
+            method=f"{curve.method}; {said}; influence of pairs, the upper limit mirrored and cut at 0 for the lower",
             note="E-avg is biased upward where pairs are few; its interval lies too high where calibration is nearly "
             "perfect",
             **known,
@@ -714,7 +726,7 @@ def calibration_for_benefit(
         estimate=average,
         e50=e50,
         e90=e90,
-        slope=_slope(predicted, observed, variance, level, rows),
+        slope=_slope(predicted, observed, variance, level, rows, units),
         difference=difference,
         groups=by_group,
         curve=curve,

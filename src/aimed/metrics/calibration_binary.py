@@ -48,7 +48,7 @@ from aimed.metrics.result import (
     clustered,
     clustered_covariance,
     clustered_variance,
-    normal_quantile,
+    limits,
     notes,
     or_missing,
 )
@@ -68,6 +68,7 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "distance_estimates",
+    "distance_limits",
     "e50",
     "e90",
     "ici",
@@ -127,6 +128,10 @@ def _moved(p: FloatArray, w: FloatArray) -> str:
     return f"{count} risks of 0 or 1 were read as {EDGE:g} from there" if count else ""
 
 
+def _units(patient: ArrayLike | None, n: int) -> int | None:
+    return None if patient is None else int(patient_codes(patient, n).max()) + 1
+
+
 def _linear(
     name: str,
     value: float,
@@ -138,6 +143,7 @@ def _linear(
     errors: str,
     *,
     scale: Scale = "identity",
+    why: str = "no spread between rows",
     note: str = "",
 ) -> Estimate:
     """Make an estimate from influence values, with the sandwich or the model's standard error."""
@@ -155,6 +161,8 @@ def _linear(
     return Estimate.normal(
         value,
         math.sqrt(variance),
+        units=_units(patient, y.size),
+        why=why,
         level=level,
         scale=scale,
         name=name,
@@ -189,7 +197,7 @@ def calibration_intercept(
     p : float array, shape (n,)
         Predicted probabilities of the event.
     weights : float array, shape (n,), optional
-        Rows each row stands for.
+        Row weights. In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -349,18 +357,27 @@ def oe(
         raise NotEstimableError("no event is expected", "risks above 0")
     value = dot(w, outcome) / expected
     influence = w * (outcome - value * risk) / expected
-    found = _linear("oe", value, influence, math.nan, (outcome, w), patient, level, "sandwich", scale="log")
     if value == 0:
-        found.lower = found.upper = math.nan
-        found.note = "no interval: no event was seen"
-    return found
+        used = w > 0
+        return Estimate.normal(
+            0.0,
+            math.nan,
+            level=level,
+            why="no event was seen",
+            name="oe",
+            n=int(used.sum()),
+            events=0,
+            influence=influence,
+        )
+    return _linear("oe", value, influence, math.nan, (outcome, w), patient, level, "sandwich", scale="log")
 
 
 class SmoothCalibration:
     """A smooth calibration curve: logistic regression on a restricted cubic spline of the log odds of risk.
 
-    With 100 events and 100 non-events there are 4 knots, with 30 of each 3; with fewer, or when risks take too few
-    values, the curve is the calibration slope model; risks that are all equal give the prevalence.
+    With 100 rows with and 100 without the event there are 4 knots, with 30 of each 3; with fewer, or when risks take
+    too few values, the curve is the calibration slope model; risks that are all equal give the prevalence. Weights
+    above 1 do not make more of a row.
 
     Parameters
     ----------
@@ -387,7 +404,9 @@ class SmoothCalibration:
         self.y, self.risk = y, risk
         x = logit(risk)
         used = weights > 0
-        rarer = min(dot(weights, y), dot(weights, 1 - y))
+        # Large weights buy no knots, and copies of rows with a part of the weight each buy none either.
+        mass = [dot(weights, y), dot(weights, 1 - y)]
+        rarer = min(float(np.count_nonzero(y[used])), float(np.count_nonzero(1 - y[used])), *mass)
         self.constant = bool(np.ptp(x[used]) < 1e-12)
         enough = rarer >= 30 and not self.constant
         self.knots = spline_knots(x[used], 4 if rarer >= 100 else 3, weights[used]) if enough else None
@@ -751,6 +770,32 @@ class CalibrationReplicates:
         return out, curve
 
 
+def distance_limits(value: float, drawn: FloatArray, level: float) -> tuple[float, float]:
+    """Return the limits of a distance from its resamples; NaN where too many are not estimable.
+
+    Resampling adds to a distance, so that the lower percentile lies above the truth of a calibrated model nearly
+    always. The upper limit is the percentile; the lower one is the upper one mirrored at the estimate, less what
+    resampling added on average, and not below 0.
+
+    Parameters
+    ----------
+    value : float
+    drawn : float array, shape (draws,)
+    level : float
+
+    Examples
+    --------
+    >>> [round(v, 4) for v in distance_limits(0.3, np.linspace(0.25, 0.39, 201), 0.95)]
+    [0.1935, 0.3865]
+    """
+    _, high = (float(v) for v in percentile_interval(drawn, level))
+    if not math.isfinite(high):
+        return math.nan, math.nan
+    high = max(high, value)
+    added = max(float(np.nanmean(drawn)) - value, 0.0)
+    return max(0.0, 2 * value - high - added), high
+
+
 def distance_estimates(
     names: Sequence[str],
     values: FloatArray,
@@ -763,7 +808,9 @@ def distance_estimates(
     unit: str,
     note: str = "",
 ) -> list[Estimate]:
-    """Return distances from a calibration curve with their percentile limits.
+    """Return distances from a calibration curve with their limits from resamples.
+
+    The limits are those of `distance_limits`.
 
     Parameters
     ----------
@@ -792,12 +839,13 @@ def distance_estimates(
         low = high = se = math.nan
         how, why = method, "no interval: draws=0"
         if draws:
-            low, high = (float(v) for v in percentile_interval(drawn[:, place], level))
+            low, high = distance_limits(value, drawn[:, place], level)
             if math.isfinite(low):
-                how, why = f"{method}; percentile bootstrap of {unit}, {draws} resamples", ""
-                se = float(np.nanstd(drawn[:, place], ddof=1)) if draws > 1 else math.nan
-                if low > value:
-                    low, why = value, "resampling adds to a distance, so the lower limit was extended to the estimate"
+                how = (
+                    f"{method}; bootstrap of {unit}, {draws} resamples: upper percentile, mirrored and less the bias "
+                    "for the lower limit"
+                )
+                why, se = "", float(np.nanstd(drawn[:, place], ddof=1)) if draws > 1 else math.nan
             else:
                 lost = 100 * (1 - float(estimable_share(drawn[:, place])))
                 why = f"no interval: not estimable in {lost:.0f} % of the resamples"
@@ -900,7 +948,9 @@ def ici(
     Formula: mean over rows of |f(p) - p|, f the smooth curve of the outcome on the risk.
     Range: 0 (calibrated) to 1.
     Assumes: the curve is smooth; independent rows, or patients. The index is biased upward in small data: a calibrated
-    model does not reach 0. A lower limit above the estimate is extended to it.
+    model does not reach 0. So are its resamples, so that only their upper percentile is used: the interval is from
+    max(0, 2 x index - upper - bias) to upper, the bias being the mean of the resamples less the index. In simulations
+    of calibrated models it holds 0 in 92 to 93 % of samples, the plain percentile interval hardly ever.
     Refuses: a single class, and risks that separate the classes perfectly.
 
     Examples
@@ -1106,22 +1156,22 @@ def _band(
     p: FloatArray,
     w: FloatArray,
     codes: IntArray,
+    units: int | None,
     level: float,
     events: int,
 ) -> Curve:
     grid = reading_grid(p[w > 0])
-    z = normal_quantile(level)
     if isinstance(curve, SmoothCalibration):
         x = curve.design(grid)
         value = curve.at(grid, curve.beta)
         error = np.sqrt(np.einsum("gq,qr,gr->g", x, clustered_covariance(curve.influence(w)[0], codes), x))
         centre = row_dot(x, curve.beta)
-        lower, upper = expit(centre - z * error), expit(centre + z * error)
+        lower, upper = (expit(v) for v in limits(centre, error, level, units=units))
         se = error * value * (1 - value)
         how = "limits symmetric on the log odds, sandwich error, knots held"
     else:
         value, se = curve.at(grid, curve.fit(w)), np.sqrt(curve.variance(grid, w, codes))
-        lower, upper = np.clip(value - z * se, 0, 1), np.clip(value + z * se, 0, 1)
+        lower, upper = limits(value, se, level, (0.0, 1.0), units=units)
         how = "normal limits cut to [0, 1], sandwich error of the local fit"
     return Curve(
         name="observed risk",
@@ -1134,27 +1184,45 @@ def _band(
         n=int((w > 0).sum()),
         events=events,
         level=level,
-        method=f"{curve.method}; pointwise {how}",
+        method=f"{curve.method}; pointwise {how}"
+        + ("" if units is None else f"; t with {units - 1} degrees of freedom"),
         note=_moved(p, w),
     )
 
 
-def _bins(y: FloatArray, p: FloatArray, w: FloatArray, groups: int, level: float) -> RiskGroups:
+def _bins(y: FloatArray, p: FloatArray, w: FloatArray, codes: IntArray | None, groups: int, level: float) -> RiskGroups:
     used = w > 0
-    code = risk_groups(p[used], groups, w[used])
+    y, p, w = y[used], p[used], w[used]
+    code = risk_groups(p, groups, w)
     size = int(code.max()) + 1
-    mass = tally(code, w[used], size)
-    events = np.minimum(tally(code, (w * y)[used], size), mass)
-    limits = np.array([wilson(float(k), float(m), level) for k, m in zip(events, mass, strict=True)])
+    mass = tally(code, w, size)
+    events = np.minimum(tally(code, w * y, size), mass)
+    rate = events / mass
+    if codes is None:
+        # Kish's effective number of rows; without weights, the number of rows.
+        count = mass * mass / tally(code, w * w, size)
+        method = "Wilson, rows taken as independent" + ("" if np.ptp(w) == 0 else ", Kish's effective number of rows")
+        edge = np.ones(size, dtype=bool)
+        lower, upper = np.empty(size), np.empty(size)
+    else:
+        pairs, place = np.unique(codes[used] * size + code, return_inverse=True)
+        own = pairs % size
+        count = np.bincount(own, minlength=size).astype(np.float64)
+        moved = tally(place, w * (y - rate[code]) / mass[code], pairs.size)
+        lower, upper = limits(rate, np.sqrt(tally(own, moved * moved, size)), level, scale="logit", units=count)
+        edge = (rate <= 0) | (rate >= 1)
+        method = "ratio estimator clustered by patient, t on the logit scale; at 0 and 1 Wilson's of the patients"
+    for g in np.flatnonzero(edge):
+        lower[g], upper[g] = wilson(min(float(rate[g] * count[g]), float(count[g])), float(count[g]), level)
     return RiskGroups(
-        predicted=tally(code, (w * p)[used], size) / mass,
-        observed=events / mass,
-        lower=limits[:, 0],
-        upper=limits[:, 1],
+        predicted=tally(code, w * p, size) / mass,
+        observed=rate,
+        lower=lower,
+        upper=upper,
         n=mass,
         events=events,
         level=level,
-        method="Wilson, rows taken as independent",
+        method=method,
     )
 
 
@@ -1234,7 +1302,7 @@ def calibration(
     try:
         curve = _smoother(smoother, outcome, risk, w)
         distances = _curve_errors(curve, w, patient, level, draws, seed)
-        band = _band(curve, risk, w, codes, level, known["events"])
+        band = _band(curve, risk, w, codes, _units(patient, outcome.size), level, known["events"])
     except NotEstimableError as error:
         distances, band = nothing_known(DISTANCES, risk[w > 0], error.got, **known)
     edges = np.linspace(0, 1, 51)
@@ -1250,7 +1318,7 @@ def calibration(
         brier=brier(outcome, risk, w, **more),
         spiegelhalter=part("spiegelhalter", lambda: spiegelhalter(outcome, risk, w, patient=patient)),
         curve=band,
-        bins=_bins(outcome, risk, w, bins, level),
+        bins=_bins(outcome, risk, w, None if patient is None else codes, bins, level),
         histogram=Histogram(
             edges=edges,
             events=np.histogram(risk, edges, weights=w * outcome)[0],

@@ -39,6 +39,7 @@ from aimed.metrics.draws import PatientDraws
 from aimed.metrics.kernels.evaluation import value_sums
 from aimed.metrics.kernels.regressions import fill_distances, replicate_weights
 from aimed.metrics.kernels.smoothing import distance_summary
+from aimed.metrics.nonparametric import independent_units, quantile_of_units
 from aimed.metrics.regression import EDGE, CoxRegression, Fit, cloglog, spline_basis, spline_knots
 from aimed.metrics.result import (
     Curve,
@@ -49,6 +50,7 @@ from aimed.metrics.result import (
     clustered_covariance,
     clustered_variance,
     normal_quantile,
+    notes,
     or_missing,
 )
 
@@ -122,6 +124,7 @@ class _Rows:
             math.sqrt(variance),
             level=level,
             scale=scale,
+            units=independent_units(patient, influence.size),
             name=name,
             n=self.n,
             events=self.events,
@@ -348,8 +351,8 @@ def _oe(rows: _Rows, patient: ArrayLike | None, level: float) -> Estimate:
     influence = -alive.value * alive.influence / expected - value * rows.w * (rows.p / expected - 1) / total
     found = rows.estimate(f"oe@{rows.horizon:g}", value, influence, patient, level, scale="log")
     if value == 0:
-        found.lower = found.upper = math.nan
-        found.note = "no interval: no event was seen by the horizon"
+        found.lower = found.upper = found.se = math.nan
+        found.note = notes(rows.moved, "no interval: no event was seen by the horizon")
     return found
 
 
@@ -683,8 +686,8 @@ def ici_at(
     Range: 0 (calibrated) to 1.
     Assumes: the curve is a Cox regression on a restricted cubic spline of cloglog p, 3 knots (fewer than 30 events:
     cloglog p itself), so hazards are proportional given the risk; censoring independent of the event given the risk;
-    independent rows, or patients. Distances are biased upward in small data; a lower limit above the estimate is
-    extended to it.
+    independent rows, or patients. Distances are biased upward in small data, and more so in resamples: the upper limit
+    is the percentile, and the lower is that mirrored at the estimate, not below 0.
     Refuses: a horizon beyond follow-up, no event by the horizon, and risks that rank all events perfectly.
 
     Examples
@@ -824,13 +827,13 @@ class CalibrationAt(Headline):
     groups: RiskGroups
 
 
-def _band(rows: _Rows, curve: HorizonCalibration, codes: IntArray, level: float) -> Curve:
+def _band(rows: _Rows, curve: HorizonCalibration, codes: IntArray, level: float, units: int | None) -> Curve:
     grid = reading_grid(rows.p[rows.w > 0])
     fitted = curve.fit(rows.w)
     x = curve.design(grid)
     covariance = clustered_covariance(curve.influence(fitted, rows.w)[0], codes)
     error = np.sqrt(np.einsum("gq,qr,gr->g", x, covariance, x))
-    centre, z = row_dot(x, fitted), normal_quantile(level)
+    centre, z = row_dot(x, fitted), quantile_of_units(level, units)
 
     def risk(eta: FloatArray) -> FloatArray:
         out: FloatArray = -np.expm1(-np.exp(eta))
@@ -858,7 +861,7 @@ def _groups(rows: _Rows, groups: int, level: float) -> RiskGroups:
     code = risk_groups(p, groups, w)
     size = int(code.max()) + 1
     table = np.full((size, 3), np.nan)
-    z = normal_quantile(level)
+    z, events = normal_quantile(level), tally(code, w * (event & (time <= rows.horizon)), size)
     for k in range(size):
         own = code == k
         try:
@@ -870,6 +873,8 @@ def _groups(rows: _Rows, groups: int, level: float) -> RiskGroups:
         if 0 < s < 1:
             half = math.exp(z * math.sqrt(alive.log_variance) / abs(math.log(s)))
             table[k, 1:] = 1 - s ** (1 / half), 1 - s**half
+        elif s == 1:
+            table[k, 1:] = 0.0, 1 - ((1 - level) / 2) ** (1 / w[own & (time >= rows.horizon)].sum())
     mass = tally(code, w, size)
     return RiskGroups(
         predicted=tally(code, w * p, size) / mass,
@@ -877,9 +882,11 @@ def _groups(rows: _Rows, groups: int, level: float) -> RiskGroups:
         lower=table[:, 1],
         upper=table[:, 2],
         n=mass,
-        events=tally(code, w * (event & (time <= rows.horizon)), size),
+        events=events,
         level=level,
-        method="Kaplan-Meier, log-log limits, rows taken as independent; none where all or no one had the event",
+        method="Kaplan-Meier, log-log limits, rows taken as independent; where no one had the event from 0 to the risk "
+        "that would let all who are followed to the horizon stay free of it with chance (1 - level) / 2; none where "
+        "all had it",
     )
 
 
@@ -949,7 +956,7 @@ def calibration_at(
     try:
         curve = HorizonCalibration(rows.event, rows.time, rows.p, rows.horizon, rows.w)
         distances = _curve_errors(rows, curve, patient, level, draws, seed)
-        band = _band(rows, curve, codes, level)
+        band = _band(rows, curve, codes, level, independent_units(patient, rows.time.size))
     except NotEstimableError as error:
         distances, band = nothing_known(
             [name + at for name in DISTANCES], rows.p[rows.w > 0], error.got, curve="observed risk" + at, **known
@@ -984,7 +991,7 @@ def deciles_at(
     -------
     list of dict
         predicted, observed, lower, upper, n; None where nobody in the group is followed to the horizon, and for limits
-        where all or no one had the event.
+        where all had the event.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.arrays import FloatArray, event_codes, follow_up, patient_codes, weights_of
 from aimed.metrics.kernels.curves import cause_table, place_rows, sums_over_patients
-from aimed.metrics.nonparametric import survival_limits
+from aimed.metrics.nonparametric import independent_units, survival_limits
 from aimed.metrics.result import clustered
 
 __all__ = ["CumulativeIncidence", "aalen_johansen"]
@@ -33,6 +33,8 @@ class CumulativeIncidence:
     n : int
     level : float
     method : str
+    start : float
+        Upper limit before the first distinct time.
     """
 
     times: FloatArray
@@ -47,11 +49,12 @@ class CumulativeIncidence:
     n: int
     level: float
     method: str
+    start: float = 0.0
 
-    def _read(self, values: FloatArray, at: ArrayLike) -> FloatArray:
+    def _read(self, values: FloatArray, at: ArrayLike, first: float = 0.0) -> FloatArray:
         when = np.asarray(at, dtype=np.float64)
         place = np.searchsorted(self.times, when, side="right")
-        out: FloatArray = np.concatenate([np.zeros((1, *values.shape[1:])), values])[place]
+        out: FloatArray = np.concatenate([np.full((1, *values.shape[1:]), first), values])[place]
         if self.survival[-1] > 0:
             # Beyond the last row nothing is known while somebody is left without an event.
             out[when > self.times[-1]] = np.nan
@@ -74,7 +77,7 @@ class CumulativeIncidence:
     def interval_at(self, times: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the limits at times."""
         when = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        return self._read(self.lower, when), self._read(self.upper, when)
+        return self._read(self.lower, when), self._read(self.upper, when, self.start)
 
 
 def aalen_johansen(
@@ -119,7 +122,9 @@ def aalen_johansen(
     -----
     Formula: F_k(t) = sum over u <= t of S(u-) d_k(u) / n(u), S the Kaplan-Meier curve of any event. Error: the root
         of the sum of squared influence (infinitesimal jackknife), as R's ``survfit`` of a multi-state outcome; it
-        equals the Greenwood-type error, and with one cause Greenwood's.
+        equals the Greenwood-type error, and with one cause Greenwood's. Before the first event of a cause its error is
+        0; log-log and log limits are then 0 to 1 - ((1 - level) / 2)^(1 / n), n the rows at risk. With `patient` limits
+        have the quantile of t.
     Range: 0 to 1, rising; the incidences and S add up to 1.
     Assumes: censoring that does not depend on the outcome; rows independent, or patients with `patient`. Without it
         weights are repeated rows.
@@ -185,7 +190,15 @@ def aalen_johansen(
             np.stack([np.zeros(left.size), -gone, -gone]),
         )
         se[:, j] = np.sqrt(total)
-    lower, upper = survival_limits(value, se, level, interval)
+    units = independent_units(patient, n)
+    lower, upper = survival_limits(value, se, level, interval, units=units)
+    start = 0.0
+    if interval != "plain":
+        # Nothing has happened yet to those at risk, or to as many patients in proportion.
+        share_free = at_risk * (1.0 if units is None else units / n)
+        most = 1 - ((1 - level) / 2) ** np.divide(1.0, share_free, out=np.full(left.size, np.inf), where=share_free > 0)
+        none = value == 0
+        lower, upper, start = np.where(none, 0.0, lower), np.where(none, most[:, None], upper), float(most[0])
     columns = slice(None) if cause is None else 0
     return CumulativeIncidence(
         times=times,
@@ -200,4 +213,5 @@ def aalen_johansen(
         n=n,
         level=level,
         method=f"Aalen-Johansen; error: {clustered('infinitesimal jackknife', patient)}; {interval} limits",
+        start=start,
     )

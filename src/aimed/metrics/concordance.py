@@ -24,7 +24,7 @@ from aimed.metrics.arrays import (
     survival,
     vector,
 )
-from aimed.metrics.ipcw import CensoringWeights, censoring_weights, distinct_times
+from aimed.metrics.ipcw import CensoringWeights, distinct_times, weights_for
 from aimed.metrics.kernels.pairs import (
     LANES,
     censoring_factors,
@@ -34,7 +34,8 @@ from aimed.metrics.kernels.pairs import (
     replicate_pairs,
     weigh_pairs,
 )
-from aimed.metrics.result import Estimate, clustered_variance, two_sided_p, with_interval
+from aimed.metrics.nonparametric import independent_units, p_of_units
+from aimed.metrics.result import Estimate, clustered_variance, notes, with_interval
 
 __all__ = [
     "HarrellReplicates",
@@ -49,6 +50,7 @@ __all__ = [
 
 _TIES = "tied scores count one half, tied event times do not count, a row censored at an event's time is later"
 _JACKKNIFE = "infinitesimal jackknife"
+_UNITS = "quantile of t for the number of events used, or of patients where they are fewer"
 _BLOCK = 1 << 20
 
 
@@ -121,7 +123,7 @@ def _harrell(
     event: BoolArray, time: FloatArray, score: FloatArray, weights: FloatArray, strata: ArrayLike | None
 ) -> _Found:
     line = _Line(event, time, score, strata)
-    events = int(event.sum())
+    events = int((event & (weights > 0)).sum())
     if (weights == 1).all():
         right, usable, totals = line.count(True)
         _need(totals[1])
@@ -162,7 +164,7 @@ def _uno(
 ) -> _Found:
     needed = _can_be_earlier(event & (time <= tau), event, time, weights)
     g.check(needed)
-    events = int((event & (time <= tau)).sum())
+    events = int((event & (time <= tau) & (weights > 0)).sum())
     if not needed.any():
         _need(0, "an event up to tau, followed by a row with a longer time")
     if not g.marginal:
@@ -211,6 +213,7 @@ def _estimate(
     return with_interval(
         found.value,
         clustered_variance(found.influence, patient),
+        units=independent_units(patient, found.influence.size, found.events),
         why="no row or patient changes the estimate, as when every pair is ranked alike",
         level=level,
         bounds=(0.0, 1.0) if scale == "logit" else (-1.0, 1.0),
@@ -218,7 +221,7 @@ def _estimate(
         name=name,
         n=found.influence.size,
         events=found.events,
-        method=method,
+        method=notes(method, "" if patient is None else "clustered by patient", _UNITS),
         influence=found.influence,
     )
 
@@ -265,7 +268,8 @@ def harrell_c(
     Formula: share of usable pairs, those whose earlier time is an event, in which the earlier event has the higher
         score; tied scores count one half, tied event times do not count, and a row censored at the time of an event
         counts as later. The error is the infinitesimal jackknife, as in R's ``survival::concordance``; the interval
-        is normal on the logit scale, which covers better than the plain one.
+        is symmetric on the logit scale, which covers better than the plain one, with the quantile of t for as many
+        units as there are events used (or patients, where they are fewer).
     Range: 0 to 1; 0.5 is a score without information, 1 a perfect ranking.
     Assumes: follow-up that does not depend on the score; the value depends on how long the rows are followed, which
         `uno_c` corrects.
@@ -278,7 +282,7 @@ def harrell_c(
     Examples
     --------
     >>> harrell_c([1, 1, 0, 1], [1, 2, 3, 4], [0.9, 0.2, 0.2, 0.1])
-    harrell_c 0.9000 (95 % interval 0.4941 to 0.9881), n = 4
+    harrell_c 0.9000 (95 % interval 0.0224 to 0.9997), n = 4
     """
     seen, when, w = survival(event, time, weights)
     found = _harrell(seen, when, vector("score", score, when.size), w, strata)
@@ -372,27 +376,11 @@ def _tau(tau: float | None, name: str) -> float:
     return float(tau)
 
 
-def _weights_for(
-    event: BoolArray,
-    time: FloatArray,
-    weights: FloatArray,
-    train: Sequence[ArrayLike] | None,
-    censoring: CensoringWeights | None,
-) -> CensoringWeights:
-    if censoring is None:
-        return censoring_weights(event, time, weights, train=train)
-    if train is not None:
-        raise DataError("both train and censoring were given", "one of them")
-    if censoring.left.shape != time.shape:
-        raise DataError(f"censoring is of {censoring.left.size} rows", f"{time.size}, those evaluated")
-    if censoring.places is not None and (censoring.places[0][censoring.places[1]] != time).any():
-        raise DataError("censoring was made from other times", "the times of the rows evaluated")
-    return censoring
-
-
 def _ipcw_method(g: CensoringWeights, tau: float) -> str:
     until = "no tau" if math.isinf(tau) else f"T <= {tau:g}"
-    part = "" if g.known or not g.marginal else ", the estimation of G included"
+    part = ", the estimation of G included" if g.marginal and not g.known else ""
+    if not g.marginal and not g.known:
+        part = ", G taken as known"
     return f"{_JACKKNIFE}{part}; {until}; {g.convention}; {_TIES}"
 
 
@@ -442,8 +430,9 @@ def uno_c(
     -----
     Formula: Harrell's share of usable pairs, each weighted by 1 / G(T_i-)^2 at its earlier time T_i <= tau, with G the
         chance of not being censored; equals R's ``concordance(timewt = "n/G2", ymax = tau)``. The error is the
-        infinitesimal jackknife and includes that G is estimated from the same rows; the interval is normal on
-        the logit scale.
+        infinitesimal jackknife; it includes that G is estimated where G is one curve of the same rows, and takes G
+        as known where it comes from other rows or depends on strata or covariates. The interval is that of
+        `harrell_c`.
     Range: 0 to 1; 0.5 is a score without information.
     Assumes: censoring that does not depend on the score or the outcome, or does only through what `censoring` holds.
     Refuses: G = 0 at an event that counts; data without a usable pair up to tau.
@@ -454,12 +443,12 @@ def uno_c(
 
     Examples
     --------
-    >>> uno_c([1, 0, 1, 0], [1, 2, 3, 4], [0.9, 0.1, 0.2, 0.3], tau=3)
-    uno_c 0.5714 (95 % interval 0.1218 to 0.9276), n = 4
+    >>> uno_c([1, 0, 1, 0], [1, 2, 3, 4], [0.9, 0.1, 0.2, 0.3], tau=3).note
+    'only 2 independent units: the interval may be too short'
     """
     seen, when, w = survival(event, time, weights)
     end = _tau(tau, "uno_c")
-    g = _weights_for(seen, when, w, train, censoring)
+    g = weights_for(seen, when, w, train, censoring)
     found = _uno(seen, when, vector("score", score, when.size), end, w, g)
     return _estimate("uno_c", found, patient, level, _ipcw_method(g, end))
 
@@ -512,8 +501,8 @@ def cause_specific_c(
         1 / G(T_i-)^2, and against rows with a competing event at or before T_i, which will never have the event,
         weighted by 1 / (G(T_i-) G(T_j-)). Wolbers writes G(T_i-) G(T_i) for the first: the same, unless rows are
         censored at the time of an event; they count as later here, so that the left limit is right, and one cause
-        gives `uno_c`. The error is the infinitesimal jackknife and includes that G is estimated; the interval is normal
-        on the logit scale.
+        gives `uno_c`. The error is the infinitesimal jackknife and includes that G is estimated; the interval is that
+        of `harrell_c`.
     Range: 0 to 1; 0.5 is a score without information.
     Assumes: censoring that does not depend on the score or the outcome.
     Refuses: G = 0 where it is divided by; data without a usable pair up to tau.
@@ -532,7 +521,7 @@ def cause_specific_c(
     seen, when, w = survival(kinds > 0, when, weights)
     ranked = vector("score", score, when.size)
     end = _tau(tau, "cause_specific_c")
-    g = _weights_for(seen, when, w, train, None)
+    g = weights_for(seen, when, w, train, None)
     own, rival = kinds == 1, kinds == 2
     anchors = own & (when <= end) & (w > 0)
     rivals = rival & (when <= end) & (w > 0)
@@ -554,7 +543,7 @@ def cause_specific_c(
     by_gone = gone * (before[2] - value * before[3]) / pairs
     influence = by_late + by_early + by_gone + w * (later[2] - value * later[3]) / pairs
     influence += g.influence(left=-2 * by_late - by_early - by_gone)
-    found = _Found(value, influence, int((own & (when <= end)).sum()))
+    found = _Found(value, influence, int(anchors.sum()))
     return _estimate("cause_specific_c", found, patient, level, _ipcw_method(g, end))
 
 
@@ -599,7 +588,8 @@ def concordance_test(
     Notes
     -----
     Formula: z = (C_a - C_b) / se, with se from the differences of the two influence values of each row, added up
-        within patients; p is two-sided normal.
+        within patients; p is two-sided, of t for as many units as there are events used (or patients, where they
+        are fewer), and agrees with the interval.
     Range: -1 to 1; 0 is no difference.
     Assumes: rows, or patients where given, that do not depend on each other, and enough events for normality.
     Refuses: data without a usable pair. Scores that rank alike give a difference of 0 without p, and a note.
@@ -612,7 +602,7 @@ def concordance_test(
     --------
     >>> found = concordance_test([1, 1, 1, 0, 1], [1, 2, 3, 4, 5], [5, 4, 2, 3, 1], [3, 4, 5, 1, 2])
     >>> round(found.value, 4), round(found.p, 4)
-    (0.2222, 0.4023)
+    (0.2222, 0.5208)
     """
     seen, when, w = survival(event, time, weights)
     scores = [vector(name, s, when.size) for name, s in (("score_a", score_a), ("score_b", score_b))]
@@ -625,13 +615,13 @@ def concordance_test(
         if strata is not None:
             raise DataError("strata was given with tau", "one of them: Uno's concordance takes censoring strata")
         end = _tau(tau, "concordance_test")
-        g = _weights_for(seen, when, w, train, censoring)
+        g = weights_for(seen, when, w, train, censoring)
         a, b = (_uno(seen, when, s, end, w, g) for s in scores)
         kind, method = "Uno's", _ipcw_method(g, end)
     difference = _Found(a.value - b.value, a.influence - b.influence, a.events)
     out = _estimate("concordance_difference", difference, patient, level, f"{kind} C, paired; {method}", "identity")
-    if math.isfinite(out.se):
-        out.p = two_sided_p(out.value, out.se)
+    if math.isfinite(out.lower):
+        out.p = p_of_units(out.value, out.se, independent_units(patient, when.size, a.events))
     return out
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import (
@@ -58,8 +59,8 @@ __all__ = [
 ]
 
 
-_FEW = 10
-"""With fewer controls in its range, the normal interval of a partial area is not to be leaned on."""
+_NONE, _FEW = 5, 20
+"""With fewer rows in its range a partial area gets no interval, and none that is reliable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,12 @@ class _Rows:
     def events(self) -> int:
         return int(self.case.sum())
 
+    @property
+    def patients(self) -> int | None:
+        return None if self.codes is None else int(self.codes.max()) + 1
+
     def facts(self, method: str) -> dict[str, Any]:
-        return {"n": self.n, "events": self.events, "level": self.level, "method": method}
+        return {"n": self.n, "events": self.events, "method": method}
 
     @property
     def how(self) -> str:
@@ -125,6 +130,30 @@ class _Rows:
 
 def _inflated(n: int) -> float:
     return n / (n - 1) if n > 1 else math.nan
+
+
+def _interval(rows: _Rows, value: float, variance: float, *, corrected: bool = True, **more: Any) -> Estimate:
+    """Return an estimate whose interval has the quantile of t with the number of patients less one, where given.
+
+    A variance that is `corrected` is that of a sample already, and is not multiplied by m / (m - 1) again.
+    """
+    m = rows.patients
+    factor = 1.0 if m is None or m < 2 or not corrected else (m - 1) / m
+    found = with_interval(value, variance * factor, units=m, level=rows.level, **more)
+    if math.isfinite(found.lower):
+        found.se = math.sqrt(variance)
+    return found
+
+
+def _tested(rows: _Rows, found: Estimate) -> Estimate:
+    """Give an estimate the two-sided p of its being 0, from the distribution that its interval rests on."""
+    m = rows.patients
+    z = abs(float(found)) / found.se
+    if m is None or m < 2:
+        found.p = two_sided_p(float(found), found.se)
+    else:
+        found.p = 2 * float(stdtr(m - 1, -(z if not rows.weighted else z * math.sqrt((m - 1) / m))))
+    return found
 
 
 def _falling(score: FloatArray) -> NDArray[np.intp]:
@@ -169,9 +198,11 @@ def _why(value: float, rows: _Rows) -> str:
 def _auroc(rows: _Rows, score: FloatArray, scale: Scale, name: str) -> Estimate:
     value, influence = _area(rows, score)
     variance = float(rows.covariance(influence[:, None])[0, 0])
-    return with_interval(
+    return _interval(
+        rows,
         value,
         variance,
+        corrected=not rows.weighted,
         why=_why(value, rows),
         note="all scores are equal" if np.ptp(score) == 0 else "",
         scale=scale,
@@ -189,7 +220,7 @@ def auroc(
     *,
     patient: ArrayLike | None = None,
     level: float = 0.95,
-    scale: Literal["identity", "logit"] = "identity",
+    scale: Literal["identity", "logit"] = "logit",
 ) -> Estimate:
     """Return the area under the receiver operating characteristic curve with its interval, in O(n log n).
 
@@ -199,14 +230,15 @@ def auroc(
     score : float array, shape (n,)
         Higher means the event is more likely; any scale.
     weights : float array, shape (n,), optional
-        Row weights; whole numbers stand for repeated rows in the value.
+        Row weights. In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
-        Rows of one patient are dependent; a patient may have rows with and without the event.
+        Rows of one patient are dependent; a patient may have rows with and without the event. The quantile is then
+        that of t with the number of patients less one.
     level : float
         Coverage of the interval.
-    scale : {"identity", "logit"}
-        Scale on which the interval is symmetric. The identity is DeLong's, cut to [0, 1]; the logit keeps inside
-        by itself and covers better near 1.
+    scale : {"logit", "identity"}
+        Scale on which the interval is symmetric. The logit keeps inside [0, 1] by itself and covers better near 1;
+        the identity is the interval DeLong's test inverts, as pROC prints it, cut to [0, 1].
 
     Raises
     ------
@@ -231,7 +263,7 @@ def auroc(
     Examples
     --------
     >>> auroc([1, 0, 0, 1], [0.5, 0.5, 0.0, 1.0])
-    auroc 0.8750 (95 % interval 0.5285 to 1.0000), n = 4
+    auroc 0.8750 (95 % interval 0.2276 to 0.9940), n = 4
     >>> auroc([1, 1], [0.5, 0.4])
     Traceback (most recent call last):
         ...
@@ -297,6 +329,7 @@ def auroc_test(
     Notes
     -----
     Formula: the difference of the two areas over the standard error of the difference, which holds their covariance.
+    The p is normal; with patients it is that of t with their number less one.
     Range: difference -1 to 1; p 0 to 1.
     Assumes: both scores on the same rows; scores not fitted on these rows. For nested models compared on the rows
     they were fitted on the test is not valid (Demler et al., Stat Med 2012;31:2577).
@@ -314,22 +347,23 @@ def auroc_test(
     """
     rows = _Rows.of(y, weights, patient, level)
     scores = [vector(name, s, rows.n) for name, s in (("score_a", score_a), ("score_b", score_b))]
-    first, second = (_auroc(rows, s, "identity", f"auroc of score_{k}") for s, k in zip(scores, "ab", strict=True))
+    first, second = (_auroc(rows, s, "logit", f"auroc of score_{k}") for s, k in zip(scores, "ab", strict=True))
     both = np.column_stack([_influence(first), _influence(second)])
     apart = both[:, 0] - both[:, 1]
     # The variance of the difference is taken from differences, so that it is 0 exactly where the ranks are the same.
     variance = float(rows.covariance(apart[:, None])[0, 0])
-    found = with_interval(
+    found = _interval(
+        rows,
         float(first) - float(second),
         variance,
+        corrected=not rows.weighted,
         why="the two scores rank all rows alike" if not apart.any() else _why(math.nan, rows),
         bounds=(-1.0, 1.0),
         name="auroc difference",
         influence=apart,
         **rows.facts(f"paired {rows.how}"),
     )
-    z = float(found) / found.se
-    found.p = two_sided_p(float(found), found.se)
+    z = float(_tested(rows, found)) / found.se
     covariance = float(rows.covariance(both)[0, 1])
     return AurocTest(difference=found, first=first, second=second, covariance=covariance, z=z)
 
@@ -352,6 +386,8 @@ class AurocCovariance:
     level : float
     method : str
     influence : float array, shape (n, k)
+    rows
+        Outcome, weights and patients the values were made from.
 
     Examples
     --------
@@ -367,6 +403,7 @@ class AurocCovariance:
     level: float
     method: str
     influence: FloatArray = field(repr=False)
+    rows: _Rows = field(repr=False)
 
     @property
     def se(self) -> FloatArray:
@@ -383,19 +420,17 @@ class AurocCovariance:
             One weight a score: (1, -1) is the difference of the first two.
         """
         w = vector("weights", weights, self.value.size)
-        found = with_interval(
+        found = _interval(
+            self.rows,
             dot(w, self.value),
             dot(row_dot(self.covariance, w), w),
+            corrected=not self.rows.weighted,
             why="the contrast does not vary",
             name="contrast of aurocs",
-            n=self.n,
-            events=self.events,
-            level=self.level,
-            method=self.method,
             influence=row_dot(self.influence, w),
+            **self.rows.facts(self.method),
         )
-        found.p = two_sided_p(float(found), found.se)
-        return found
+        return _tested(self.rows, found)
 
 
 def auroc_covariance(
@@ -451,6 +486,7 @@ def auroc_covariance(
         level=rows.level,
         method=rows.how,
         influence=influence,
+        rows=rows,
     )
 
 
@@ -487,10 +523,12 @@ def partial_auroc(
     -----
     Formula: the area under the ROC curve, straight between its points, over false positive rates from 0 to m =
     `max_fpr`; corrected, (1 + (area - m^2 / 2) / (m - m^2 / 2)) / 2. The error comes from the exact derivative by row
-    weights, with n / (n - 1) for either class.
+    weights, with n / (n - 1) for either class; the interval is symmetric on the logit of area / m.
     Range: 0 to `max_fpr`; corrected, at most 1, and 0.5 is chance.
-    Assumes: as `auroc`, and enough controls in the range (with focus on sensitivity: cases); below 10 a note says so.
-    Refuses: one class only; no interval where the area is 0 or as large as it can be.
+    Assumes: as `auroc`, and enough controls in the range (with focus on sensitivity: cases); below 20 a note says that
+    no interval is reliable, the bootstrap's neither.
+    Refuses: one class only; no interval where the area is 0 or as large as it can be, or with fewer than 5 controls
+    (cases) in the range.
 
     References
     ----------
@@ -518,23 +556,35 @@ def partial_auroc(
     variance = float(rows.covariance(influence[:, None])[0, 0])
     least, most = max_fpr**2 / 2, float(max_fpr)
     full = area >= most * (1 - 1e-12)
-    value, bounds = area, (0.0, most)
-    if corrected:
-        factor = 0.5 / (most - least)
-        value, bounds = 0.5 + factor * (area - least), (0.5 - factor * least, 1.0)
-        variance, influence = variance * factor**2, influence * factor
+    factor, shift = (0.5 / (most - least), 0.5 - 0.5 * least / (most - least)) if corrected else (1.0, 0.0)
     inside = max_fpr * float(np.count_nonzero(~asked))
-    return with_interval(
-        value,
-        0.0 if full or area <= 0 else variance,
-        why="the area is as large as it can be" if full else "the area is 0" if area <= 0 else _why(math.nan, rows),
-        note=f"the range holds {inside:.3g} {'cases' if turned else 'controls'}; prefer a bootstrap interval"
-        if inside < _FEW
-        else "",
-        bounds=bounds,
+    held = f"the range holds {inside:.3g} {'cases' if turned else 'controls'}"
+    few = inside < _NONE
+    why = "the area is as large as it can be" if full else "the area is 0" if area <= 0 else _why(math.nan, rows)
+    how = f"infinitesimal jackknife on the logit scale of its share, {focus} >= {1 - max_fpr:g}"
+    share = _interval(
+        rows,
+        area / most,
+        math.nan if full or few or area <= 0 else variance / most**2,
+        corrected=not rows.weighted,
+        why=held if few and not full and area > 0 else why,
+        note=f"{held}: no interval here is reliable" if _NONE <= inside < _FEW else "",
+        scale="logit",
         name="partial auroc",
-        influence=influence,
-        **rows.facts(f"infinitesimal jackknife, {focus} >= {1 - max_fpr:g}{', McClish corrected' * corrected}"),
+        **rows.facts(clustered(how, rows.codes) + ", McClish corrected" * corrected),
+    )
+    return Estimate(
+        shift + factor * area,
+        name=share.name,
+        lower=shift + factor * most * share.lower,
+        upper=shift + factor * most * share.upper,
+        se=factor * most * share.se,
+        n=share.n,
+        events=share.events,
+        level=share.level,
+        method=share.method,
+        note=share.note,
+        influence=influence * factor,
     )
 
 
@@ -569,7 +619,7 @@ def average_precision(
 
     References
     ----------
-    Davis and Goadrich, ICML 2006. Boyd, Eng and Page, ECML PKDD 2013 (logit interval). Efron, The Jackknife, the
+    Boyd, Eng and Page, ECML PKDD 2013 (the estimator and its logit interval). Efron, The Jackknife, the
     Bootstrap and Other Resampling Plans, 1982 (infinitesimal jackknife).
 
     Examples
@@ -586,7 +636,8 @@ def _average_precision(rows: _Rows, score: FloatArray, name: str) -> Estimate:
     value, influence = _walk(rows, rows.case, score, average_precision_rows)
     influence *= rows.weight
     perfect = value >= 1
-    return with_interval(
+    return _interval(
+        rows,
         value,
         0.0 if perfect else clustered_variance(influence, rows.codes),
         why="every event is above every other row" if perfect else _why(math.nan, rows),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
-from aimed.metrics.arrays import FloatArray, IntArray, patient_codes
+from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, zero_one
 from aimed.metrics.kernels.resampling import draw_counts
 from aimed.metrics.result import checked_level
 
@@ -46,7 +46,7 @@ def threads_allowed(threads: int | None = None) -> int:
     if threads is not None:
         return max(1, int(threads))
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
+    if asked.isdecimal() and asked.isascii() and int(asked) > 0:
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -66,7 +66,8 @@ class PatientDraws:
     n : int
         Rows.
     strata : bool array, shape (n,), optional
-        Rows with the event; a patient with any such row is in the event stratum.
+        Rows with the event. Where a patient has rows of both kinds there are no strata: rows without the event of
+        such patients are unlike others, and drawing them apart would take spread away.
     draws : int
     seed : int or sequence of int
         Draw b depends on the seed and b alone: not on the number of threads, nor on how many draws there are.
@@ -77,6 +78,7 @@ class PatientDraws:
     codes : int array, shape (n,)
         Patient number of each row.
     patients : int
+    stratified : bool
 
     References
     ----------
@@ -104,11 +106,16 @@ class PatientDraws:
         self.draws, self.threads = int(draws), threads_allowed(threads)
         self._seed = [seed] if isinstance(seed, int | np.integer) else list(seed)
         marked = np.zeros(self.patients, dtype=bool)
+        self.stratified = False
         if strata is not None:
-            flags = np.asarray(strata, dtype=bool)
+            flags = zero_one("strata", strata) > 0
             if flags.shape != self.codes.shape:
                 raise DataError(f"strata has shape {flags.shape}", f"{self.codes.shape}, one a row")
-            marked[self.codes[flags]] = True
+            unmarked = np.zeros(self.patients, dtype=bool)
+            marked[self.codes[flags]], unmarked[self.codes[~flags]] = True, True
+            self.stratified = not (marked & unmarked).any()
+            if not self.stratified:
+                marked[:] = False
         self._groups = [g for g in (np.flatnonzero(marked), np.flatnonzero(~marked)) if g.size]
 
     def counts(self, first: int, last: int) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from aimed.core.evaluation import Measure
 from aimed.metrics.accuracy import risk_groups
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, survival, vector
 from aimed.metrics.calibration_survival import deciles_at
+from aimed.metrics.draws import PatientDraws
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, UNIT_GRID, PreparedBinary
 from aimed.metrics.prepared_survival import AT_HORIZON, DECISION_GRID_AT, OVERALL, PreparedSurvival, at
@@ -45,10 +46,11 @@ def _draws_used(draws: int, n: int) -> tuple[int, str]:
     return used, lowered
 
 
-def _interval_method(draws: int, lowered: str, ranked: str, one_row: bool) -> str:
-    unit = "patients" if one_row else "patients with all their rows"
+def _interval_method(draws: int, lowered: str, ranked: str, codes: IntArray, event: BoolArray) -> str:
+    sampler = PatientDraws(codes, codes.size, event, draws=0, seed=0)
+    unit = "patients" if sampler.patients == codes.size else "patients with all their rows"
     text = f"percentile bootstrap of {unit}, {draws} resamples{lowered}"
-    return f"{text}; stratified by event for {ranked}, which hold the outcome fixed"
+    return f"{text}; stratified by event for {ranked}, which hold the outcome fixed" if sampler.stratified else text
 
 
 def _grid(thresholds: Sequence[float], chosen: float | None) -> FloatArray:
@@ -173,7 +175,7 @@ def measures_binary(
     codes = patient_codes(None if patient is None else np.asarray(patient)[known], p.size)
     used, lowered = _draws_used(draws, p.size)
     model = PreparedBinary(outcome, p, codes, np.array([]), threshold, names, False)
-    method = _interval_method(used, lowered, "the AUROC", int(codes.max()) + 1 == p.size)
+    method = _interval_method(used, lowered, "the AUROC", codes, outcome == 1)
     found = resample({"model": model}, codes, outcome == 1, draws=used, level=level, seed=seed, method=method)
     return _named(found, names, p.size, int(outcome.sum()))
 
@@ -279,7 +281,7 @@ def evaluate_binary(
         if not here.all():
             models[_partner(name)] = ready(p, _COMPARED)
     one_row = patients == n
-    method = _interval_method(used, lowered, "AUROC, sensitivity, specificity and likelihood ratios", one_row)
+    method = _interval_method(used, lowered, "AUROC, sensitivity, specificity and likelihood ratios", codes, event)
     found = resample(models, codes, event, draws=used, level=level, seed=seed, method=method, progress=progress)
     block = {
         "kind": "binary",
@@ -292,7 +294,7 @@ def evaluate_binary(
         "interval_method": method + ("; Wilson for rates at thresholds" if one_row else ""),
         "measures": {name: found.measure("model", name, n, events) for name in MEASURES},
         **_compare(found, coverage, event, MEASURES, _COMPARED),
-        "thresholds": _threshold_rows(found, outcome, p, grid, chosen, one_row),
+        "thresholds": _threshold_rows(found, outcome, p, codes, grid, chosen),
         "curves": _binary_curves(found, model, others_ready, one_row),
     }
     _tell(progress)
@@ -300,9 +302,10 @@ def evaluate_binary(
 
 
 def _threshold_rows(
-    found: Resampled, y: FloatArray, risk: FloatArray, grid: FloatArray, chosen: float | None, one_row: bool
+    found: Resampled, y: FloatArray, risk: FloatArray, codes: IntArray, grid: FloatArray, chosen: float | None
 ) -> list[dict[str, Any]]:
     rows = []
+    one_row = found.patients == y.size
     n, events = y.size, int(y.sum())
     for i, threshold in enumerate(grid):
         high = risk >= threshold
@@ -317,18 +320,23 @@ def _threshold_rows(
             "fn": fn,
             "tn": tn,
         }
+        rest = dict.fromkeys(_RATES, n) | {"sensitivity": events, "specificity": n - events}
+        of_rate = rest | {"ppv": tp + fp, "npv": fn + tn}
         for name in _RATES:
-            row[name] = found.measure("model", name, n, events, i, note_if_missing="no row on that side")
-        if one_row:
-            for name, k, of in (
-                ("sensitivity", tp, tp + fn),
-                ("specificity", tn, tn + fp),
-                ("ppv", tp, tp + fp),
-                ("npv", tn, tn + fn),
-            ):
-                if of:
-                    lower, upper = wilson(k, of, found.level)
-                    row[name] |= {"lower": lower, "upper": upper, "method": "Wilson score interval", "note": ""}
+            row[name] = found.measure("model", name, of_rate[name], events, i, note_if_missing="no row on that side")
+        for name, k, among in (
+            ("sensitivity", tp, y == 1),
+            ("specificity", tn, y == 0),
+            ("ppv", tp, high),
+            ("npv", tn, ~high),
+        ):
+            of = int(among.sum())
+            if of and (one_row or k in (0, of)):
+                # A share of 0 or 1 does not vary between resamples; patients stand in for rows there.
+                units = of if one_row else int(np.unique(codes[among]).size)
+                lower, upper = wilson(k / of * units, units, found.level)
+                method = "Wilson score interval" + ("" if one_row else ", patients as n")
+                row[name] |= {"lower": lower, "upper": upper, "method": method, "note": ""}
         row["net_benefit"] = found.measure("model", "net_benefits", n, events, i, label="net_benefit")
         row["per_1000"] = _counts(n, tp, fp, fn, tn)
         rows.append(row)
@@ -557,7 +565,7 @@ def measures_survival(
         names=names,
         full=False,
     )
-    method = _interval_method(used, lowered, "concordance and AUC", part.patients == part.n)
+    method = _interval_method(used, lowered, "concordance and AUC", part.codes, part.event)
     found = resample({"model": model}, part.codes, part.event, draws=used, level=level, seed=seed, method=method)
     return _named(found, names, part.n, part.events)
 
@@ -667,7 +675,7 @@ def evaluate_survival(
         if not covered.all():
             models[_partner(name)] = ready(part.score, part.curves, covered, compared, False)
     one_row = part.patients == part.n
-    method = _interval_method(used, lowered, "concordance and AUC", one_row)
+    method = _interval_method(used, lowered, "concordance and AUC", part.codes, part.event)
     found = resample(
         models, part.codes, part.event, draws=used, level=level, seed=seed, method=method, progress=progress
     )
@@ -742,7 +750,8 @@ def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
     groups, counts = [], {}
     for i, label in enumerate(labels):
         own = code == i
-        curve = kaplan_meier(part.event[own], part.time[own], level=level)
+        patient = None if part.patients == part.n else part.codes[own]
+        curve = kaplan_meier(part.event[own], part.time[own], level=level, patient=patient)
         lower, upper = curve.interval_at(shown)
         groups.append(
             {

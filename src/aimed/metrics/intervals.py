@@ -12,14 +12,18 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from aimed.core.errors import DataError, NotEstimableError, UnknownNameError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, vector
 from aimed.metrics.draws import BLOCK, ESTIMABLE, PatientDraws, percentile_interval
 from aimed.metrics.multilabel import MultilabelEstimate
+from aimed.metrics.resampled import NO_SPREAD
 from aimed.metrics.result import (
     Curve,
     Estimate,
+    Headline,
+    Scale,
     checked_level,
     clustered,
     clustered_variance,
@@ -58,6 +62,15 @@ _FAST = {
 
 _JACKKNIFE_GROUPS = 500
 
+_RANKS = {"auroc": 1, "average_precision": 1, "harrell_c": 2, "uno_c": 2}
+"""Metrics of which only the order of one argument counts, and its place."""
+
+_SCALES: dict[str, Scale] = {
+    **dict.fromkeys(("auroc", "average_precision", "harrell_c", "uno_c", "cause_specific_c"), "logit"),
+    **dict.fromkeys(("brier", "log_loss", "integrated_brier", "ici", "oe"), "log"),
+}
+"""Scale on which the jackknife interval of a metric with limits is symmetric."""
+
 
 class Bootstrapped(Estimate):
     """An estimate with the draws its interval was made from.
@@ -95,17 +108,30 @@ class _Bound:
             raise DataError(f"a metric of type {type(metric).__name__}", "a function, or the name of a metric")
         if not arrays:
             raise DataError("no arrays", "the arrays of the metric, such as y and score")
-        self.function: Callable[..., Any] = metric
-        self.name = getattr(metric, "__name__", "metric")
-        self.options = dict(options)
-        # Single numbers, such as tau, go to the metric as they came.
-        self.arrays: list[Any] = [a if np.ndim(a) == 0 else np.asarray(a) for a in arrays]
-        self.n = np.shape(self.arrays[0])[0] if np.ndim(self.arrays[0]) else 0
-        self.rowwise = [np.ndim(a) > 0 and np.shape(a)[0] == self.n for a in self.arrays]
+        options, arrays = dict(options), list(arrays)
         try:
             parameters = dict(inspect.signature(metric).parameters)
         except (TypeError, ValueError):
             parameters = {}
+        names = list(parameters)
+        if "weights" in names[: len(arrays)]:
+            options["weights"] = arrays.pop(names.index("weights"))
+        self.function: Callable[..., Any] = metric
+        self.name = getattr(metric, "__name__", "metric")
+        self.options = dict(options)
+        weights = self.options.get("weights")
+        # Weights of rows are multiplied by how often a row is drawn; weights named by a word are an option.
+        self._weights: FloatArray | None = None
+        if weights is not None and not isinstance(weights, str):
+            self._weights = vector("weights", self.options.pop("weights"))
+        # Single numbers, such as tau, go to the metric as they came.
+        self.arrays: list[Any] = [a if np.ndim(a) == 0 else np.asarray(a) for a in arrays]
+        self.n = np.shape(self.arrays[0])[0] if np.ndim(self.arrays[0]) else 0
+        self.rowwise = [np.ndim(a) > 0 and np.shape(a)[0] == self.n for a in self.arrays]
+        for a in self.arrays:
+            short = self.n - np.shape(a)[0] if np.ndim(a) else 0
+            if 0 < abs(short) <= max(1, self.n // 10) and self.n > 20:
+                raise DataError(f"arrays of {self.n} and {np.shape(a)[0]} rows", "one length")
         self._accepts = set(parameters)
         # Some metrics have weights of another kind, named by a word: linear kappa, Gehan's log-rank.
         self._weighted = "weights" in parameters and not isinstance(parameters["weights"].default, str)
@@ -115,8 +141,11 @@ class _Bound:
             module, _, prepared = _FAST[self.name][0].partition(":")
             fast = getattr(importlib.import_module(module), prepared)
             # An option the prepared form does not know sends the metric down the road of row weights.
-            if set(self.options) <= set(inspect.signature(fast).parameters):
+            if set(self.options) <= set(inspect.signature(fast).parameters) and self._weights is None:
                 self._fast = fast
+        # A function from elsewhere may keep a state of its own: one thread.
+        self.threads_safe = own
+        self._patient: NDArray[Any] | None = None
 
     @property
     def holds_outcome(self) -> bool:
@@ -126,8 +155,22 @@ class _Bound:
 
     def value(self, **more: Any) -> Any:
         """Return the metric on all rows, with the options it understands."""
-        known = {k: v for k, v in more.items() if k in self._accepts}
-        return self.function(*self.arrays, **self.options, **known)
+        known = {k: v for k, v in more.items() if k in self._accepts and k not in self.options}
+        return self.call(self.arrays, **known)
+
+    def call(self, arrays: Sequence[Any], **more: Any) -> Any:
+        """Return the metric of other arrays under the same options and weights."""
+        weights = {} if self._weights is None else {"weights": self._weights}
+        return self.function(*arrays, **self.options, **weights, **more)
+
+    def follow(self, patient: ArrayLike | None, whole: FloatArray) -> None:
+        """Hand each resample its patients, a patient drawn twice as two, where the value depends on who they are."""
+        if patient is None or "patient" not in self._accepts:
+            return
+        alone = _plain(self.value(draws=0))
+        if alone.shape == whole.shape and np.array_equal(alone, whole, equal_nan=True):
+            return
+        self._patient, self._fast = np.asarray(patient_codes(patient, self.n)), None
 
     def replicate(self, draws: PatientDraws) -> Callable[[NDArray[np.uint8]], FloatArray]:
         """Return what turns a block of counts of patients into one value a draw."""
@@ -137,13 +180,19 @@ class _Bound:
         return lambda counts: np.array([self._drawn(column[draws.codes]) for column in counts.T], dtype=np.float64)
 
     def _drawn(self, times: NDArray[np.uint8]) -> FloatArray:
-        quiet = {k: 0 for k in ("draws",) if k in self._accepts and k not in self.options}
+        quiet: dict[str, Any] = {k: 0 for k in ("draws",) if k in self._accepts and k not in self.options}
         try:
-            if self._weighted:
-                found = self.function(*self.arrays, weights=times.astype(np.float64), **self.options, **quiet)
+            if self._weighted and self._patient is None:
+                weights = times.astype(np.float64) if self._weights is None else times * self._weights
+                found = self.function(*self.arrays, weights=weights, **self.options, **quiet)
             else:
                 rows = np.repeat(np.arange(self.n), times)
                 arrays = [a[rows] if own else a for a, own in zip(self.arrays, self.rowwise, strict=True)]
+                if self._weights is not None:
+                    quiet["weights"] = self._weights[rows]
+                if self._patient is not None:
+                    copy = np.concatenate([np.arange(t) for t in times])
+                    quiet["patient"] = self._patient[rows] * 256 + copy
                 found = self.function(*arrays, **self.options, **quiet)
         except NotEstimableError:
             return np.full(self._shape(), np.nan)
@@ -162,7 +211,7 @@ def _plain(found: Any) -> FloatArray:
 def _events(y: NDArray[Any]) -> NDArray[np.bool_]:
     if y.ndim != 1:
         raise DataError("strata cannot be made from an outcome that is not a vector", "strata= as an array, or None")
-    return np.asarray(y != 0)
+    return np.asarray(vector("the outcome", y) != 0)
 
 
 def _strata(bound: _Bound, strata: ArrayLike | None) -> NDArray[np.bool_] | None:
@@ -245,11 +294,19 @@ def bootstrap(
         raise DataError(f"{draws} draws", "at least 2, better 1000")
     checked_level(level)
     bound = _Bound(metric, arrays, options)
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError("a seed that is not a whole number >= 0", "a whole number, such as 0")
     whole = bound.value(patient=patient, level=level, draws=0)
     marks = _strata(bound, strata)
-    sampler = PatientDraws(patient, bound.n, marks, draws=draws, seed=seed, threads=threads)
+    allowed = threads if bound.threads_safe else 1
+    sampler = PatientDraws(patient, bound.n, marks, draws=draws, seed=seed, threads=allowed)
     if sampler.patients < 2:
         raise NotEstimableError("one patient", "at least 2 patients to resample")
+    if not getattr(whole, "resampled", True):
+        raise NotEstimableError(
+            f"{bound.name} is one over a difference", "a resampled difference: bootstrap that, and read 1 / its limits"
+        )
+    bound.follow(patient, _plain(whole))
     drawn = sampler.map(bound.replicate(sampler), progress)
     point = _plain(whole)
     if isinstance(whole, MultilabelEstimate):
@@ -257,7 +314,7 @@ def bootstrap(
         known = np.isfinite(point)
         drawn = np.column_stack([drawn, drawn[:, known].mean(axis=1)])
         point = np.r_[point, point[known].mean()]
-    method = _sentence(kind, sampler, draws, marks is not None, bound.n)
+    method = _sentence(kind, sampler, draws, sampler.stratified, bound.n)
     acceleration = np.zeros(point.shape)
     if kind == "bca":
         if isinstance(whole, MultilabelEstimate):
@@ -271,7 +328,7 @@ def bootstrap(
         return Bootstrapped(
             float(point),
             replicates=drawn,
-            name=getattr(whole, "name", bound.name),
+            name=whole.headline.name if isinstance(whole, Headline) else getattr(whole, "name", bound.name),
             lower=float(lower),
             upper=float(upper),
             se=float(np.nanstd(drawn, ddof=1)) if np.isfinite(lower) else math.nan,
@@ -279,7 +336,7 @@ def bootstrap(
             events=events,
             level=level,
             method=method,
-            note=notes(getattr(whole, "note", ""), lost),
+            note=notes(*_still_true(getattr(whole, "note", ""), bool(np.isfinite(lower))), lost),
             influence=getattr(whole, "influence", None),
         )
     return Curve(
@@ -296,6 +353,11 @@ def bootstrap(
         method=method,
         note=lost,
     )
+
+
+def _still_true(note: str, has_interval: bool) -> list[str]:
+    """The parts of a note that hold for the bootstrap too."""
+    return [part for part in note.split("; ") if not (has_interval and part.startswith("no interval"))]
 
 
 def _each_target(
@@ -358,7 +420,10 @@ def _limits(
     lost = 1 - np.isfinite(drawn).mean(axis=0)
     worst = float(np.max(np.where(np.isfinite(point), lost, 0.0)))
     note = f"not estimable in {100 * worst:.0f} % of the resamples" if worst > 0.005 else ""
-    return np.asarray(lower), np.asarray(upper), note
+    still = upper - lower <= NO_SPREAD * np.maximum(1.0, np.abs(point))
+    if still.any():
+        note = notes(note, "no interval where all resamples give the same value")
+    return np.where(still, np.nan, lower), np.where(still, np.nan, upper), note
 
 
 def _bca(value: float, drawn: FloatArray, level: float, acceleration: float) -> tuple[float, float]:
@@ -447,7 +512,13 @@ def interval(
     methods = ("default", "jackknife", "percentile", "bca", "normal")
     if method not in methods:
         raise UnknownNameError("interval method", method, methods)
+    if hasattr(data, "columns"):
+        data = {str(name): data[name] for name in data.columns}
     arrays = _ordered(metric, data)
+    if isinstance(data, Mapping):
+        if "weights" in data:
+            options["weights"] = data["weights"]
+        patient = data.get("patient", patient)
     if method in ("percentile", "bca", "normal"):
         return bootstrap(
             metric,
@@ -476,6 +547,7 @@ def interval(
         influence,
         patient,
         level=level,
+        scale=_SCALES.get(bound.name, "identity"),
         name=found.name,
         n=found.n,
         events=found.events,
@@ -487,6 +559,7 @@ def interval(
 def _ordered(metric: Metric, data: Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> list[ArrayLike]:
     if not isinstance(data, Mapping):
         return list(data)
+    data = {k: v for k, v in data.items() if k not in ("weights", "patient")}
     if isinstance(metric, str):
         from aimed.metrics import METRICS
 
@@ -495,6 +568,10 @@ def _ordered(metric: Metric, data: Mapping[str, ArrayLike] | Sequence[ArrayLike]
     unknown = sorted(set(data) - set(names))
     if unknown:
         raise UnknownNameError("array of the metric", unknown[0], names)
+    needed = [n for n, p in inspect.signature(metric).parameters.items() if p.default is p.empty]  # type: ignore[arg-type]
+    lost = [n for n in needed if n not in data and n not in ("args", "kwargs")]
+    if lost:
+        raise DataError(f"no '{lost[0]}' in the data", f"the arrays {', '.join(needed)}")
     given = [name for name in names if name in data]
     if given != names[: len(given)]:
         missing = next(name for name in names if name not in data)
@@ -539,6 +616,8 @@ def difference(first: Estimate, second: Estimate, *, patient: ArrayLike | None =
     one, two = first.influence, second.influence
     if one is None or two is None:
         raise DataError("an estimate without influence values", "estimates that carry them", "use compare(...) instead")
+    if first.name != second.name:
+        raise DataError(f"a difference of {first.name} and {second.name}", "two estimates of one measure")
     if one.shape != two.shape:
         raise DataError(f"influence of {one.size} and of {two.size} rows", "two estimates on the same rows")
     gap = float(first) - float(second)
@@ -581,7 +660,8 @@ def compare(
         The arguments of the metric for each model; the outcome is the same in both.
     method : {"default", "percentile", "bca", "normal", "permutation"}
         "default" uses influence values; the bootstraps draw the same patients for both models; "permutation" swaps
-        the two models' predictions within patients at random, for a p without an interval.
+        the two models' predictions within patients at random, for a p without an interval; for rank statistics their
+        ranks, for other metrics both models must predict on one scale.
     patient : array, shape (n,), optional
     level, draws, seed, threads
         As for `bootstrap`.
@@ -610,8 +690,14 @@ def compare(
         raise DataError("two models with different rows or arguments", "the same rows in the same order")
     if method == "permutation":
         return _swap_test(one, two, patient, draws, seed)
+    own = all(getattr(x.function, "__module__", "").startswith("aimed.metrics") for x in (one, two))
+    if own and one.name == two.name and not np.array_equal(one.arrays[0], two.arrays[0]):
+        raise DataError("two models with different outcomes", "the same outcome in the same order of rows")
     a, b = one.value(patient=patient, level=level), two.value(patient=patient, level=level)
     if method == "default":
+        a, b = (x.headline if isinstance(x, Headline) else x for x in (a, b))
+        if not (isinstance(a, Estimate) and isinstance(b, Estimate)) or a.influence is None:
+            raise NotEstimableError(f"{one.name} has no influence function", "method='percentile'")
         return difference(a, b, patient=patient, level=level)
     marks = _strata(one, "auto")
     sampler = PatientDraws(patient, one.n, marks, draws=draws, seed=seed, threads=threads)
@@ -644,19 +730,25 @@ def compare(
 
 
 def _swap_test(one: _Bound, two: _Bound, patient: ArrayLike | None, draws: int, seed: int) -> Estimate:
+    if draws < 1:
+        raise DataError(f"{draws} draws", "at least 1, better 1000")
     codes = patient_codes(patient, one.n)
     rng = np.random.default_rng(seed)
     gap = float(one.value()) - float(two.value())
-    null = np.empty(draws)
+    if one.name in _RANKS:
+        # Only the order counts: ranks put the two models on one scale, so that their predictions can be exchanged.
+        one.arrays, two.arrays = _ranked(one), _ranked(two)
+    null = np.full(draws, np.nan)
     for i in range(draws):
         swap = (rng.random(int(codes.max()) + 1) < 0.5)[codes]
         mixed = [
             (np.where(_wide(swap, a), b, a), np.where(_wide(swap, a), a, b)) if own else (a, b)
             for a, b, own in zip(one.arrays, two.arrays, one.rowwise, strict=True)
         ]
-        left = one.function(*(m[0] for m in mixed), **one.options)
-        right = one.function(*(m[1] for m in mixed), **one.options)
-        null[i] = float(left) - float(right)
+        try:
+            null[i] = float(one.call([m[0] for m in mixed])) - float(one.call([m[1] for m in mixed]))
+        except NotEstimableError:
+            continue
     return Bootstrapped(
         gap,
         replicates=null,
@@ -666,6 +758,11 @@ def _swap_test(one: _Bound, two: _Bound, patient: ArrayLike | None, draws: int, 
         note="a permutation test has a p and no interval",
         p=_share_as_far(null, gap),
     )
+
+
+def _ranked(bound: _Bound) -> list[Any]:
+    place = _RANKS[bound.name]
+    return [rankdata(a) if j == place else a for j, a in enumerate(bound.arrays)]
 
 
 def _wide(rows: NDArray[np.bool_], like: NDArray[Any]) -> NDArray[np.bool_]:
@@ -723,6 +820,8 @@ def permutation_test(
     >>> permutation_test("auroc", y, y + np.sin(np.arange(40)), draws=200).p < 0.05
     True
     """
+    if draws < 1:
+        raise DataError(f"{draws} draws", "at least 1, better 1000")
     bound = _Bound(metric, arrays, options)
     if not 0 <= permute < len(bound.arrays) or not bound.rowwise[permute]:
         raise DataError(f"permute = {permute}", "the place of an array with one value a row")
@@ -731,13 +830,16 @@ def permutation_test(
     value = float(bound.value())
     null = np.full(draws, np.nan)
     by_size = _blocks(codes)
+    free = sum(table.shape[0] for table in by_size if table.shape[0] > 1)
+    if free < 2:
+        raise NotEstimableError("no two patients have equally many rows", "patients whose rows can be exchanged")
     for i in range(draws):
         rows = np.arange(bound.n)
         for table in by_size:
             rows[table.ravel()] = table[rng.permutation(table.shape[0])].ravel()
         shuffled = [a[rows] if j == permute else a for j, a in enumerate(bound.arrays)]
         try:
-            null[i] = float(bound.function(*shuffled, **bound.options))
+            null[i] = float(bound.call(shuffled))
         except NotEstimableError:
             continue
     return Bootstrapped(
@@ -745,7 +847,8 @@ def permutation_test(
         replicates=null,
         name=bound.name,
         n=bound.n,
-        method=f"{draws} random permutations" + ("" if patient is None else " of patients with equally many rows"),
+        method=f"{draws} random permutations"
+        + ("" if patient is None else f" of {free} patients, each with another of equally many rows"),
         note="a permutation test has a p and no interval",
         p=_share_as_far(null, value),
     )

@@ -22,7 +22,7 @@ from aimed.metrics.arrays import (
 )
 from aimed.metrics.regression import CoxRegression
 
-__all__ = ["CensoringWeights", "censoring_weights", "distinct_times"]
+__all__ = ["CensoringWeights", "censoring_weights", "distinct_times", "weights_for"]
 
 _LEFT = "events are weighted by 1 / G(T-), the left limit; an event leaves the risk set before a censoring at its time"
 
@@ -100,12 +100,15 @@ class _ProductLimit:
     def influence(self, left: FloatArray, at: FloatArray, times: FloatArray) -> FloatArray:
         """Chain rule through the product: suffix sums of what depends on each factor, prefix sums over the factors."""
         size = self.times.size
+        place = np.searchsorted(self.times, times, side="right")
+        # Where the curve has ended at 0, `CensoringWeights.followed` reads it before.
+        place = np.where(self.g[place] > 0, place, np.searchsorted(self.times, times, side="left"))
         # touched[u]: sum of the derivatives of all readings of the curve that hold the factor of time u.
         touched = np.zeros(size + 1)
         touched[:-1] = np.cumsum(tally(self.place, left, size)[::-1])[::-1]
-        read = tally(np.searchsorted(self.times, times, side="right"), at, size + 1)
+        read = tally(place, at, size + 1)
         touched = touched[1:] + np.cumsum(read[::-1])[::-1][1:]
-        # A reading of a curve that has ended at 0 is refused by `check`, so its factor is never touched.
+        # The factor of a curve that ends at 0 is never touched: it is read before that, or refused by `check`.
         rise = np.divide(self._lost, self._at_risk * self._after, out=np.zeros(size), where=self._after > 0)
         past = np.zeros(size)
         np.cumsum((touched * rise)[:-1], out=past[1:])
@@ -182,6 +185,16 @@ class CensoringWeights:
     ) -> None:
         self.left, self.marginal, self.convention = left, marginal, convention
         self._read, self._limits, self._code = read, limits, code
+        self._time: FloatArray | None = None
+
+    def of_rows(self, time: FloatArray) -> CensoringWeights:
+        """Keep the times of the evaluated rows, for `weights_for` to compare, and return itself."""
+        self._time = time
+        return self
+
+    def fits(self, time: FloatArray) -> bool:
+        """Whether the evaluated rows have these times."""
+        return self._time is None or bool((self._time == time).all())
 
     @property
     def known(self) -> bool:
@@ -210,6 +223,24 @@ class CensoringWeights:
     def before(self, times: ArrayLike) -> FloatArray:
         """Return the left limit G(t-) at times, shaped as from `at`."""
         return self._read(np.atleast_1d(np.asarray(times, dtype=np.float64)), True)
+
+    def followed(self, times: ArrayLike) -> FloatArray:
+        """Return the chance that what happened up to each time is known, shaped as from `at`.
+
+        It is G(t); where that is 0, as when all who are left are censored at t, it is G(t-): those rows are then known
+        to be free of the event at t, and rows that are followed to t count, not only those followed beyond it.
+
+        Parameters
+        ----------
+        times : float array, shape (t,)
+
+        Examples
+        --------
+        >>> censoring_weights([1, 0, 0], [1, 1, 2]).followed([1.0, 2.0])
+        array([0.5, 0.5])
+        """
+        out = self.at(times)
+        return np.where(out > 0, out, self.before(times)) if (out <= 0).any() else out
 
     def check(self, needed: ArrayLike | None = None, times: ArrayLike | None = None) -> None:
         """Refuse G = 0 where it is to be divided by.
@@ -249,7 +280,7 @@ class CensoringWeights:
         left : float array, shape (n,), optional
             Derivative of the estimate by log G(T_i-) of each row, its weight included.
         at : float array, optional
-            Derivative by log G(t_j): shape (t,), or (n, t) where G depends on the row.
+            Derivative by log G(t_j) as `followed` reads it: shape (t,), or (n, t) where G depends on the row.
         times : float array, shape (t,), optional
 
         Returns
@@ -431,7 +462,48 @@ def censoring_weights(
     if strata is not None and covariates is not None:
         raise DataError("both strata and covariates of censoring were given", "one of them")
     if covariates is not None:
-        return _by_cox(rows, source, covariates, train_covariates)
-    if strata is not None:
-        return _by_stratum(rows, source, strata, train_strata)
-    return _marginal(rows, source)
+        found = _by_cox(rows, source, covariates, train_covariates)
+    elif strata is not None:
+        found = _by_stratum(rows, source, strata, train_strata)
+    else:
+        found = _marginal(rows, source)
+    return found.of_rows(rows.time)
+
+
+def weights_for(
+    event: BoolArray,
+    time: FloatArray,
+    weights: FloatArray,
+    train: Sequence[ArrayLike] | None,
+    censoring: CensoringWeights | None,
+) -> CensoringWeights:
+    """Return the G that was given, after a check that it is of these rows, or that of these or of training rows.
+
+    Parameters
+    ----------
+    event : bool array, shape (n,)
+        Any event, of whatever cause.
+    time, weights : float arrays, shape (n,)
+    train : (event, time) or (event, time, weights), optional
+    censoring : CensoringWeights, optional
+
+    Raises
+    ------
+    DataError
+        If both are given, or `censoring` was made from other rows.
+
+    Examples
+    --------
+    >>> event, time = np.array([True, False]), np.array([1.0, 2.0])
+    >>> weights_for(event, time, np.ones(2), None, None).left
+    array([1., 1.])
+    """
+    if censoring is None:
+        return censoring_weights(event, time, weights, train=train)
+    if train is not None:
+        raise DataError("both train and censoring were given", "one of them")
+    if censoring.left.shape != time.shape:
+        raise DataError(f"censoring is of {censoring.left.size} rows", f"{time.size}, those evaluated")
+    if not censoring.fits(time):
+        raise DataError("censoring was made from other times", "the times of the rows evaluated")
+    return censoring

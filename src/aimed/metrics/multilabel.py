@@ -135,6 +135,14 @@ def _each(
     )
 
 
+def _how(codes: IntArray | None) -> str:
+    return f"infinitesimal jackknife on the logit scale, clustered by {'row' if codes is None else 'patient'}"
+
+
+def _units(codes: IntArray | None) -> int | None:
+    return None if codes is None else int(codes.max()) + 1
+
+
 def _macro(
     title: str, targets: list[Estimate], skipped: list[str], total: FloatArray, codes: IntArray | None, level: float
 ) -> Estimate:
@@ -144,7 +152,7 @@ def _macro(
         "name": f"macro {title}",
         "n": total.size,
         "level": level,
-        "method": f"infinitesimal jackknife, clustered by {'row' if codes is None else 'patient'}",
+        "method": _how(codes),
     }
     if not kept:
         return Estimate(float("nan"), note=note, **facts)
@@ -154,7 +162,8 @@ def _macro(
         clustered_variance(influence, codes),
         why="no target has a spread",
         note=note,
-        bounds=(0.0, 1.0),
+        scale="logit",
+        units=_units(codes),
         influence=influence,
         **facts,
     )
@@ -183,9 +192,10 @@ def _micro(
         float(found),
         clustered_variance(influence, codes),
         why="the pool has no spread",
-        bounds=(0.0, 1.0),
+        scale="logit",
+        units=_units(codes),
         events=found.events,
-        method=f"infinitesimal jackknife, clustered by {'row' if codes is None else 'patient'}",
+        method=_how(codes),
         influence=influence,
         **facts,
     )
@@ -226,7 +236,8 @@ def multilabel_auroc(
     -----
     Formula: per target as `auroc` with DeLong's (with patients Obuchowski's) variance; macro, the mean over targets
     with both classes; micro, the AUROC of all known (row, target) pairs. The errors of macro and micro come from
-    influences added up by row, or by patient, since the targets of a row are dependent.
+    influences added up by row, or by patient, since the targets of a row are dependent; their intervals are symmetric
+    on the logit scale.
     Range: 0 to 1.
     Assumes: targets are unknown at random; for micro, scores mean the same over targets.
     Refuses: nothing for one target's sake: a target with one class is NaN with the reason, and listed.
@@ -279,7 +290,7 @@ def multilabel_average_precision(
 
     References
     ----------
-    Davis and Goadrich, ICML 2006.
+    Boyd, Eng and Page, ECML PKDD 2013.
 
     Examples
     --------

@@ -3,33 +3,114 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
 from scipy.stats import chi2
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import FloatArray, IntArray, dot, labels, level_codes, patient_codes, survival, vector
 from aimed.metrics.kernels.curves import log_rank_sums, place_rows, risk_table, sums_over_patients
-from aimed.metrics.result import Estimate, Headline, clustered, clustered_variance, normal_quantile, two_sided_p
+from aimed.metrics.result import (
+    FEW_UNITS,
+    Estimate,
+    Headline,
+    clustered,
+    clustered_variance,
+    normal_quantile,
+    notes,
+    two_sided_p,
+)
 
 __all__ = [
     "KaplanMeier",
     "LogRank",
     "NelsonAalen",
     "RmstDifference",
+    "few_units",
+    "independent_units",
     "kaplan_meier",
     "kaplan_meier_influence",
     "log_rank",
     "median_followup",
     "nelson_aalen",
+    "p_of_units",
+    "quantile_of_units",
     "rmst",
     "rmst_difference",
     "survival_at",
     "survival_limits",
 ]
+
+
+def independent_units(patient: ArrayLike | None, n: int, events: int | None = None) -> int | None:
+    """Return how many independent units an error rests on: the patients, or the events if they are fewer.
+
+    Parameters
+    ----------
+    patient : array, shape (n,), optional
+    n : int
+    events : int, optional
+
+    Returns
+    -------
+    int or None
+        None where rows are independent and all of them count.
+
+    Examples
+    --------
+    >>> independent_units(["a", "a", "b"], 3), independent_units(["a", "a", "b"], 3, 1), independent_units(None, 3)
+    (2, 1, None)
+    """
+    patients = None if patient is None else int(patient_codes(patient, n).max()) + 1
+    known = [v for v in (patients, events) if v is not None]
+    return min(known) if known else None
+
+
+def few_units(units: int | None) -> str:
+    """Return what to say of intervals that rest on few independent units; nothing where there are enough.
+
+    Examples
+    --------
+    >>> few_units(3), few_units(None)
+    ('only 3 independent units: the intervals may be too short', '')
+    """
+    if units is None or units >= FEW_UNITS:
+        return ""
+    return (
+        "no interval: one unit only" if units < 2 else f"only {units} independent units: the intervals may be too short"
+    )
+
+
+def quantile_of_units(level: float, units: int | None) -> float:
+    """Return the factor of a standard error that gives half an interval, as `Estimate.normal` takes it.
+
+    Examples
+    --------
+    >>> round(quantile_of_units(0.95, None), 3), round(quantile_of_units(0.95, 10), 3)
+    (1.96, 2.385)
+    """
+    if units is None:
+        return normal_quantile(level)
+    return float(stdtrit(units - 1, 0.5 + level / 2)) * math.sqrt(units / (units - 1)) if units > 1 else math.nan
+
+
+def p_of_units(value: float, se: float, units: int | None) -> float:
+    """Return the two-sided p of a value that is 0 if there is nothing, by the quantile its interval is made with.
+
+    Examples
+    --------
+    >>> round(p_of_units(2.0, 1.0, None), 4), round(p_of_units(2.0, 1.0, 10), 4)
+    (0.0455, 0.0903)
+    """
+    if units is None:
+        return two_sided_p(value, se)
+    if units < 2 or not se > 0:
+        return math.nan
+    return 2 * float(stdtr(units - 1, -abs(value) / (se * math.sqrt(units / (units - 1)))))
 
 
 def _crossing(times: FloatArray, curve: FloatArray, level: float) -> float:
@@ -45,7 +126,15 @@ def _crossing(times: FloatArray, curve: FloatArray, level: float) -> float:
     return float(times[first])
 
 
-def survival_limits(value: FloatArray, se: FloatArray, level: float, interval: str) -> tuple[FloatArray, FloatArray]:
+def survival_limits(
+    value: FloatArray,
+    se: FloatArray,
+    level: float,
+    interval: str,
+    *,
+    at_risk: FloatArray | None = None,
+    units: int | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """Return pointwise limits of probabilities along a curve.
 
     Parameters
@@ -54,11 +143,17 @@ def survival_limits(value: FloatArray, se: FloatArray, level: float, interval: s
     level : float
     interval : {"log-log", "log", "plain"}
         Scale on which the interval is symmetric: log(-log S), log S or S itself; cut to 0 and 1.
+    at_risk : float array, optional
+        Independent rows followed at each value: where the curve has not moved from 1, the lower limit is then the
+        survival that would let all of them stay free of the event with chance (1 - level) / 2. Not for "plain".
+    units : int, optional
+        Patients that a clustered error rests on: the quantile is that of t.
 
     Returns
     -------
     lower, upper : float arrays
-        NaN where the curve is 0: its standard error says nothing there. Both 1 where it has not moved from 1.
+        NaN where the curve is 0: its standard error says nothing there. The upper limit is 1 where the curve has not
+        moved from 1, and so is the lower without `at_risk`, as R prints it.
 
     Raises
     ------
@@ -74,9 +169,12 @@ def survival_limits(value: FloatArray, se: FloatArray, level: float, interval: s
     >>> [v.round(4).tolist() for v in survival_limits(np.array([0.5]), np.array([0.1]), 0.95, "plain")]
     [[0.304], [0.696]]
     """
-    z = normal_quantile(level)
+    z = quantile_of_units(level, units)
     inner = (value > 0) & (value < 1)
     lower, upper = np.where(value > 0, 1.0, np.nan), np.where(value > 0, 1.0, np.nan)
+    if at_risk is not None and interval != "plain":
+        full = (value >= 1) & (at_risk > 0)
+        lower[full] = ((1 - level) / 2) ** (1 / at_risk[full])
     v, e = value[inner], se[inner]
     if interval == "log-log":
         half = z * e / (v * np.abs(np.log(v)))
@@ -117,6 +215,11 @@ class _Followed:
         self.left = left
         seen = self.at_risk > 0
         self.survival: FloatArray = np.cumprod(np.divide(left, self.at_risk, out=np.ones(left.size), where=seen))
+
+    @property
+    def last(self) -> float:
+        """Last time at which a row with weight is followed."""
+        return float(self.times[np.flatnonzero(self.at_risk > 0)[-1]])
 
     def greenwood(self) -> FloatArray:
         """Terms d / (n (n - d)); 0 where all who are at risk die."""
@@ -163,6 +266,12 @@ class KaplanMeier:
         Rows.
     method : str
         How the error and the limits were made.
+    note : str
+        What to know about the curve.
+    start : float
+        Lower limit before the first distinct time.
+    entries, entered : float arrays, shape (m,)
+        Times of late entry, rising, and the weight that has entered by each.
     """
 
     times: FloatArray
@@ -175,6 +284,10 @@ class KaplanMeier:
     level: float
     n: int = 0
     method: str = ""
+    note: str = ""
+    start: float = 1.0
+    entries: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
+    entered: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
 
     @property
     def value(self) -> FloatArray:
@@ -216,12 +329,25 @@ class KaplanMeier:
 
     def interval_at(self, times: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the limits at times."""
-        return self._read(self.lower, times, 1.0), self._read(self.upper, times, 1.0)
+        return self._read(self.lower, times, self.start), self._read(self.upper, times, 1.0)
 
     def at_risk_at(self, times: ArrayLike) -> FloatArray:
-        """Return the rows still followed just before times."""
-        place = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side="left")
+        """Return the rows that are under observation just before times: entered, and not yet gone.
+
+        Examples
+        --------
+        >>> kaplan_meier([1, 1], [4, 9], entry=[0, 5]).at_risk_at([4, 5, 6])
+        array([1., 0., 1.])
+        """
+        when = np.asarray(times, dtype=np.float64)
+        place = np.searchsorted(self.times, when, side="left")
         out: FloatArray = np.r_[self.at_risk, 0.0][place]
+        if self.entries.size:
+            # Whoever enters between a time and the next distinct one is at risk at that, and not yet at this.
+            entered = np.r_[0.0, self.entered]
+            until = np.r_[self.times, np.inf][place]
+            late = entered[np.searchsorted(self.entries, until)] - entered[np.searchsorted(self.entries, when)]
+            out = np.where(place < self.times.size, np.maximum(out - late, 0.0), 0.0)
         return out
 
     def quantile(self, q: float) -> tuple[float | None, float | None, float | None]:
@@ -298,7 +424,9 @@ def kaplan_meier(
     Notes
     -----
     Formula: S(t) = prod over u <= t of 1 - d(u) / n(u). Error: S(t) times the root of the sum of d / (n (n - d))
-        (Greenwood); with `patient`, the root of the sum over patients of their squared influence.
+        (Greenwood); with `patient`, the root of the sum over patients of their squared influence, with the quantile of
+        t. Before the first event S = 1 and the error is 0; log-log and log limits are then ((1 - level) / 2)^(1 / n) to
+        1, n the rows at risk (in proportion to the patients, with `patient`), where R prints 1 to 1.
     Range: 0 to 1, falling.
     Assumes: censoring (and entry) that does not depend on the time of the event; rows independent, or patients with
         `patient`. Greenwood's error takes weights as repeated rows; for other weights give `patient`.
@@ -306,8 +434,8 @@ def kaplan_meier(
 
     References
     ----------
-    Kaplan and Meier, JASA 1958;53:457. Greenwood, Rep Public Health Med Subj 1926;33:1. Williams, Biometrics
-    1995;51:1 (clustered). Tsai, Jewell and Wang, Biometrika 1987;74:883 (left truncation).
+    Kaplan and Meier, JASA 1958;53:457. Greenwood, Rep Public Health Med Subj 1926;33:1. Williams, Lifetime
+    Data Anal 1995;1:171 (clustered). Tsai, Jewell and Wang, Biometrika 1987;74:883 (left truncation).
 
     Examples
     --------
@@ -321,7 +449,12 @@ def kaplan_meier(
         step = -np.divide(1.0, rows.left, out=np.zeros(term.size), where=rows.left > 0)
         spread = rows.over_patients(patient, spread, step)
     se = rows.survival * np.sqrt(spread)
-    lower, upper = survival_limits(rows.survival, se, level, interval)
+    units = independent_units(patient, rows.n)
+    at_risk = rows.at_risk * (1.0 if units is None else units / rows.n)
+    lower, upper = survival_limits(rows.survival, se, level, interval, at_risk=at_risk, units=units)
+    start = survival_limits(np.ones(1), np.zeros(1), level, interval, at_risk=at_risk[:1])[0]
+    # All who were under observation had the event, and others came or were there later.
+    emptied = entry is not None and bool(((rows.left <= 0) & (rows.deaths > 0) & (rows.times < rows.last)).any())
     error = "Greenwood" if patient is None else clustered("infinitesimal jackknife", patient)
     return KaplanMeier(
         rows.times,
@@ -334,6 +467,15 @@ def kaplan_meier(
         level,
         rows.n,
         f"Kaplan-Meier{', left truncated' if entry is not None else ''}; error: {error}; {interval} limits",
+        notes(
+            few_units(units),
+            "the curve is 0 since all rows under observation at an early time had the event, before others entered"
+            if emptied
+            else "",
+        ),
+        float(start[0]),
+        rows.entry[rows.entry_order],
+        np.cumsum(rows.weights[rows.entry_order]),
     )
 
 
@@ -448,7 +590,7 @@ def nelson_aalen(
     Returns
     -------
     NelsonAalen
-        Limits are symmetric on the log scale.
+        Limits are symmetric on the log scale; with `patient`, with the quantile of t.
 
     Raises
     ------
@@ -479,7 +621,8 @@ def nelson_aalen(
     if patient is not None:
         spread = rows.over_patients(patient, -spread, np.divide(1.0, rows.at_risk, out=np.zeros(size), where=seen))
     se = np.sqrt(spread)
-    factor = np.exp(normal_quantile(level) * np.divide(se, hazard, out=np.full(size, np.nan), where=hazard > 0))
+    quantile = quantile_of_units(level, independent_units(patient, rows.n))
+    factor = np.exp(quantile * np.divide(se, hazard, out=np.full(size, np.nan), where=hazard > 0))
     return NelsonAalen(rows.times, hazard, se, hazard / factor, hazard * factor, level, rows.n)
 
 
@@ -500,6 +643,8 @@ class LogRank:
         Weighted where the test is.
     n : int
     method : str
+    note : str
+        What to know about the test.
     """
 
     statistic: float
@@ -509,6 +654,7 @@ class LogRank:
     expected: FloatArray
     n: int = 0
     method: str = ""
+    note: str = ""
 
     @property
     def value(self) -> float:
@@ -570,13 +716,15 @@ def log_rank(
     DataError
         If the kind of weights has no such name, or rho or gamma is negative.
     NotEstimableError
-        If there are fewer than 2 groups, or the variance has no inverse.
+        If there are fewer than 2 groups that are at risk when events happen, or the variance has no inverse.
 
     Notes
     -----
     Formula: u' V^-1 u with u_k the sum over event times of w (d_k - d n_k / n) and V its hypergeometric covariance.
-    Range: 0 and above; chi-squared with k - 1 degrees of freedom when survival is equal.
-    Assumes: rows are independent, and censoring does not depend on the time of the event within groups.
+        Groups that are never at risk at an event say nothing and are left out.
+    Range: 0 and above; chi-squared with k - 1 degrees of freedom when survival is equal, k the groups that are left.
+    Assumes: rows are independent, and censoring does not depend on the time of the event within groups. Fleming and
+        Harrington's weights with gamma = 1 rest on the few late events, and the test is liberal in small samples.
     Refuses: one group; groups that are never at risk together while events happen.
 
     References
@@ -608,15 +756,28 @@ def log_rank(
     observed, expected, covariance = log_rank_sums(
         order, stratum, when, seen, code, k, _LOG_RANK_WEIGHTS.index(weights), float(rho), float(gamma)
     )
-    gap = (observed - expected)[:-1]
-    if np.linalg.matrix_rank(covariance, hermitian=True) < k - 1:
+    kept = np.flatnonzero(expected > 0)
+    if kept.size < 2:
+        raise NotEstimableError(
+            f"{kept.size} of {k} groups are at risk when events happen",
+            "at least 2 groups followed while events happen",
+        )
+    gap, spread = (observed - expected)[kept[:-1]], covariance[np.ix_(kept, kept)]
+    if np.linalg.matrix_rank(spread, hermitian=True) < kept.size - 1:
         raise NotEstimableError(
             "groups are never at risk together while events happen", "groups that overlap in follow-up"
         )
-    statistic = float(gap @ np.linalg.solve(covariance[:-1, :-1], gap))
+    statistic = float(gap @ np.linalg.solve(spread[:-1, :-1], gap))
     name = weights if weights != "fleming-harrington" else f"{weights} rho={rho:g} gamma={gamma:g}"
     method = f"{name} test{'' if strata is None else ', stratified'}"
-    return LogRank(statistic, k - 1, float(chi2.sf(statistic, k - 1)), observed, expected, n, method)
+    df = int(kept.size) - 1
+    note = notes(
+        f"{k - kept.size} of {k} groups are never at risk at an event and were left out" if kept.size < k else "",
+        "weights with gamma > 0 rest on late events: liberal in small samples"
+        if weights == "fleming-harrington" and gamma > 0
+        else "",
+    )
+    return LogRank(statistic, df, float(chi2.sf(statistic, df)), observed, expected, n, method, note)
 
 
 def rmst(
@@ -694,6 +855,7 @@ def rmst(
         float(np.sqrt(variance)),
         level=level,
         bounds=(0.0, float(tau)),
+        units=independent_units(patient, rows.n),
         name="rmst",
         n=rows.n,
         events=int((rows.event & (rows.time <= tau)).sum()),
@@ -791,10 +953,12 @@ def rmst_difference(
         return float(np.sqrt(clustered_variance(together, codes))), together
 
     more: dict[str, Any] = {"n": n, "events": (first.events or 0) + (second.events or 0), "level": level}
+    units = independent_units(patient, n)
+    more["units"] = units
     gap = second.value - first.value
     se, together = contrast((-1.0, 1.0))
     difference = Estimate.normal(
-        gap, se, name="rmst_difference", p=two_sided_p(gap, se), influence=together, method=first.method, **more
+        gap, se, name="rmst_difference", p=p_of_units(gap, se, units), influence=together, method=first.method, **more
     )
     ratio = second.value / first.value
     log_se, together = contrast((-1 / first.value, 1 / second.value))
@@ -803,7 +967,7 @@ def rmst_difference(
         ratio * log_se,
         scale="log",
         name="rmst_ratio",
-        p=two_sided_p(math.log(ratio), log_se),
+        p=p_of_units(math.log(ratio), log_se, units),
         influence=ratio * together,
         method=f"{first.method}; interval on the log scale",
         **more,

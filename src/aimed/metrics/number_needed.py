@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,12 +16,13 @@ from aimed.metrics.arrays import (
     dot,
     event_kinds,
     follow_up,
+    patient_codes,
     probabilities,
     weights_of,
     zero_one,
 )
 from aimed.metrics.proportions import wilson
-from aimed.metrics.result import Estimate, clustered, clustered_variance
+from aimed.metrics.result import Estimate, clustered, clustered_variance, notes
 from aimed.metrics.utility import HorizonRows, net_benefit, net_benefit_difference
 
 __all__ = [
@@ -69,6 +71,9 @@ class NumberNeeded:
     >>> print(found)
     NNTB 10.0 (95 % interval NNTB 4.0 to infinity to NNTH 20.0)
     """
+
+    resampled: ClassVar[bool] = False
+    """Whether percentiles of replicates are an interval: not of numbers that pass through infinity."""
 
     name: str
     difference: Estimate = field(repr=False)
@@ -140,10 +145,11 @@ def _over(difference: float) -> float:
 
 
 def _treat(difference: Estimate, n: int) -> NumberNeeded:
-    note = ""
+    note = difference.note
     if difference.lower <= 0 <= difference.upper:
-        note = (
-            "the interval of the risk difference holds 0: benefit, no effect and harm are all compatible with the data"
+        note = notes(
+            "the interval of the risk difference holds 0: benefit, no effect and harm are all compatible with the data",
+            note,
         )
     return NumberNeeded(
         name="number_needed_to_treat",
@@ -228,6 +234,7 @@ def number_needed_to_treat(
         1 is the bad outcome.
     treated : 0/1 array, shape (n,)
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -307,6 +314,7 @@ def number_needed_to_treat_survival(
     cause : int
         Code of the event of interest.
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -373,6 +381,7 @@ def number_needed_to_evaluate(
         Probabilities; one equal to the threshold is flagged.
     threshold : float in [0, 1]
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -398,6 +407,7 @@ def number_needed_to_evaluate(
     Range: 1 to infinity; lower is less work.
     Assumes: rows sampled as they come, since the PPV depends on the prevalence.
     Refuses: a threshold that no row, or no row with the event, reaches; probabilities outside [0, 1]; missing values.
+    With weights or patients there is no interval where every flagged row has the event.
 
     Examples
     --------
@@ -413,19 +423,30 @@ def number_needed_to_evaluate(
     share = found / total
     psi = flagged * (outcome - share) / total
     se = math.sqrt(clustered_variance(psi, patient))
+    note = ""
     if weights is None and patient is None:
         low, high = wilson(found, total, level)
         method = "Wilson, inverted"
     else:
-        limits = Estimate.normal(share, se, level=level, scale="logit", bounds=(0, 1), name="ppv")
-        low, high = limits.lower, limits.upper
+        ppv = Estimate.normal(
+            share,
+            se,
+            level=level,
+            scale="logit",
+            units=None if patient is None else np.unique(patient_codes(patient, outcome.size)[flagged > 0]).size,
+            why="every flagged row has the event" if share == 1 else "no spread between rows",
+            name="ppv",
+        )
+        low, high, note = ppv.lower, ppv.upper, ppv.note
+        se = ppv.se
         method = clustered("normal on the logit, infinitesimal jackknife", patient)
     return Estimate(
         1 / share,
         name="number_needed_to_evaluate",
         lower=1 / high,
-        upper=1 / low if low > 0 else math.inf,
+        upper=math.inf if low <= 0 else 1 / low,
         se=se / share**2,
+        note=note,
         n=int((flagged > 0).sum()),
         events=int(((flagged > 0) & (outcome == 1)).sum()),
         level=level,
@@ -456,6 +477,7 @@ def tradeoff_of_testing(
         Probabilities of the model without the test. Absent, the better of treating all and treating none, chosen by
         its net benefit on these rows.
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -490,10 +512,6 @@ def tradeoff_of_testing(
         curve = net_benefit(y, p, [float(threshold)], weights, level=level, patient=patient)
         best_all = bool(curve.treat_all[0] > 0)
         gain, against = (curve.difference if best_all else curve)[0], "treating all" if best_all else "treating none"
-    if not gain.se > 0:
-        gain = Estimate(
-            gain.value, name=gain.name, lower=math.nan, upper=math.nan, n=gain.n, level=level, method=gain.method
-        )
     holds = gain.lower <= 0 <= gain.upper
     note = f"against {against}"
     return NumberNeeded(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, binary, probabilities, tally, vector, weighted_mean
+from aimed.metrics.arrays import FloatArray, binary, patient_codes, probabilities, tally, vector, weighted_mean
 from aimed.metrics.result import Described, Estimate, clustered, clustered_variance
 
 __all__ = ["Reclassification", "idi", "nri"]
@@ -17,7 +17,8 @@ __all__ = ["Reclassification", "idi", "nri"]
 _JACKKNIFE = "normal, infinitesimal jackknife"
 _WARNING = (
     "not a proper measure: it can reward a miscalibrated or useless new predictor, and its total adds events and "
-    "non-events as if they were equally many; report the difference in net benefit and the likelihood-ratio test "
+    "non-events as if they were equally many; the p and the interval of a new predictor fitted on the same rows are "
+    "not valid (Kerr et al. 2011); report the difference in net benefit and the likelihood-ratio test "
     "instead (Hilden and Gerds 2014; Kerr et al. 2014; Pepe et al. 2015)"
 )
 
@@ -96,7 +97,8 @@ def _improvement(
                 name=label,
                 n=n,
                 method=method,
-                note="" if math.isfinite(spread) else "one row has no spread",
+                why="one row has no spread" if math.isnan(spread) else "no spread between rows",
+                units=None if patient is None else np.unique(patient_codes(patient, y.size)[member]).size,
                 influence=psi,
             )
         )
@@ -110,6 +112,7 @@ def _improvement(
         n=y.size,
         events=int(y.sum()),
         method=method,
+        units=None if patient is None else int(patient_codes(patient, y.size).max()) + 1,
         note=_WARNING,
         influence=influence,
     )
@@ -136,6 +139,7 @@ def nri(
     cutoffs : float array, shape (c - 1,), rising, in (0, 1), optional
         Category limits; a risk equal to a limit is in the higher category. Without them any rise or fall counts.
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -150,7 +154,8 @@ def nri(
     References
     ----------
     Pencina, D'Agostino, D'Agostino and Vasan, Stat Med 2008;27:157. Pencina, D'Agostino and Steyerberg, Stat Med
-    2011;30:11. Warnings: Hilden and Gerds, Stat Med 2014;33:3405. Kerr et al., Epidemiology 2014;25:114. Pepe, Fan,
+    2011;30:11. Warnings: Kerr, McClelland, Brown and Lumley, Am J Epidemiol 2011;174:364. Hilden and Gerds, Stat Med
+    2014;33:3405. Kerr et al., Epidemiology 2014;25:114. Pepe, Fan,
     Feng, Gerds and Hilden, Stat Biosci 2015;7:282.
 
     Notes
@@ -216,6 +221,7 @@ def idi(
     p_old, p_new : float arrays, shape (n,)
         Probabilities of two models on the same rows.
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float

@@ -11,13 +11,22 @@ from numpy.typing import NDArray
 
 from aimed.core.evaluation import Measure
 from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
+from aimed.metrics.calibration_binary import distance_limits
 from aimed.metrics.draws import PatientDraws, estimable_share, in_blocks, percentile_interval
-from aimed.metrics.result import checked_level
+from aimed.metrics.result import FEW_UNITS, checked_level, notes
 
 __all__ = ["Counts", "Estimates", "Prepared", "Resampled", "numbers", "resample"]
 
 _DISTANCES = ("ici", "e50", "e90")
-"""Never negative and larger in resamples than in the sample, so a percentile interval may miss the estimate."""
+"""Never negative and larger in resamples than in the sample."""
+
+DISTANCE_NOTE = (
+    "a distance cannot fall below 0 and resampling adds to it: the lower limit is twice the estimate less the upper "
+    "one and less what resampling added, at least 0; the estimate itself is too high in small samples"
+)
+
+NO_SPREAD = 1e-12
+"""Relative width below which resamples say the same."""
 
 Estimates: TypeAlias = dict[str, FloatArray]
 """Name → estimate, as an array of any shape; NaN where it is not estimable."""
@@ -51,13 +60,16 @@ class Resampled:
     notes: Mapping[str, Mapping[str, str]]
     level: float
     method: str
+    patients: int
 
     def interval(self, key: str, name: str) -> tuple[FloatArray, FloatArray]:
         """Return percentile limits of one estimate of one model."""
         point = self.points[key][name]
         if name not in self.draws[key]:
             return np.full(point.shape, np.nan), np.full(point.shape, np.nan)
-        return percentile_interval(self.draws[key][name], self.level)
+        lower, upper = percentile_interval(self.draws[key][name], self.level)
+        flat = upper - lower <= NO_SPREAD * np.maximum(1.0, np.abs(point))
+        return np.where(flat, np.nan, lower), np.where(flat, np.nan, upper)
 
     def measure(
         self, key: str, name: str, n: int, events: int, index: int | None = None, **more: Any
@@ -96,14 +108,18 @@ class Resampled:
         known = bool(np.isfinite(value))
         if known and drawn is not None:
             low, high = percentile_interval(drawn, self.level)
-            if np.isfinite(low):
-                lower, upper = float(low), float(high)
-                if name.partition("@")[0] in _DISTANCES and lower > value:
-                    lower = float(value)
-                    note = note or "resampling adds to a distance, so the lower limit was extended to the estimate"
-            else:
+            if not np.isfinite(low):
                 lost = 100 * (1 - float(estimable_share(drawn)))
                 note = f"no interval: not estimable in {lost:.0f} % of the resamples"
+            elif high - low <= NO_SPREAD * max(1.0, abs(float(value))):
+                note = "no interval: the same value in all resamples"
+            else:
+                lower, upper = float(low), float(high)
+                if name.partition("@")[0] in _DISTANCES:
+                    lower, upper = distance_limits(float(value), drawn, self.level)
+                    note = note or DISTANCE_NOTE
+                if min(self.patients, events or self.patients) < FEW_UNITS:
+                    note = notes(note, "few events or patients: the interval may be too short")
         if not known:
             note = note or note_if_missing or "not estimable on these rows"
         return Measure(
@@ -167,14 +183,14 @@ def resample(
         ranked, frequent = by_event.counts(first, last), of_all.counts(first, last)
         return {key: model.ranked(ranked) | model.frequent(frequent) for key, model in models.items()}
 
-    points, notes = {}, {}
+    points, reasons = {}, {}
     for key, model in models.items():
         whole = model.ranked(once) | model.frequent(once)
         points[key] = {name: value[0] for name, value in whole.items()}
         lost = [name for name, value in points[key].items() if value.ndim == 0 and not np.isfinite(value)]
-        notes[key] = {name: model.reason(name) for name in lost}
+        reasons[key] = {name: model.reason(name) for name in lost}
     blocks = list(in_blocks(draws, work, of_all.threads, progress))
     drawn: dict[str, Estimates] = {key: {} for key in models}
     if blocks:
         drawn = {key: {name: np.concatenate([b[key][name] for b in blocks]) for name in points[key]} for key in models}
-    return Resampled(points, drawn, notes, level, method)
+    return Resampled(points, drawn, reasons, level, method, of_all.patients)

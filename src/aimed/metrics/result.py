@@ -482,6 +482,9 @@ class Headline:
         """Two-sided p of a test; NaN where there is none."""
         return math.nan if self.headline.p is None else self.headline.p
 
+    def __str__(self) -> str:
+        return str(self.headline)
+
     def __float__(self) -> float:
         return float(self.headline)
 
@@ -578,7 +581,7 @@ class Curve:
         level: float = 0.95,
         bounds: tuple[float, float] = (-math.inf, math.inf),
         scale: Scale = "identity",
-        units: FloatArray | float | None = None,
+        units: ArrayLike | None = None,
         **more: Any,
     ) -> Self:
         """Return a curve with pointwise normal intervals, cut to the limits of the scale.
@@ -622,6 +625,11 @@ class Curve:
 
     def __iter__(self) -> Iterator[Estimate]:
         return (self[place] for place in range(len(self)))
+
+    def __str__(self) -> str:
+        if len(self) <= 6:
+            return "\n".join(f"{self.axis} {x:g}: {one}" for x, one in zip(self.x, self, strict=True))
+        return f"{self.name} at {len(self)} values of {self.axis}, from {self.x[0]:g} to {self.x[-1]:g}, n = {self.n}"
 
     def __float__(self) -> float:
         if self.x.size != 1:

@@ -21,7 +21,7 @@ from aimed.metrics.arrays import (
     vector,
     weights_of,
 )
-from aimed.metrics.ipcw import CensoringWeights, censoring_weights, distinct_times
+from aimed.metrics.ipcw import CensoringWeights, distinct_times, weights_for
 from aimed.metrics.kernels.horizon import (
     auc_influence,
     auc_replicates,
@@ -33,8 +33,8 @@ from aimed.metrics.kernels.horizon import (
     censoring_spread,
     patient_squares,
 )
-from aimed.metrics.nonparametric import kaplan_meier
-from aimed.metrics.result import Curve, Estimate, clustered
+from aimed.metrics.nonparametric import few_units, independent_units
+from aimed.metrics.result import Curve, Estimate, Scale, clustered, limits, notes
 
 __all__ = [
     "BrierReplicates",
@@ -64,6 +64,8 @@ class _Horizons:
 
     Attributes
     ----------
+    events_by : int array, shape (t,)
+        Events of the cause by each time.
     reach : int array, shape (n,)
         Grid times before the row's own time; the row is still followed at those.
     kind : uint8 array, shape (n,)
@@ -87,20 +89,41 @@ class _Horizons:
         self.n = self.time.size
         self.kind = event_kinds(event, self.n, cause)
         w = weights_of(weights, self.n)
-        if censoring is not None and train is not None:
-            raise DataError("both train and censoring were given", "one of them")
-        self.g = censoring_weights(self.kind > 0, self.time, w, train=train) if censoring is None else censoring
-        if self.g.left.shape != (self.n,):
-            raise DataError(f"censoring has {self.g.left.size} rows", f"{self.n}, made from the same rows")
+        self.g = weights_for(self.kind > 0, self.time, w, train, censoring)
         self.weights = w / w.sum() if normalize else w
         self.reach: IntArray = np.searchsorted(self.times, self.time, side="left").astype(np.int64)
+        last = float(self.time[w > 0].max())
+        # Once the last rows have had events, the status of all is known, or weighted for, for ever.
+        self.known_to = last if ((self.time == last) & (self.kind == 0) & (w > 0)).any() else np.inf
+        self._follow_to_the_end()
         needed = (self.kind > 0) & (self.reach < self.times.size) & (w > 0)
         self.g.check(needed=needed)
         self.gone: FloatArray = np.divide(self.weights, self.g.left, out=np.zeros(self.n), where=needed)
-        self.followed_to = float(self.time[w > 0].max())
-        self.events = int((self.kind == 1).sum())
+        own = (self.kind == 1) & (w > 0)
+        self.events_by: IntArray = np.cumsum(np.bincount(self.reach[own], minlength=self.times.size + 1))[:-1]
+        self.events = int(self.events_by[-1])
         self.own_curve = self.g.marginal and not self.g.known
         self._steps()
+
+    def _follow_to_the_end(self) -> None:
+        """Let rows that are censored at a grid time where G is 0 be followed beyond it: they are known to be free."""
+        next_time = self.times[np.minimum(self.reach, self.times.size - 1)]
+        ends = np.flatnonzero((self.kind == 0) & (next_time == self.time))
+        columns = np.unique(self.reach[ends])
+        if self.g.marginal:
+            ended = (self.g.at(self.times[columns]) <= 0) & (self.g.before(self.times[columns]) > 0)
+            ends = ends[ended[np.searchsorted(columns, self.reach[ends])]]
+        else:
+            kept = []
+            for j in columns:
+                t, here = self.times[[j]], ends[self.reach[ends] == j]
+                kept.append(here[(self.g.at(t)[here, 0] <= 0) & (self.g.before(t)[here, 0] > 0)])
+            ends = np.concatenate([ends[:0], *kept])
+        if ends.size:
+            # All sums go by the order of times: the next number after the grid time is beyond it, and before all else.
+            self.time = self.time.copy()
+            self.time[ends] = np.nextafter(self.time[ends], np.inf)
+            self.reach[ends] += 1
 
     def _steps(self) -> None:
         """Steps of the log of G by its weights: what a change of a row's weight does through G."""
@@ -123,7 +146,7 @@ class _Horizons:
 
     def inverse(self, start: int, stop: int) -> tuple[FloatArray, FloatArray]:
         """Return 1 / G at some times, shape (levels, stop - start), and the weight / G still followed then."""
-        at = np.atleast_2d(self.g.at(self.times[start:stop]))
+        at = np.atleast_2d(self.g.followed(self.times[start:stop]))
         columns = np.arange(start, stop)
         if at.shape[0] == 1:
             counts = tally(self.reach, self.weights, self.times.size + 1)
@@ -273,8 +296,11 @@ def dynamic_auc(
     -----
     Formula: sum over pairs of case i and control j of w_i w_j [s_i > s_j] + [s_i = s_j] / 2, over the sum of w_i w_j.
         Cases have T <= t and weigh 1 / G(T-); controls have T > t and weigh 1 / G(t), other events 1 / G(T-). Error by
-        the infinitesimal jackknife, with what the estimation of G adds. The mean weighs each time by the share of
-        events since the time before, as scikit-survival does by the drop of the Kaplan-Meier curve.
+        the infinitesimal jackknife, with what the estimation of G adds; the interval is symmetric on the logit scale,
+        with the quantile of t for the number of cases, or of patients where they are fewer. Where G(t) = 0, as when all
+        who are left are censored at t, controls are the rows followed to t, with weight 1 / G(t-). The mean weighs each
+        time by the share of events since the time before, as scikit-survival does by the drop of the Kaplan-Meier
+        curve.
     Range: 0 to 1; 0.5 is chance.
     Assumes: censoring that does not depend on the outcome, or on it only through what `censoring` uses.
     Refuses: a grid without cases or controls; G = 0 where it is divided by. scikit-survival reads G(T) in place of
@@ -350,18 +376,26 @@ def dynamic_auc(
         raise NotEstimableError("no time has both a case and a control", "times inside the follow-up, with events")
 
     lost = int(np.isnan(value).sum())
+    error, units = np.sqrt(squares), _few(rows, patient, rows.events_by)
+    open_ended = np.isnan(limits(value, error, level, (0.0, 1.0), "logit", units)[0])
+    few = int((np.isfinite(value) & open_ended).sum()) if spread else 0
     return DynamicAuc.normal(
         value,
-        np.sqrt(squares),
+        error,
         level=level,
         bounds=(0.0, 1.0),
+        scale="logit",
+        units=units,
         name="dynamic_auc",
         axis="time",
         x=rows.times,
         n=n,
         events=rows.events,
-        method=_method(rows, patient, spread),
-        note=f"{lost} times have no case or no control" if lost else "",
+        method=notes(_method(rows, patient, spread), _CASES if spread else ""),
+        note=notes(
+            f"{lost} times have no case or no control" if lost else "",
+            f"no interval at {few} times: one case, or all pairs ranked alike" if few else "",
+        ),
         influence=kept if influence else None,
         mean=_mean_auc(rows, value, cases, mix, mixed[rank] if spread else None, patient, level),
     )
@@ -371,7 +405,15 @@ def _method(rows: _Horizons, patient: ArrayLike | None, spread: bool) -> str:
     return f"{rows.g.convention}; error: {clustered(_JACKKNIFE, patient)}" if spread else rows.g.convention
 
 
+def _few(rows: _Horizons, patient: ArrayLike | None, events: IntArray) -> IntArray:
+    """Independent units of an AUC: its cases, or the patients where they are fewer."""
+    patients = independent_units(patient, rows.n)
+    return events if patients is None else np.minimum(events, patients)
+
+
 _JACKKNIFE = "infinitesimal jackknife"
+_LOG = "symmetric on the log scale"
+_CASES = "symmetric on the logit scale, quantile of t for the number of cases, or of patients where they are fewer"
 _MEAN = "mean over times, weighted by the events since the time before"
 
 
@@ -408,9 +450,12 @@ def _mean_auc(
         patient,
         level=level,
         bounds=(0.0, 1.0),
+        scale="logit",
+        units=float(_few(rows, patient, rows.events_by)[-1]),
+        why="all pairs are ranked alike",
         name="mean_auc",
         events=rows.events,
-        method=f"{_MEAN}; error: {clustered(_JACKKNIFE, patient)}",
+        method=f"{_MEAN}; error: {clustered(_JACKKNIFE, patient)}; {_CASES}",
     )
 
 
@@ -460,21 +505,17 @@ def _brier(
     case_target: float,
     patient: ArrayLike | None,
     *,
-    null: FloatArray | None = None,
+    scaled: bool = False,
     mix: FloatArray | None = None,
     se: bool = True,
     influence: bool = False,
 ) -> _Scored:
-    """Score predictions, in blocks of times; with `null` its score too, and errors of the scaled score."""
-    n, size, other = rows.n, rows.times.size, 1.0 - case_target
+    """Score predictions, in blocks of times; scaled, score the share still followed too, with errors of the ratio."""
+    n, size = rows.n, rows.times.size
     order = np.argsort(rows.time)
     codes: IntArray = np.empty(0, dtype=np.int64) if patient is None else patient_codes(patient, n)
     patients = int(codes.max()) + 1 if codes.size else 0
-    first, second = (np.where(rows.kind == k, rows.gone, 0.0) for k in (1, 2))
-    of_null = np.zeros(size) if null is None else null
-    square_case, square_other = (of_null - case_target) ** 2, (of_null - other) ** 2
-    null_gone = square_case * rows.gone_by(first) + square_other * rows.gone_by(second)
-    null_grown = square_case * rows.gone_by(first * rows.grown) + square_other * rows.gone_by(second * rows.grown)
+    gone, gone_grown = rows.gone_by(rows.gone), rows.gone_by(rows.gone * rows.grown)
     value, null_value, squares = np.empty(size), np.empty(size), np.full(size, np.nan)
     mixed, kept = np.zeros(n), np.empty((n, size) if influence else (0, 0))
     none, bad = np.empty(0), 0
@@ -494,33 +535,37 @@ def _brier(
         else:
             terms = _terms(rows, block[:, column : column + width], inverse, here, case_target)
             value[cut] = terms.sum(axis=0)
-        null_followed = square_other[cut] * followed
-        null_value[cut] = null_gone[cut] + null_followed
+        null_case, null_other = followed**2, (1.0 - followed) ** 2
+        null_value[cut] = null_case * gone[cut] + null_other * followed
         ratio = np.zeros(width)
-        if null is not None:
+        if scaled:
             np.divide(value[cut], null_value[cut], out=ratio, where=null_value[cut] > 0)
-        mean = value[cut] - ratio * null_value[cut]
+            # A row that is still followed also moves the share, and by that the null score; by nothing where the
+            # weights of all add up to 1, as the share is then the best constant.
+            null_other += 2 * followed * (gone[cut] + followed - 1.0)
+        null_case, null_other = ratio * null_case, ratio * null_other
+        mean = value[cut] - null_case * gone[cut] - null_other * followed
         if not (se or influence):
             continue
         if rows.g.marginal:
             found = np.empty((n, width) if influence else (0, 0))
             squares[cut] = brier_spread(
-                block, column, case_target, of_null[cut], ratio, mean, order, here, rows.kind, rows.gone, rows.weights,
-                rows.group, inverse[0], rows.rise, rows.per_risk, rows.grown_at[cut],
-                grown_sum - ratio * null_grown[cut], followed_sum - ratio * null_followed, codes, patients,
+                block, column, case_target, null_case, null_other, mean, order, here, rows.kind, rows.gone,
+                rows.weights, rows.group, inverse[0], rows.rise, rows.per_risk, rows.grown_at[cut],
+                grown_sum - null_case * gone_grown[cut], followed_sum - null_other * followed, codes, patients,
                 none if mix is None else mix[cut], mixed, found,
             )  # fmt: skip
         else:
-            if null is not None:
-                flat = np.broadcast_to(of_null[cut], terms.shape)
-                terms -= ratio * _terms(rows, flat, inverse, here, case_target)
+            if scaled:
+                away = here[:, None] <= np.arange(width)
+                terms -= np.where(away, rows.gone[:, None] * null_case, rows.weights[:, None] * inverse * null_other)
             found = rows.through_g(terms, start) - rows.weights[:, None] * mean
             squares[cut] = patient_squares(found, codes, patients, np.zeros(width) if mix is None else mix[cut], mixed)
         if influence:
             kept[:, cut] = found
     if bad:
         raise DataError(f"{name} has {bad} of {n * size} values outside [0, 1]", "probabilities")
-    beyond = rows.times > rows.followed_to
+    beyond = rows.times > rows.known_to
     value[beyond] = null_value[beyond] = squares[beyond] = np.nan
     if influence:
         kept[:, beyond] = np.nan
@@ -545,19 +590,24 @@ def _curve(
     patient: ArrayLike | None,
     bounds: tuple[float, float] = (0.0, np.inf),
     why: str = "no row is followed to some times",
+    scale: Scale = "log",
 ) -> Curve:
+    patients = independent_units(patient, rows.n)
+    spread = bool(np.isfinite(found.se).any())
     return Curve.normal(
         found.value,
         found.se,
         level=level,
         bounds=bounds,
+        scale=scale,
+        units=patients,
         name=name,
         axis="time",
         x=rows.times,
         n=rows.n,
         events=rows.events,
-        method=_method(rows, patient, bool(np.isfinite(found.se).any())),
-        note=why if np.isnan(found.value).any() else "",
+        method=notes(_method(rows, patient, spread), _LOG if spread and scale == "log" else ""),
+        note=notes(why if np.isnan(found.value).any() else "", few_units(patients) if spread else ""),
         influence=found.influence,
     )
 
@@ -602,7 +652,7 @@ def brier_survival(
     Returns
     -------
     Curve
-        NaN at times that no row is followed to.
+        NaN at times beyond the last row, unless that had the event and the status of all is known.
 
     Raises
     ------
@@ -614,8 +664,9 @@ def brier_survival(
     Notes
     -----
     Formula: mean over rows of S(t)^2 / G(T-) where the event came by t, (1 - S(t))^2 / G(t) where the row is followed
-        beyond t, and 0 where it was censored before. Error by the infinitesimal jackknife, with what the estimation
-        of G adds.
+        beyond t, and 0 where it was censored before. Where G(t) = 0, as when all who are left are censored at t, rows
+        followed to t count with 1 / G(t-): they are known to be free of the event. Error by the infinitesimal
+        jackknife, with what the estimation of G adds; the interval is symmetric on the log scale.
     Range: 0 and above; 0 is right for certain, 0.25 is what predicting 0.5 for all gives.
     Assumes: censoring that does not depend on the outcome, or on it only through what `censoring` uses.
     Refuses: predictions outside 0 to 1; G = 0 where it is divided by. scikit-survival reads G(T) in place of G(T-).
@@ -628,7 +679,7 @@ def brier_survival(
     Examples
     --------
     >>> brier_survival([1, 0], [1, 3], [[0.2], [0.9]], [2])[0]
-    brier_survival 0.0250 (95 % interval 0.0042 to 0.0458), n = 2
+    brier_survival 0.0250 (95 % interval 0.0109 to 0.0574), n = 2
     """
     rows = _Horizons(_single(event), time, times, weights, 1, train, censoring, normalize=True)
     found = _brier(rows, "survival", survival, 0.0, patient, se=se, influence=influence)
@@ -709,7 +760,7 @@ def scaled_brier_survival(
     se: bool = True,
     influence: bool = False,
 ) -> Curve:
-    """Return the index of prediction accuracy: 1 - Brier score / that of the Kaplan-Meier curve of the same rows.
+    """Return the index of prediction accuracy: 1 - Brier score / that of the share of the same rows still followed.
 
     Parameters
     ----------
@@ -719,7 +770,7 @@ def scaled_brier_survival(
     Returns
     -------
     Curve
-        NaN where no row is followed to the time, or the Kaplan-Meier curve makes no error.
+        NaN where no row is followed to the time, or the share makes no error.
 
     Raises
     ------
@@ -730,9 +781,9 @@ def scaled_brier_survival(
 
     Notes
     -----
-    Formula: 1 - B(t) / B0(t), B0 the score of predicting the Kaplan-Meier curve of the rows for everyone; with G of
-        the same rows B0 = S(t) (1 - S(t)), at which the choice of S(t) has no first-order effect on B0. With any other
-        G the error takes S(t) as known.
+    Formula: 1 - B(t) / B0(t), B0 the score of predicting for everyone the share S(t) still followed, the sum of
+        w [T > t] / G(t) over the sum of w. With G of the same rows that is their Kaplan-Meier curve, and
+        B0 = S(t) (1 - S(t)). The error includes that S(t) is estimated.
     Range: at most 1; 0 is no better than the curve of all, below 0 worse.
     Assumes: what `brier_survival` assumes.
     Refuses: what `brier_survival` refuses.
@@ -747,17 +798,16 @@ def scaled_brier_survival(
     array([0.9])
     """
     rows = _Horizons(_single(event), time, times, weights, 1, train, censoring, normalize=True)
-    null = kaplan_meier(rows.kind == 1, rows.time, rows.weights).at(rows.times, extend=True)
-    found = _brier(rows, "survival", survival, 0.0, patient, null=null, se=se, influence=influence)
+    found = _brier(rows, "survival", survival, 0.0, patient, scaled=True, se=se, influence=influence)
     fair = found.null > 1e-14
     if not fair.any():
-        raise NotEstimableError("the Kaplan-Meier curve makes no error at any time", "events by a time and survivors")
+        raise NotEstimableError("the share followed makes no error at any time", "events by a time and survivors")
     scale = np.divide(1.0, found.null, out=np.full(fair.size, np.nan), where=fair)
     found.value, found.se = 1 - found.value * scale, found.se * scale
     if found.influence is not None:
         found.influence *= -scale
-    why = "no row is followed to some times, or the Kaplan-Meier curve makes no error there"
-    return _curve(rows, "scaled_brier_survival", found, level, patient, (-np.inf, 1.0), why)
+    why = "no row is followed to some times, or the share followed makes no error there"
+    return _curve(rows, "scaled_brier_survival", found, level, patient, (-np.inf, 1.0), why, "identity")
 
 
 def integrated_brier(
@@ -810,7 +860,7 @@ def integrated_brier(
     0.025
     """
     rows = _Horizons(_single(event), time, times, weights, 1, train, censoring, normalize=True)
-    if rows.times.size < 2 or rows.times[-1] > rows.followed_to:
+    if rows.times.size < 2 or rows.times[-1] > rows.known_to:
         raise NotEstimableError("the Brier score is not known at 2 or more times", "a grid inside the follow-up")
     gaps = np.diff(rows.times)
     mix = (np.r_[gaps, 0.0] + np.r_[0.0, gaps]) / (2 * gaps.sum())
@@ -821,11 +871,12 @@ def integrated_brier(
         "n": rows.n,
         "events": rows.events,
         "level": level,
-        "method": f"trapezoids over {rows.times.size} times, divided by their range; {_method(rows, patient, se)}",
+        "method": f"trapezoids over {rows.times.size} times, divided by their range; {_method(rows, patient, se)}"
+        + (f"; {_LOG}" if se else ""),
     }
     if not se:
         return Estimate(value, **known)
-    return Estimate.from_influence(value, found.mixed, patient, bounds=(0.0, np.inf), **known)
+    return Estimate.from_influence(value, found.mixed, patient, bounds=(0.0, np.inf), scale="log", **known)
 
 
 class _Resampled:
@@ -845,11 +896,20 @@ class _Resampled:
         self.order: IntArray = np.argsort(self.time)
         self.reach: IntArray = np.searchsorted(self.times, self.time, side="left").astype(np.int64)
         self._at = np.searchsorted(distinct[: self.groups], self.times, side="right")
+        self._before = np.searchsorted(distinct[: self.groups], self.times, side="left")
+        reached = np.searchsorted(self.times, self.time, side="right") > self.reach
+        # Censored at a grid time: followed beyond it where nobody is left after.
+        self.ends: NDArray[np.bool_] = reached & (self.kind == 0)
 
-    def censoring(self, counts: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
-        """Return G before each distinct time, and at each grid time, in each replicate."""
+    def censoring(self, counts: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        """Return, in each replicate, G before each distinct time and at each grid time, and where that has ended.
+
+        There G is 0 and its left limit is given, as by `CensoringWeights.followed`.
+        """
         left = censoring_replicates(self.order, self.group, self.kind == 0, self.codes, counts, self.groups)
-        return left, left[self._at]
+        at, before = left[self._at], left[self._before]
+        ended = (at <= 0) & (before > 0)
+        return left, np.where(ended, before, at), ended
 
 
 class DynamicAucReplicates:
@@ -893,9 +953,11 @@ class DynamicAucReplicates:
             order = np.argsort(np.ascontiguousarray(columns[:, j]))
             alone, last = _ties(columns[order, j])
             reach = rows.reach[order]
+            ends = rows.ends[order]
             if columns.shape[1] > 1:
+                ends &= reach == j
                 reach = np.clip(reach - j, 0, 1)
-            self._parts.append((alone, last, reach, kind[order], rows.group[order], rows.codes[order]))
+            self._parts.append((alone, last, reach, kind[order], ends, rows.group[order], rows.codes[order]))
 
     def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
         """Return the AUC at each time in each replicate, shape (b, t); NaN without cases or without controls.
@@ -906,11 +968,11 @@ class DynamicAucReplicates:
             How often each patient is drawn.
         """
         drawn = np.ascontiguousarray(counts)
-        left, at = self._rows.censoring(drawn)
+        left, at, ended = self._rows.censoring(drawn)
         if len(self._parts) == 1:
-            return auc_replicates(*self._parts[0], drawn, left, at)
+            return auc_replicates(*self._parts[0], drawn, left, at, ended)
         return np.concatenate(
-            [auc_replicates(*part, drawn, left, at[[j]]) for j, part in enumerate(self._parts)], axis=1
+            [auc_replicates(*part, drawn, left, at[[j]], ended[[j]]) for j, part in enumerate(self._parts)], axis=1
         )
 
 
@@ -933,7 +995,7 @@ class BrierReplicates:
     >>> twice = BrierReplicates([1, 0], [1, 3], [[0.2], [0.9]], [2], codes=np.arange(2))
     >>> twice.replicate(np.array([[1, 2], [1, 0]], dtype=np.uint8)).round(4)
     array([[0.025],
-           [  nan]])
+           [0.04 ]])
     """
 
     def __init__(
@@ -954,7 +1016,7 @@ class BrierReplicates:
         return _blocks("survival", self._survival, self._rows.times, self._rows.time.size, True)
 
     def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
-        """Return the Brier score at each time in each replicate, shape (b, t); NaN beyond the follow-up of a draw.
+        """Return the Brier score at each time in each replicate, shape (b, t); NaN where `brier_survival` has none.
 
         Parameters
         ----------
@@ -962,12 +1024,12 @@ class BrierReplicates:
             How often each patient is drawn.
         """
         rows, drawn = self._rows, np.ascontiguousarray(counts)
-        left, at = rows.censoring(drawn)
+        left, at, ended = rows.censoring(drawn)
         out = np.empty((drawn.shape[1], rows.times.size))
         for start, stop, block, column in self._blocks():
             out[:, start:stop] = brier_replicates(
                 block, column, 0.0, np.clip(rows.reach - start, 0, stop - start),
-                np.clip(self._to - start, 0, stop - start), rows.kind, rows.group, rows.codes, drawn, left,
-                np.ascontiguousarray(at[start:stop]),
+                np.clip(self._to - start, 0, stop - start), rows.kind, rows.ends & (rows.reach >= start), rows.group,
+                rows.codes, drawn, left, np.ascontiguousarray(at[start:stop]), np.ascontiguousarray(ended[start:stop]),
             )  # fmt: skip
         return out

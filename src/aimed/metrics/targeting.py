@@ -25,6 +25,7 @@ from aimed.metrics.arrays import (
 )
 from aimed.metrics.draws import BLOCK
 from aimed.metrics.kernels.benefit import targeting_sums
+from aimed.metrics.nonparametric import few_units, independent_units, p_of_units
 from aimed.metrics.result import (
     Curve,
     Described,
@@ -33,7 +34,6 @@ from aimed.metrics.result import (
     clustered_variance,
     notes,
     patient_sums,
-    two_sided_p,
 )
 
 __all__ = [
@@ -355,14 +355,16 @@ def rate(
         codes = patient_codes(patient, benefit.size)
         halves = _half_samples(RateReplicates(benefit, first, codes, target=target, weights=w), codes, draws, seed)
         se, said = float(np.nanstd(halves, ddof=1)), f"{said.split(';')[0]}; {draws} half-samples, seed {seed}"
+    units = independent_units(patient, benefit.size)
     return Estimate.normal(
         value,
         se,
         level=level,
+        units=units,
         name=target.lower(),
         n=benefit.size,
         method=said,
-        p=two_sided_p(value, se),
+        p=p_of_units(value, se, units),
         influence=psi,
     )
 
@@ -505,11 +507,13 @@ def toc(
         value,
         np.sqrt(np.einsum("np,np->p", sums, sums)),
         level=level,
+        units=independent_units(patient, benefit.size),
         name="toc",
         axis="share treated",
         x=share,
         n=benefit.size,
         method=clustered("ties in priority averaged, effect at the border smoothed; infinitesimal jackknife", patient),
+        note=few_units(independent_units(patient, benefit.size)),
         influence=psi,
     )
 
@@ -708,16 +712,18 @@ def qini(
     se = math.sqrt(clustered_variance(found.influence, patient))
     shares, uplift = np.append(0.0, found.shares), np.append(0.0, found.uplift)
     points = np.unique(np.linspace(0, shares.size - 1, min(shares.size, _CURVE_POINTS)).round().astype(np.int64))
+    units = independent_units(patient, seen.size)
     estimate = Estimate.normal(
         found.value,
         se,
         level=level,
+        units=units,
         name="qini",
         n=seen.size,
         events=events,
         method=clustered(f"{rule} curve, area over treating at random; infinitesimal jackknife", patient),
         note=note,
-        p=two_sided_p(found.value, se),
+        p=p_of_units(found.value, se, units),
         influence=found.influence,
     )
     return QiniCurve(
@@ -923,16 +929,17 @@ def policy_difference(
         second = policy_value(y, treated, other, **options)
         value, psi, note = second.value, np.asarray(second.influence, dtype=np.float64), second.note
     influence = np.asarray(first.influence, dtype=np.float64) - psi
-    se = math.sqrt(clustered_variance(influence, patient))
+    se, units = math.sqrt(clustered_variance(influence, patient)), independent_units(patient, n)
     return Estimate.normal(
         first.value - value,
         se,
         level=level,
+        units=units,
         name="policy_difference",
         n=n,
         events=first.events,
         method=f"against {what}; {first.method}",
         note=notes(first.note, note),
-        p=two_sided_p(first.value - value, se),
+        p=p_of_units(first.value - value, se, units),
         influence=influence,
     )

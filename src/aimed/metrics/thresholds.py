@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -156,6 +156,11 @@ class _Cell:
     level: float
     place: IntArray | None = None
     weight: FloatArray | None = None
+    patients: dict[frozenset[int], int] | None = None
+
+    def units(self, *cells: int) -> int | None:
+        """Return how many patients have rows in some cells; None where rows are independent."""
+        return None if self.patients is None else self.patients[frozenset(cells)]
 
     def spread(self, slope: FloatArray) -> float:
         """Return the variance of a function of the cells from its derivative by them."""
@@ -190,8 +195,9 @@ class _Cell:
             with_interval(
                 k / total,
                 0.0 if edge else self.spread(slope),
-                why=f"a share of {0 if k == 0 else 1} has no spread between rows" if edge else "one patient only",
+                why=f"a share of {0 if k == 0 else 1} has no spread between rows" if edge else _STILL,
                 scale="logit",
+                units=self.units(*yes, *no),
                 name=name,
                 n=rows,
                 events=events,
@@ -203,7 +209,7 @@ class _Cell:
         )
 
     def smooth(self, name: str, value: float, slope: FloatArray, why: str, **more: Any) -> Estimate:
-        scale = {"log": " on the log scale", "logit": " on the logit scale"}.get(more.get("scale", ""), "")
+        scale = f" on {_SCALES[more['scale']]}"
         if not math.isfinite(value):
             return self.missing(name, why)
         return with_interval(
@@ -212,6 +218,7 @@ class _Cell:
             why=why,
             name=name,
             n=int(self.rows.sum()),
+            units=self.units(0, 1, 2, 3),
             level=self.level,
             method=("delta method" if self.plain else self.how) + scale,
             influence=self.influence(slope),
@@ -220,6 +227,8 @@ class _Cell:
 
 
 _NO_EVENTS, _NO_OTHERS = "no row has the event", "every row has the event"
+_STILL = "no spread between patients"
+_SCALES = {"log": "the log scale", "logit": "the logit scale", "fisher": "Fisher's z scale"}
 
 
 def _likelihood(
@@ -325,7 +334,7 @@ def _confusion(table: _Cell, threshold: float, prevalence: float | None, note: s
         f1=table.smooth(
             "f1", 2 * tp / found if found > 0 else math.nan, by_f1, edge if found > 0 else _NO_EVENTS, scale="logit"
         ),
-        youden=table.smooth("youden", youden, by_cases + by_others, why if single else edge, bounds=(-1.0, 1.0)),
+        youden=table.smooth("youden", youden, by_cases + by_others, why if single else edge, scale="fisher"),
         accuracy=table.share("accuracy", (0, 3), (1, 2), "no row")[0],
         balanced_accuracy=table.smooth(
             "balanced_accuracy",
@@ -334,7 +343,7 @@ def _confusion(table: _Cell, threshold: float, prevalence: float | None, note: s
             why if single else edge,
             scale="logit",
         ),
-        mcc=table.smooth("mcc", correlation, by_mcc, empty if math.isnan(correlation) else edge, bounds=(-1.0, 1.0)),
+        mcc=table.smooth("mcc", correlation, by_mcc, empty if math.isnan(correlation) else edge, scale="fisher"),
         level=table.level,
         method=table.how,
         note=note,
@@ -386,6 +395,9 @@ class _Rows:
             above, below = groups[:, ::-1].cumsum(1)[:, ::-1][:, 1:], groups.cumsum(1)[:, :-1]
             return np.column_stack([above[0], above[1], below[0], below[1]])
 
+        seen: list[dict[frozenset[int], int] | None] = [None] * k
+        if self.codes is not None:
+            seen = list(_seen(self.codes, passed, self.case, k))
         rows = cells(None).astype(np.int64)
         weighted = cells(self.weight) if self.weighted else rows.astype(np.float64)
         if self.codes is not None:
@@ -405,13 +417,27 @@ class _Rows:
         side = np.where(self.case, 2, 3) - 2 * (passed > 0) if influences else None
         weight = self.weight if influences else None
         return [
-            _Cell(weighted[t], rows[t], variance[t], plain, self.method, how, self.level, side, weight)
+            _Cell(weighted[t], rows[t], variance[t], plain, self.method, how, self.level, side, weight, seen[t])
             for t in range(k)
         ]
 
     def at(self, threshold: float, note: str = "") -> Confusion:
         table = self.tables(np.array([threshold]), influences=True)[0]
         return _confusion(table, threshold, self.prevalence, note)
+
+
+def _seen(codes: IntArray, passed: IntArray, case: BoolArray, k: int) -> Iterator[dict[frozenset[int], int]]:
+    """Yield how many patients have rows in each margin of the table at each of k thresholds."""
+    patients = int(codes.max()) + 1
+    highest, lowest = np.zeros(patients, dtype=np.int64), np.full(patients, k, dtype=np.int64)
+    np.maximum.at(highest, codes, passed)
+    np.minimum.at(lowest, codes, passed)
+    flagged = np.bincount(highest, minlength=k + 1)[::-1].cumsum()[::-1][1:]
+    cleared = np.bincount(lowest, minlength=k + 1).cumsum()[:-1]
+    margins = {(0, 2): np.unique(codes[case]).size, (1, 3): np.unique(codes[~case]).size, (0, 1, 2, 3): patients}
+    fixed = {frozenset(cells): size for cells, size in margins.items()}
+    for above, below in zip(flagged, cleared, strict=True):
+        yield fixed | {frozenset((0, 1)): int(above), frozenset((2, 3)): int(below)}
 
 
 def _finite(threshold: float) -> float:
@@ -440,7 +466,7 @@ def confusion(
         Risk; any score on the scale of the threshold.
     threshold : float
     weights : float array, shape (n,), optional
-        Row weights.
+        Row weights. In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     level : float
@@ -459,9 +485,10 @@ def confusion(
     -----
     Formula: the usual ratios of the four cells. Proportions have Wilson's or Clopper and Pearson's interval; likelihood
     ratios Simel's on the log scale; F1 and balanced accuracy the delta method on the logit scale, Youden's index and
-    Matthews' correlation on their own. With weights or patients every rate is a ratio estimator, its variance the sum
-    of squared influences of rows or patients, and proportions have intervals on the logit scale. Predictive values at
-    a stated prevalence have Mercaldo's intervals on the logit scale.
+    Matthews' correlation on Fisher's z scale. With weights or patients every rate is a ratio estimator, its variance
+    the sum of squared influences of rows or patients, and proportions have intervals on the logit scale; with m
+    patients in the rate, the quantile is that of t with m - 1, and the variance has m / (m - 1). Predictive values at a
+    stated prevalence have Mercaldo's intervals on the logit scale.
     Range: proportions and F1 0 to 1; likelihood ratios 0 up; Youden's index and Matthews' correlation -1 to 1.
     Assumes: the threshold was fixed before these rows were seen; sensitivity and specificity carry over where a
     prevalence is stated.

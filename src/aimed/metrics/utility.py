@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import (
@@ -36,7 +37,7 @@ from aimed.metrics.kernels.utility import (
     subset_influence,
     table_squares,
 )
-from aimed.metrics.result import Curve, Estimate, clustered, notes, patient_sums, two_sided_p
+from aimed.metrics.result import FEW_UNITS, Curve, Estimate, clustered, notes, patient_sums, two_sided_p
 
 __all__ = [
     "DecisionCurve",
@@ -156,13 +157,33 @@ def _grid(thresholds: ArrayLike) -> _Grid:
     return _Grid(asked, rising, back.astype(np.int64), np.ndim(thresholds) == 0)
 
 
-def _one(curve: Curve, influence: FloatArray | None, note: str, *, test: bool = False) -> Estimate:
+def _one(
+    curve: Curve, influence: FloatArray | None, note: str, *, test: bool = False, units: int | None = None
+) -> Estimate:
     """Return the only point of a curve as an estimate."""
     found = curve[0]
     found.note, found.influence = note, influence
+    if math.isnan(found.lower):
+        found.se = math.nan
     if test and found.se > 0:
-        found.p = two_sided_p(found.value, found.se)
+        found.p = two_sided_p(found.value, found.se) if units is None else _t_p(found.value, found.se, units)
     return found
+
+
+def _sampled(units: int | None) -> str:
+    """Say what few patients do to an interval."""
+    if units is None or units >= FEW_UNITS:
+        return ""
+    if units < 2:
+        return "no interval: one unit only"
+    return f"only {units} independent units: the intervals may be too short"
+
+
+def _t_p(value: float, se: float, units: int) -> float:
+    """Return the two-sided p that goes with an interval from so many patients."""
+    if units < 2:
+        return math.nan
+    return 2 * float(stdtr(units - 1, -abs(value) / (se * math.sqrt(units / (units - 1)))))
 
 
 # A yes/no outcome ----------------------------------------------------------------------------------------------------
@@ -194,6 +215,7 @@ class _Binary:
         self.n, self.grid = self.y.size, _grid(thresholds)
         self.label = self.y.astype(np.uint8)
         self.codes = None if patient is None else patient_codes(patient, self.n)
+        self.units = None if self.codes is None else int(self.codes.max()) + 1
         self.total = float(self.w.sum())
         self.cases = dot(self.w, self.y)
         self.controls = self.total - self.cases
@@ -335,8 +357,9 @@ def net_benefit(
     thresholds : float or float array, shape (k,), in (0, 1)
         In any order.
     weights : float array, shape (n,), optional
+        In the standard error a row stays one unit whatever its weight: repeat rows for counts.
     patient : array, shape (n,), optional
-        Rows of one patient are dependent.
+        Rows of one patient are dependent; the quantile is then that of t with the number of patients less one.
     level : float
         Coverage of the intervals.
     prevalence : float, optional
@@ -360,7 +383,7 @@ def net_benefit(
     References
     ----------
     Vickers and Elkin, Med Decis Making 2006;26:565. Vickers, Cronin, Elkin and Gonen, BMC Med Inform Decis Mak
-    2008;8:53. Sande, Li, D'Agostino, Yin Wong and Cook, Stat Med 2020;39:2980 (errors).
+    2008;8:53. Sande, Li, D'Agostino, Wong and Cheng, Stat Med 2020;39:2980 (errors).
 
     Notes
     -----
@@ -397,6 +420,7 @@ def net_benefit(
     note = f"no row reaches {empty} of {grid.asked.size} thresholds: net benefit is 0 there" if empty else ""
     if grid.scalar and empty:
         note = "no row reaches the threshold: net benefit is 0"
+    note = notes(note + ", without an interval" if empty else "", _sampled(rows.units))
     found = _decision(
         grid,
         (model, rows.error(above, model), psi),
@@ -404,6 +428,7 @@ def net_benefit(
         everybody,
         above.rows / rows.total,
         rows.prevalence,
+        units=rows.units,
         name="net_benefit",
         n=rows.n,
         events=int(rows.y.sum()),
@@ -424,6 +449,7 @@ def _decision(
     prevalence: float,
     *,
     name: str,
+    units: int | None = None,
     **more: Any,
 ) -> DecisionCurve:
     """Put values at rising thresholds back in the order asked for, with their limits."""
@@ -433,6 +459,7 @@ def _decision(
         model[0][back],
         model[1][back],
         name=name,
+        units=units,
         influence=None if model[2] is None else model[2][:, back],
         prevalence=prevalence,
         share=share[back],
@@ -441,6 +468,7 @@ def _decision(
             gap[0][back],
             gap[1][back],
             name="net_benefit_over_treat_all",
+            units=units,
             influence=None if gap[2] is None else gap[2][:, back],
             **known,
         ),
@@ -540,6 +568,8 @@ def net_benefit_difference(
         value[back],
         se[back],
         name="net_benefit_difference",
+        units=rows.units,
+        note=_sampled(rows.units),
         axis="threshold",
         x=grid.asked,
         n=rows.n,
@@ -550,8 +580,8 @@ def net_benefit_difference(
     )
     if not grid.scalar:
         return curve
-    note = "" if se[0] > 0 else "both models decide alike in every row"
-    return _one(curve, None if psi is None else psi[:, 0], note, test=True)
+    note = notes("" if se[0] > 0 else "no interval: both models decide alike in every row", curve.note)
+    return _one(curve, None if psi is None else psi[:, 0], note, test=True, units=rows.units)
 
 
 class NetBenefitReplicates:

@@ -31,6 +31,22 @@ MODELS = Catalog(
             "aimed.prognosis.cox:RECIPE",
             "Cox proportional hazards, Efron ties, ridge penalty, hazard ratios.",
         ),
+        "cox_lasso": (
+            "aimed.prognosis.cox_path:RECIPE",
+            "Cox with a lasso or elastic-net penalty chosen by cross-validation.",
+        ),
+        "survival_forest": (
+            "aimed.prognosis.survival_forest:RECIPE",
+            "Mean survival curve of many trees; takes missing values.",
+        ),
+        "accelerated_failure_time": (
+            "aimed.prognosis.parametric:RECIPE",
+            "Weibull, log-normal or log-logistic times, with acceleration factors.",
+        ),
+        "royston_parmar": (
+            "aimed.prognosis.royston_parmar:RECIPE",
+            "Spline of log time, proportional hazards, hazard ratios.",
+        ),
         "kaplan_meier": (
             "aimed.prognosis.kaplan_meier:RECIPE",
             "Baseline: the same survival curve for everyone.",

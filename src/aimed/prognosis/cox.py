@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,19 +29,290 @@ from aimed.prognosis.curves import (
     six_digits,
     steps_at,
 )
+from aimed.prognosis.risk_sets import (
+    Outcome,
+    Point,
+    RiskSets,
+    Steps,
+    codes_of,
+    line_up,
+    named_matrix,
+    one_thread,
+    read_outcome,
+)
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["RECIPE", "CoxPH"]
+    from aimed.prognosis.cox_summary import CoxSummary
+
+__all__ = ["RECIPE", "Baseline", "CoxCurves", "CoxPH"]
 
 _BLOCK = 8192
 _GRID = 200
+_COUNTED = 20_000
 _Spread: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-class CoxPH(BaseEstimator):  # type: ignore[misc]
-    """Proportional hazards regression for right-censored outcomes.
+@dataclass(slots=True, eq=False)
+class Baseline:
+    """The cumulative hazard at the column means, of everyone or of one stratum.
+
+    Parameters
+    ----------
+    times, hazard : float arrays, shape (t,)
+    spread : tuple of float arrays, shapes (g,), (g,), (g, p), or None
+        What `CoxPH.risk_interval` needs.
+    lines : bool
+        Straight between the times, not flat.
+    """
+
+    times: NDArray[np.float64]
+    hazard: NDArray[np.float64]
+    spread: _Spread | None
+    lines: bool
+
+    def at(self, times: ArrayLike) -> NDArray[np.float64]:
+        """Return the cumulative hazard at each time."""
+        return (lines_at if self.lines else steps_at)(self.times, self.hazard, np.atleast_1d(times), 0.0)
+
+    def function(self, relative: float, survival: bool) -> StepFunction | LineFunction:
+        """Return the cumulative hazard of one row, or its survival, as a function of time."""
+        hazard = relative * self.hazard
+        if self.lines:
+            return LineFunction(self.times, hazard, survival=survival)
+        return StepFunction(self.times, np.exp(-hazard) if survival else hazard, float(survival))
+
+    def to_state(self) -> dict[str, Any]:
+        """Return times, hazard and spread in JSON types."""
+        spread = self.spread
+        return {
+            "times": self.times.tolist(),
+            "cumulative_baseline_hazard": self.hazard.tolist(),
+            "curve_variance": None
+            if spread is None
+            else dict(zip(("times", "steps", "means"), (part.tolist() for part in spread), strict=True)),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], p: int, lines: bool) -> Baseline:
+        """Rebuild it from `to_state`."""
+        # A state written before intervals were offered has no such entry.
+        stored = state.get("curve_variance")
+        spread: _Spread | None = None
+        if stored is not None:
+            times, steps, means = (np.asarray(stored[part], dtype=np.float64) for part in ("times", "steps", "means"))
+            spread = times, steps, means.reshape(times.size, p)
+        times = np.asarray(state["times"], dtype=np.float64)
+        return cls(times, np.asarray(state["cumulative_baseline_hazard"], dtype=np.float64), spread, lines)
+
+
+class CoxCurves:
+    """What every proportional hazards model does once it has coefficients and baseline hazards."""
+
+    coef_: NDArray[np.float64]
+    n_features_in_: int
+    mean_linear_predictor_: float
+    strata_: NDArray[Any] | None
+    baselines_: list[Baseline]
+
+    def _names(self) -> list[str]:
+        return [str(n) for n in getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])]
+
+    def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the linear predictor Xβ, plus the offset where given, shape (n,); higher means an earlier event."""
+        check_is_fitted(self, "coef_")
+        values, _ = as_matrix(X, self.n_features_in_)
+        out = np.asarray(values @ self.coef_)
+        return out if offset is None else out + np.asarray(offset, dtype=np.float64)
+
+    def _places(self, n: int, strata: ArrayLike | None) -> list[tuple[Baseline, Any]]:
+        """Return each baseline with the rows it is for."""
+        if self.strata_ is None:
+            if strata is not None:
+                raise DataError("strata given to a model without strata", "no strata")
+            return [(self.baselines_[0], slice(None))]
+        if strata is None:
+            raise DataError("the model has strata, and no stratum is given", "strata=, one label a row")
+        labels = np.asarray(strata)
+        if labels.shape != (n,):
+            raise DataError(f"strata has shape {labels.shape}", f"one label a row, shape ({n},)")
+        labels = labels.astype(self.strata_.dtype) if labels.dtype.kind == "O" else labels
+        at = np.minimum(np.searchsorted(self.strata_, labels), self.strata_.size - 1)
+        unknown = int((self.strata_[at] != labels).sum())
+        if unknown:
+            raise DataError(f"{unknown} of {n} rows are of a stratum the model has not seen", "strata of the training")
+        return [(self.baselines_[s], np.flatnonzero(at == s)) for s in np.unique(at)]
+
+    def _curves(
+        self, X: Any, times: ArrayLike | None, array: bool, strata: ArrayLike | None, offset: ArrayLike | None,
+        survival: bool,
+    ) -> Any:  # fmt: skip
+        relative = np.exp(self.predict(X, offset) - self.mean_linear_predictor_)
+        places = self._places(relative.size, strata)
+        if times is None and not array:
+            out = np.empty(relative.size, dtype=object)
+            for baseline, rows in places:
+                out[rows] = [baseline.function(float(v), survival) for v in relative[rows]]
+            return out
+        if times is None and self.strata_ is not None:
+            raise DataError("strata step at times of their own", "times=, one grid for all of them")
+        grid = None if times is None else np.atleast_1d(np.asarray(times, dtype=np.float64))
+        hazards = np.empty((relative.size, self.baselines_[0].times.size if grid is None else grid.size))
+        for baseline, rows in places:
+            base = baseline.hazard if grid is None else baseline.at(grid)
+            hazards[rows] = relative[rows, None] * (-base if survival else base)
+        return np.exp(hazards, out=hazards) if survival else hazards
+
+    def predict_cumulative_hazard_function(
+        self,
+        X: Any,
+        times: ArrayLike | None = None,
+        return_array: bool = False,
+        *,
+        strata: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Any:
+        """Return cumulative hazards.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        times : float array, shape (t,), optional
+            Times to read the curves at; `unique_times_` when absent.
+        return_array : bool
+            Without times: an array in place of functions.
+        strata : array, shape (n,), optional
+            Label of each row, for a model with strata.
+        offset : float array, shape (n,), optional
+
+        Returns
+        -------
+        float array, shape (n, t), or object array of n functions of time
+        """
+        return self._curves(X, times, return_array, strata, offset, survival=False)
+
+    def predict_survival_function(
+        self,
+        X: Any,
+        times: ArrayLike | None = None,
+        return_array: bool = False,
+        *,
+        strata: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Any:
+        """Return survival probabilities; parameters as in `predict_cumulative_hazard_function`."""
+        return self._curves(X, times, return_array, strata, offset, survival=True)
+
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        entry: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        strata: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> float:
+        """Return Harrell's C of the linear predictor, among rows at risk together and of one stratum."""
+        from aimed.metrics.concordance import harrell_c
+
+        score = self.predict(X, offset)
+        if entry is None and sample_weight is None and strata is None:
+            event, time = as_survival(y)
+            return float(harrell_c(event, time, score))
+        outcome = read_outcome(y, entry, sample_weight, strata)
+        found = self._concordance(outcome, score)
+        if found is None:
+            raise NotEstimableError("no pair of rows can be ordered", "an event followed by a row at risk then")
+        return found[0]
+
+    def _keep_curves(self, risk: RiskSets, at: Steps, step_events: int, wanted: bool) -> None:
+        """Keep the hazard of each stratum, and if wanted what intervals need."""
+        line, p = risk.line, self.n_features_in_
+        parts = dict(line.parts())
+        knots = {s: choose_knots(line.deaths[where], step_events, _GRID) for s, where in parts.items()}
+        hazard, c0 = at.hazard, at.steps[2] * np.exp(-2.0 * at.top)
+        means = np.zeros((0, p))
+        ends = np.concatenate([where.start + knots[s] for s, where in parts.items()])
+        if wanted:
+            segment = np.searchsorted(ends, np.arange(line.times.size), side="left")
+            means = risk.group_sums(at, segment, ends.size) * np.exp(-at.top)
+        self.baselines_ = []
+        for stratum in range(1 if self.strata_ is None else self.strata_.size):
+            if stratum not in parts:
+                empty = np.zeros(0)
+                spread: _Spread | None = (empty, empty, np.zeros((0, p))) if wanted else None
+                self.baselines_.append(Baseline(empty, empty, spread, step_events > 1))
+                continue
+            where, own = parts[stratum], knots[stratum]
+            times, total = line.times[where], np.cumsum(hazard[where])
+            spread = None
+            if wanted:
+                at_knots = np.flatnonzero((ends >= where.start) & (ends < where.stop))
+                spread = times[own], np.cumsum(c0[where])[own], np.cumsum(means[at_knots], axis=0)
+            if step_events > 1:
+                if spread is not None:
+                    spread = knot_times(times, own), six_digits(spread[1]), six_digits(spread[2])
+                times, total = bent_line(times, total, 0.0, own)
+            self.baselines_.append(Baseline(times, total, spread, step_events > 1))
+
+    def _concordance(self, outcome: Outcome, score: NDArray[np.float64]) -> tuple[float, float | None] | None:
+        """Return Harrell's C of a score and, without late entry, its error; None without a usable pair."""
+        from aimed.metrics.concordance import harrell_c
+
+        if outcome.offset is not None:
+            score = score + outcome.offset
+        if outcome.entry is not None:
+            return _concordance_at_risk(outcome, score)
+        try:
+            found = harrell_c(outcome.event, outcome.time, score, outcome.weight, strata=outcome.stratum)
+        except NotEstimableError:
+            return None
+        error = found.se
+        return float(found), float(error) if error is not None and np.isfinite(error) else None
+
+    def _one(self, part: str) -> Any:
+        found = [getattr(baseline, part) for baseline in self.baselines_]
+        return found[0] if self.strata_ is None else found
+
+    @property
+    def unique_times_(self) -> Any:
+        """Times at which the curves step; see the class."""
+        return self._one("times")
+
+    @property
+    def event_times_(self) -> Any:
+        """The same, by the name that forests of scikit-survival use."""
+        return self._one("times")
+
+    @property
+    def cumulative_baseline_hazard_(self) -> Any:
+        """Cumulative hazard at the column means; see the class."""
+        return self._one("hazard")
+
+    @property
+    def curve_variance_(self) -> Any:
+        """What `risk_interval` needs; see the class."""
+        return self._one("spread")
+
+    @property
+    def cum_baseline_hazard_(self) -> Any:
+        """Cumulative hazard of a row of zeros, as a function of time; a list of them with strata."""
+        relative = float(np.exp(-self.mean_linear_predictor_))
+        found = [baseline.function(relative, survival=False) for baseline in self.baselines_]
+        return found[0] if self.strata_ is None else found
+
+    @property
+    def baseline_survival_(self) -> Any:
+        """Survival of a row of zeros, as a function of time; a list of them with strata."""
+        relative = float(np.exp(-self.mean_linear_predictor_))
+        found = [baseline.function(relative, survival=True) for baseline in self.baselines_]
+        return found[0] if self.strata_ is None else found
+
+
+class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
+    """Proportional hazards regression for right-censored outcomes, also with late entry and in strata.
 
     Parameters
     ----------
@@ -57,20 +329,28 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         Newton steps at most.
     step_events : int
         At least so many events stand behind each stored step of the baseline hazard; see the notes.
+    robust : bool
+        Standard errors that hold when the model does not (Lin and Wei). `fit` with `cluster` implies it.
+    firth : bool
+        Maximise the likelihood times the root of the information (Firth, Heinze and Schemper): finite coefficients
+        when a column separates the events, and less bias with few.
 
     Attributes
     ----------
     coef_, standard_errors_ : float arrays, shape (p,)
         Log hazard ratios for one unit of each column. With a penalty the errors come from the inverse of
-        the penalised information, as in R; NaN for a dropped column.
+        the penalised information, as in R; NaN for a dropped column. Robust when asked.
     covariance_ : float array, shape (p, p)
+    naive_covariance_ : float array, shape (p, p), or None
+        The model's own, where `covariance_` is robust.
     confidence_intervals_ : float array, shape (p, 2)
         Wald intervals of the coefficients.
     loglik_ : (float, float)
         Log partial likelihood without predictors and of the model, penalty not counted.
     tests_ : dict
-        ``likelihood_ratio``, ``wald`` and ``score``, each with statistic, df and p. With a penalty the
-        first alone, on trace((I + P)⁻¹ I) degrees of freedom.
+        ``likelihood_ratio``, ``wald`` and ``score``, each with statistic, df and p, and ``robust_score`` with robust
+        errors, in which case Wald's test is robust too. With a penalty the first alone, on trace((I + P)⁻¹ I)
+        degrees of freedom. With `firth` the first two, of the penalised likelihood.
     unique_times_ : float array, shape (t,)
         Distinct event times, where the curves step; with ``step_events > 1`` the points, at most 400, between which
         the cumulative hazard is straight.
@@ -79,14 +359,27 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
     curve_variance_ : tuple of float arrays, shapes (g,), (g,), (g, p), or None
         What `risk_interval` needs at g <= 200 event times: the times, A and B of its notes. None with a penalty,
         or when the model comes from a state without it.
+    baselines_ : list of Baseline
+        One for each of `strata_`, or one in all. With strata `unique_times_`, `cumulative_baseline_hazard_` and
+        `curve_variance_` are lists in that order.
+    strata_ : array, shape (s,), or None
+        Labels of the strata.
+    concordance_ : (float, float or None), or None
+        Harrell's C of the training rows and its standard error; not counted above 20,000 rows, nor the error with
+        late entry.
     aliased_ : list of str
         Dropped columns.
+    n_clusters_ : int or None
     feature_names_in_, n_features_in_, n_fitted_, n_events_, n_iter_
 
     Notes
     -----
-    Rows are sorted once; each Newton step costs O(np + np²) in blocks that fit the cache. Curves stay
-    flat after the last event time. `score` is Harrell's C.
+    Rows are sorted once; each Newton step costs O(np + np²) in blocks that fit the cache, and robust errors one pass
+    more. Curves stay flat after the last event time. `score` is Harrell's C.
+
+    Risk sets are (entry, time], so that a patient may be many rows with covariates that change; a row cut in two
+    gives the same model. A weight of 2 is the same as the row twice with Breslow's ties; with Efron's it is R's average
+    weight of the events at a time, and twice the row makes a tie of its own.
 
     The plain baseline hazard tells too much to leave the house: its steps at single event times, with the means in
     `curve_variance_`, give back relative risks and whole rows of single patients. With ``step_events = m > 1`` the
@@ -105,11 +398,12 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
     NotEstimableError
         If there are no events, columns are constant or collinear, or a coefficient grows without bound.
     DataError
-        If X is incomplete or y is not a structured array of event and time.
+        If X is incomplete, y is not a structured array of event and time, or a row enters at or after its time.
 
     References
     ----------
-    Cox, J R Stat Soc B 1972; Efron, J Am Stat Assoc 1977; Therneau and Grambsch, Modeling Survival Data, 2000.
+    Cox, J R Stat Soc B 1972; Efron, J Am Stat Assoc 1977; Lin and Wei, J Am Stat Assoc 1989; Heinze and Schemper,
+    Biometrics 2001; Therneau and Grambsch, Modeling Survival Data, 2000.
 
     Examples
     --------
@@ -131,6 +425,8 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         level: float = 0.95,
         max_iter: int = 100,
         step_events: int = 1,
+        robust: bool = False,
+        firth: bool = False,
     ) -> None:
         self.penalty = penalty
         self.ties = ties
@@ -138,8 +434,21 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         self.level = level
         self.max_iter = max_iter
         self.step_events = step_events
+        self.robust = robust
+        self.firth = firth
 
-    def fit(self, X: Any, y: Any, feature_names: Sequence[str] | None = None) -> CoxPH:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        feature_names: Sequence[str] | None = None,
+        *,
+        entry: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        strata: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        cluster: ArrayLike | None = None,
+    ) -> CoxPH:
         """Maximise the partial likelihood.
 
         Parameters
@@ -149,75 +458,110 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
             A boolean event and a time.
         feature_names : sequence of str, length p, optional
             Names for messages and tables; the data frame's, or x0, x1, ..., when absent.
+        entry : float array, shape (n,), optional
+            Time from which each row is at risk, itself not counted; from the beginning when absent.
+        sample_weight : float array, shape (n,), optional
+            Rows of weight 0 are left out.
+        strata : array, shape (n,), optional
+            Each label has a baseline hazard of its own.
+        offset : float array, shape (n,), optional
+            Added to the linear predictor; curves are those of an offset of 0.
+        cluster : array, shape (n,), optional
+            Rows of one label, as those of one patient or one hospital, depend on each other; robust errors are
+            added up by it.
         """
+        self._check()
+        outcome = read_outcome(y, entry, sample_weight, strata, offset)
+        values, found = named_matrix(X, feature_names, outcome.time.size)
+        event = outcome.event
+        n, p = values.shape
+        names = found if found is not None else [f"x{j}" for j in range(p)]
+        clusters = None if cluster is None else codes_of(cluster, n, "cluster")[1]
+        weight = outcome.weight
+        used = np.ones(n, dtype=bool) if weight is None else weight > 0
+        self.__dict__.pop("feature_names_in_", None)
+        if found is not None:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        self.n_features_in_, self.n_fitted_, self.n_events_ = p, int(used.sum()), int((event & used).sum())
+
+        with one_thread():
+            mean = (values.mean(axis=0) if weight is None else weight @ values / weight.sum()) if p else np.zeros(0)
+            line = line_up(outcome)
+            self._few(p, line.order.size)
+            risk = RiskSets(values, mean, line, outcome.offset, self.ties == "efron", _BLOCK)
+            theta = np.full(p, float(self.penalty)) * risk.unit**2
+            null = risk.evaluate(np.zeros(p))
+            keep = self._estimable(risk, null.information, names) if not self.penalty else np.ones(p, dtype=bool)
+            climb = self._climb_firth if self.firth else self._climb
+            beta, at, steps, bonus = climb(risk, null, theta, keep, names)
+            self.n_iter_ = steps
+            self.coef_ = beta * risk.unit
+            self.aliased_ = [name for name, kept in zip(names, keep, strict=True) if not kept]
+            self.loglik_ = (null.loglik + bonus[0], at.loglik + bonus[1])
+            self._infer(at.information, null, beta, theta, keep, risk.unit)
+            self.naive_covariance_: NDArray[np.float64] | None = None
+            self.n_clusters_: int | None = None
+            if self.robust or clusters is not None:
+                self._make_robust(risk, null.steps, at.steps, keep, clusters)
+            self.feature_means_ = mean
+            self.mean_linear_predictor_ = float(mean @ self.coef_)
+            self.strata_ = outcome.labels
+            self._keep_curves(risk, at.steps, self.step_events, not self.penalty)
+        self.concordance_ = self._concordance(outcome, values @ self.coef_) if n <= _COUNTED else None
+        return self
+
+    def _check(self) -> None:
         if self.ties not in ("efron", "breslow"):
             raise StudyFileError(f"ties = '{self.ties}'", "'efron' or 'breslow'")
         if self.collinear not in ("raise", "drop"):
             raise StudyFileError(f"collinear = '{self.collinear}'", "'raise' or 'drop'")
         if not (np.isfinite(self.penalty) and self.penalty >= 0):
             raise StudyFileError("the ridge penalty is negative or not finite", "a number >= 0")
-        values, found = as_matrix(X)
-        event, time = as_survival(y)
-        n, p = values.shape
-        if n != time.size:
-            raise DataError(f"X has {n} rows and y {time.size}", "one outcome a row")
-        if feature_names is not None and len(feature_names) != p:
-            raise DataError(f"{len(feature_names)} feature names for {p} columns", "one a column")
-        names = list(feature_names) if feature_names is not None else found or [f"x{j}" for j in range(p)]
-        if not event.any():
-            raise NotEstimableError("no event in the training rows", "at least one", "extend follow-up or the cohort")
-        self.__dict__.pop("feature_names_in_", None)
-        if feature_names is not None or found:
-            self.feature_names_in_ = np.asarray(names, dtype=object)
-        self.n_features_in_, self.n_fitted_, self.n_events_ = p, n, int(event.sum())
+        if self.firth and self.penalty:
+            raise StudyFileError("firth = True and a ridge penalty", "one of them")
 
-        mean = values.mean(axis=0) if p else np.zeros(0)
-        risk = _RiskSets.make(values, mean, event, time, efron=self.ties == "efron")
-        knots = choose_knots(risk.deaths, self.step_events, _GRID)
-        theta = np.full(p, float(self.penalty)) * risk.unit**2
-        null = risk.evaluate(np.zeros(p))
-        keep = self._estimable(risk, null.information, names) if not self.penalty else np.ones(p, dtype=bool)
-        beta, at, steps = self._climb(risk, null, theta, keep, names)
-
-        self.n_iter_ = steps
-        self.coef_ = beta * risk.unit
-        self.aliased_ = [name for name, kept in zip(names, keep, strict=True) if not kept]
-        self.loglik_ = (null.loglik, at.loglik)
-        self._infer(at.information, null, beta, theta, keep, risk.unit)
-        self.feature_means_ = mean
-        self.mean_linear_predictor_ = float(mean @ self.coef_)
-        self.unique_times_ = risk.times
-        self.cumulative_baseline_hazard_ = np.cumsum(at.hazard)
-        self.curve_variance_: _Spread | None = None if self.penalty else risk.spread(at.steps, knots)
-        if self.step_events > 1:
-            self.unique_times_, self.cumulative_baseline_hazard_ = bent_line(
-                risk.times, self.cumulative_baseline_hazard_, 0.0, knots
+    def _few(self, p: int, rows: int) -> None:
+        # Thousands of columns take long only to be found collinear.
+        least = rows if p < 1000 else min(rows, self.n_events_)
+        if p > least and not self.penalty and self.collinear == "raise":
+            raise NotEstimableError(
+                f"{p} columns for {rows} rows at risk and {self.n_events_} events",
+                "fewer columns than events",
+                "leave columns out, set a penalty > 0, or choose them with aimed.prognosis.cox_path.CoxPath",
             )
-            if self.curve_variance_ is not None:
-                _, A, B = self.curve_variance_
-                self.curve_variance_ = knot_times(risk.times, knots), six_digits(A), six_digits(B)
-        return self
 
-    def _estimable(self, risk: _RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
+    def _estimable(self, risk: RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
         """Say which columns add information to the ones before them; raise or go on without the others."""
         own = np.where(risk.varies, np.diag(information), 0.0)
-        keep, problems = independent_columns(np.where(np.eye(len(names), dtype=bool), own, information), names)
+        gram = np.where(np.eye(len(names), dtype=bool), own, information)
+        if (own > 1e-8).all():
+            try:
+                # The squared pivots are what each column adds; far from 0 there is no more to find out.
+                if (np.diag(linalg.cholesky(gram, lower=True)) ** 2 > 1e-8 * own).all():
+                    return np.ones(own.size, dtype=bool)
+            except linalg.LinAlgError:
+                pass
+        keep, problems = independent_columns(gram, names)
         if problems and self.collinear == "raise":
+            more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
             raise NotEstimableError(
-                "; ".join(problems), "columns that each add information", "leave them out, or set a penalty > 0"
+                "; ".join(problems[:10] + more),
+                "columns that each add information",
+                "leave them out, or set a penalty > 0",
             )
         return keep
 
     def _climb(
-        self, risk: _RiskSets, null: _Point, theta: NDArray[np.float64], keep: NDArray[np.bool_], names: Sequence[str]
-    ) -> tuple[NDArray[np.float64], _Point, int]:
+        self, risk: RiskSets, null: Point, theta: NDArray[np.float64], keep: NDArray[np.bool_], names: Sequence[str]
+    ) -> tuple[NDArray[np.float64], Point, int, tuple[float, float]]:
         """Run Newton's method with step halving from zero."""
-        beta = np.zeros(keep.size)
+        beta, none = np.zeros(keep.size), (0.0, 0.0)
         if not keep.any():
-            return beta, null, 0
+            return beta, null, 0, none
         here = null
         rows = np.ix_(keep, keep)
         goal = here.loglik
+        moved = np.zeros(keep.size)
         for step in range(1, int(self.max_iter) + 1):
             slope = here.gradient - theta * beta
             try:
@@ -226,6 +570,7 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
                 raise self._unbounded([n for n, k in zip(names, keep, strict=True) if k]) from None
             full = np.zeros(keep.size)
             full[keep] = move
+            shorter = False
             for _ in range(40):
                 there = risk.evaluate(beta + full)
                 reached = there.loglik - 0.5 * float(theta @ (beta + full) ** 2)
@@ -233,19 +578,66 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
                 if reached >= goal - 1e-11 * (1.0 + abs(goal)):
                     break
                 full *= 0.5
+                shorter = True
             else:
                 break
             gain, goal = reached - goal, reached
             beta, here = beta + full, there
             moved = np.abs(full) / (1.0 + np.abs(beta))
-            if moved.max() < 1e-9:
-                return beta, here, step
+            # What is left after a full step is about its square.
+            if moved.max() < (1e-9 if shorter else 1e-6):
+                return beta, here, step, none
             # Columns have unit spread here: a coefficient that still walks while the likelihood stands still
             # has no finite maximum.
             if abs(gain) < 1e-10 * (1.0 + abs(goal)) and moved.max() > 1e-3:
                 raise self._unbounded([n for n, m in zip(names, moved, strict=True) if m > 1e-3])
-        raise NotEstimableError(
-            f"the Cox model did not converge in {self.max_iter} steps", "a finite maximum", "set a penalty > 0"
+        raise self._unfinished(names, moved)
+
+    def _climb_firth(
+        self, risk: RiskSets, null: Point, theta: NDArray[np.float64], keep: NDArray[np.bool_], names: Sequence[str]
+    ) -> tuple[NDArray[np.float64], Point, int, tuple[float, float]]:
+        """Climb the likelihood times the root of the information; also return its logarithm at zero and at the top."""
+        beta, rows = np.zeros(keep.size), np.ix_(keep, keep)
+        if not keep.any():
+            return beta, null, 0, (0.0, 0.0)
+
+        def half_log(point: Point) -> float:
+            sign, value = np.linalg.slogdet(point.information[rows])
+            return 0.5 * float(value) - scale if sign > 0 else -np.inf
+
+        scale = float(np.log(risk.unit[keep]).sum())
+
+        here, start = null, half_log(null)
+        bonus = start
+        moved = np.zeros(keep.size)
+        for step in range(1, int(self.max_iter) + 1):
+            inverse = np.zeros((keep.size, keep.size))
+            inverse[rows] = linalg.inv(here.information[rows])
+            full = inverse @ (here.gradient + risk.firth_slope(here.steps, inverse))
+            full *= min(1.0, 2.0 / max(float(np.abs(full).max()), 1e-300))
+            goal = here.loglik + bonus
+            for _ in range(40):
+                there = risk.evaluate(beta + full)
+                more = half_log(there)
+                if there.loglik + more >= goal - 1e-11 * (1.0 + abs(goal)):
+                    break
+                full *= 0.5
+            else:
+                break
+            beta, here, bonus = beta + full, there, more
+            moved = np.abs(full) / (1.0 + np.abs(beta))
+            if moved.max() < 1e-9:
+                # The null model has no coefficients, and so the information at 0 is its bonus too.
+                return beta, here, step, (start, bonus)
+        raise self._unfinished(names, moved)
+
+    def _unfinished(self, names: Sequence[str], moved: NDArray[np.float64]) -> NotEstimableError:
+        last = [f"'{names[j]}'" for j in np.argsort(-moved)[:3] if moved[j] > 0]
+        return NotEstimableError(
+            f"the Cox model did not converge in {self.max_iter} steps"
+            + (f"; {', '.join(last)} moved most in the last" if last else ""),
+            "a finite maximum",
+            "set a penalty > 0 or raise max_iter",
         )
 
     @staticmethod
@@ -254,13 +646,13 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         return NotEstimableError(
             f"the hazard ratio of {listed} grows without bound: the column separates the events",
             "events on both sides of each column",
-            "leave it out, merge rare levels, or set a penalty > 0",
+            "leave it out, merge rare levels, set a penalty > 0, or fit with firth=True",
         )
 
     def _infer(
         self,
         information: NDArray[np.float64],
-        null: _Point,
+        null: Point,
         beta: NDArray[np.float64],
         theta: NDArray[np.float64],
         keep: NDArray[np.bool_],
@@ -271,77 +663,65 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         rows = np.ix_(keep, keep)
         inner = information[rows]
         inverse = linalg.inv(inner + np.diag(theta[keep])) if keep.any() else np.zeros((0, 0))
-        covariance[rows] = inverse
-        self.covariance_ = covariance * np.outer(unit, unit)
-        self.standard_errors_ = np.sqrt(np.diag(self.covariance_))
-        half = special.ndtri(0.5 + 0.5 * self.level) * self.standard_errors_
-        self.confidence_intervals_ = np.column_stack((self.coef_ - half, self.coef_ + half))
+        covariance[rows] = 0.5 * (inverse + inverse.T)
+        self._set_covariance(covariance * np.outer(unit, unit))
         df = float(np.trace(inverse @ inner)) if self.penalty else float(keep.sum())
         self.tests_ = {"likelihood_ratio": _test(2.0 * (self.loglik_[1] - self.loglik_[0]), df)}
         if not self.penalty and keep.any():
-            slope = null.gradient[keep]
             self.tests_["wald"] = _test(float(beta[keep] @ inner @ beta[keep]), df)
+        if not self.penalty and keep.any() and not self.firth:
+            slope = null.gradient[keep]
             score = float(slope @ linalg.solve(null.information[rows], slope, assume_a="pos"))
             self.tests_["score"] = _test(score, df)
 
-    def _names(self) -> list[str]:
-        return [str(n) for n in getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])]
+    def _set_covariance(self, covariance: NDArray[np.float64]) -> None:
+        self.covariance_ = covariance
+        self.standard_errors_ = np.sqrt(np.diag(covariance))
+        half = special.ndtri(0.5 + 0.5 * self.level) * self.standard_errors_
+        self.confidence_intervals_ = np.column_stack((self.coef_ - half, self.coef_ + half))
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the linear predictor Xβ, shape (n,); higher means an earlier event."""
+    def _make_robust(
+        self, risk: RiskSets, null: Steps, at: Steps, keep: NDArray[np.bool_], clusters: NDArray[np.int64] | None
+    ) -> None:
+        """Put the sandwich in the place of the model's covariance: score residuals in one pass, added up by cluster."""
+        to = np.arange(risk.line.order.size) if clusters is None else clusters[risk.line.order]
+        size = to.size
+        if clusters is not None:
+            found, to = np.unique(to, return_inverse=True)
+            size = self.n_clusters_ = int(found.size)
+            if size < 2:
+                raise NotEstimableError(f"{size} cluster at risk", "at least 2, better 30 or more", "leave cluster out")
+        self.naive_covariance_ = self.covariance_
+        rows, df = np.ix_(keep, keep), float(keep.sum())
+        scores = risk.score_sums(at, to, size)[:, keep]
+        covariance = np.full_like(self.covariance_, np.nan)
+        moved = scores @ self.covariance_[rows]
+        covariance[rows] = moved.T @ moved
+        del scores, moved
+        self._set_covariance(covariance)
+        if self.penalty or not keep.any():
+            return
+        self.tests_["wald"] = _quadratic(self.coef_[keep], covariance[rows], df)
+        if not self.firth:
+            start = risk.score_sums(null, to, size)[:, keep]
+            self.tests_["robust_score"] = _quadratic(start.sum(axis=0), start.T @ start, df)
+        if self.tests_["wald"]["statistic"] is None:
+            warnings.warn(
+                f"{size} clusters do not carry a joint test of {int(df)} coefficients; read single intervals with care",
+                stacklevel=3,
+            )
+
+    @property
+    def summary_(self) -> CoxSummary:
+        """The fit as a table that prints as R's ``summary(coxph(...))`` does."""
+        from aimed.prognosis.cox_summary import CoxSummary
+
         check_is_fitted(self, "coef_")
-        values, _ = as_matrix(X, self.n_features_in_)
-        return np.asarray(values @ self.coef_)
+        return CoxSummary.of(self)
 
-    def _curves(self, X: Any, times: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        relative = np.exp(self.predict(X) - self.mean_linear_predictor_)
-        return relative, self.cumulative_baseline_hazard_ if times is None else self._baseline(times)
-
-    def _baseline(self, times: ArrayLike) -> NDArray[np.float64]:
-        read = steps_at if self.step_events == 1 else lines_at
-        return read(self.unique_times_, self.cumulative_baseline_hazard_, np.atleast_1d(times), 0.0)
-
-    def _functions(self, hazards: NDArray[np.float64], survival: bool) -> NDArray[Any]:
-        out = np.empty(hazards.shape[0], dtype=object)
-        if self.step_events > 1:
-            out[:] = [LineFunction(self.unique_times_, hazard, survival=survival) for hazard in hazards]
-        else:
-            curves = np.exp(-hazards) if survival else hazards
-            out[:] = [StepFunction(self.unique_times_, curve, float(survival)) for curve in curves]
-        return out
-
-    def predict_cumulative_hazard_function(
-        self, X: Any, times: ArrayLike | None = None, return_array: bool = False
-    ) -> Any:
-        """Return cumulative hazards.
-
-        Parameters
-        ----------
-        X : float array, shape (n, p)
-        times : float array, shape (t,), optional
-            Times to read the curves at; `unique_times_` when absent.
-        return_array : bool
-            Without times: an array in place of functions.
-
-        Returns
-        -------
-        float array, shape (n, t), or object array of n functions of time
-        """
-        relative, base = self._curves(X, times)
-        if times is not None or return_array:
-            return relative[:, None] * base
-        return self._functions(relative[:, None] * base, survival=False)
-
-    def predict_survival_function(self, X: Any, times: ArrayLike | None = None, return_array: bool = False) -> Any:
-        """Return survival probabilities; parameters as in `predict_cumulative_hazard_function`."""
-        relative, base = self._curves(X, times)
-        if times is None and not return_array:
-            return self._functions(relative[:, None] * base, survival=True)
-        curves = relative[:, None] * -base
-        np.exp(curves, out=curves)
-        return np.asarray(curves)
-
-    def risk_interval(self, X: Any, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def risk_interval(
+        self, X: Any, times: ArrayLike, *, strata: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return pointwise confidence limits of the risk of each row, its columns taken as fixed.
 
         They hold the uncertainty of the coefficients and of the baseline hazard, at confidence `level`.
@@ -351,6 +731,9 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         X : float array, shape (n, p)
         times : float array, shape (t,)
             Horizons, in the unit of the training times.
+        strata : array, shape (n,), optional
+            Label of each row, for a model with strata.
+        offset : float array, shape (n,), optional
 
         Returns
         -------
@@ -389,30 +772,34 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         >>> lower.round(2).tolist(), upper.round(2).tolist()
         ([[0.0, 0.37]], [[0.0, 0.65]])
         """
-        eta = self.predict(X) - self.mean_linear_predictor_
-        base = self._baseline(times)
-        spread = self.curve_variance_
-        if spread is None:
+        eta = self.predict(X, offset) - self.mean_linear_predictor_
+        grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        places = [(baseline, rows, baseline.at(grid)) for baseline, rows in self._places(eta.size, strata)]
+        if any(baseline.spread is None for baseline in self.baselines_):
             return None
         values, _ = as_matrix(X, self.n_features_in_)
-        met = base > 0.0
-        lower, upper = np.zeros((2, eta.size, base.size))
-        if met.any():
+        lower, upper = np.zeros((2, eta.size, grid.size))
+        for baseline, rows, base in places:
+            met = base > 0.0
+            if not met.any():
+                continue
             hazard = base[met]
-            relative = np.sqrt(self._relative_variance(values, hazard, spread))
-            middle = eta[:, None] + np.log(hazard)
+            relative = np.sqrt(self._relative_variance(values[rows], hazard, baseline))
+            middle = eta[rows, None] + np.log(hazard)
             half = special.ndtri(0.5 + 0.5 * self.level) * relative
+            where = np.ix_(np.arange(eta.size)[rows], np.flatnonzero(met))
             with np.errstate(over="ignore"):
-                lower[:, met] = 1.0 - np.exp(-np.exp(middle - half))
-                upper[:, met] = 1.0 - np.exp(-np.exp(middle + half))
+                lower[where] = 1.0 - np.exp(-np.exp(middle - half))
+                upper[where] = 1.0 - np.exp(-np.exp(middle + half))
         return lower, upper
 
     def _relative_variance(
-        self, values: NDArray[np.float64], hazard: NDArray[np.float64], spread: _Spread
+        self, values: NDArray[np.float64], hazard: NDArray[np.float64], baseline: Baseline
     ) -> NDArray[np.float64]:
         """Return Var Λ(t|x) / Λ(t|x)² for rows and baseline hazards above 0: A/Λ² + |(x - B/Λ) V^½|²."""
-        times, steps, means = spread
-        at = self._baseline(times)
+        assert baseline.spread is not None  # noqa: S101
+        times, steps, means = baseline.spread
+        at = baseline.at(times)
         knots = np.concatenate(([0.0], at))
         # A line from (0, 0) would let A/Λ², and with it the upper limit, grow without bound towards time 0.
         near = np.maximum(hazard, at[0]) if self.step_events > 1 else hazard
@@ -427,13 +814,6 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         mean = np.column_stack([np.interp(hazard, knots, np.concatenate(([0.0], means[:, j]))) for j in kept])
         rows = (values[:, kept] - self.feature_means_[kept]) @ factor
         return np.asarray(own + cdist(rows, (mean / hazard[:, None]) @ factor, "sqeuclidean"))
-
-    def score(self, X: Any, y: Any) -> float:
-        """Return Harrell's C of the linear predictor."""
-        from aimed.metrics.concordance import harrell_c
-
-        event, time = as_survival(y)
-        return float(harrell_c(event, time, self.predict(X)))
 
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict a column: term, coefficient, error, z, p, and the hazard ratio with its interval."""
@@ -471,27 +851,29 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         """Return the fitted model in JSON types; NaN becomes None."""
         check_is_fitted(self, "coef_")
         names = getattr(self, "feature_names_in_", None)
-        spread = self.curve_variance_
-        return {
+        curves = [baseline.to_state() for baseline in self.baselines_]
+        if self.strata_ is not None:
+            for curve, label in zip(curves, self.strata_.tolist(), strict=True):
+                curve["label"] = label
+        state = {
             "schema": 1,
             "parameters": self.get_params(),
             "coef": self.coef_.tolist(),
-            "covariance": [[None if np.isnan(v) else v for v in row] for row in self.covariance_.tolist()],
+            "covariance": _table(self.covariance_),
+            "naive_covariance": None if self.naive_covariance_ is None else _table(self.naive_covariance_),
+            "clusters": self.n_clusters_,
             "feature_names": None if names is None else [str(n) for n in names],
             "feature_means": self.feature_means_.tolist(),
             "mean_linear_predictor": self.mean_linear_predictor_,
-            "times": self.unique_times_.tolist(),
-            "cumulative_baseline_hazard": self.cumulative_baseline_hazard_.tolist(),
-            "curve_variance": None
-            if spread is None
-            else dict(zip(("times", "steps", "means"), (part.tolist() for part in spread), strict=True)),
             "loglik": list(self.loglik_),
             "tests": {name: dict(test) for name, test in self.tests_.items()},
+            "concordance": None if self.concordance_ is None else list(self.concordance_),
             "aliased": list(self.aliased_),
             "n": self.n_fitted_,
             "events": self.n_events_,
             "iterations": self.n_iter_,
         }
+        return {**state, **curves[0]} if self.strata_ is None else {**state, "strata": curves}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CoxPH:
@@ -499,25 +881,21 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         model = cls(**state["parameters"])
         model.coef_ = np.asarray(state["coef"], dtype=np.float64)
         p = model.coef_.size
-        model.covariance_ = np.array(
-            [[np.nan if v is None else v for v in row] for row in state["covariance"]], dtype=np.float64
-        ).reshape(p, p)
-        model.standard_errors_ = np.sqrt(np.diag(model.covariance_))
-        half = special.ndtri(0.5 + 0.5 * model.level) * model.standard_errors_
-        model.confidence_intervals_ = np.column_stack((model.coef_ - half, model.coef_ + half))
+        model._set_covariance(_matrix(state["covariance"], p))
+        # States from before strata and robust errors do not have these.
+        naive, clusters, strata = state.get("naive_covariance"), state.get("clusters"), state.get("strata")
+        model.naive_covariance_ = None if naive is None else _matrix(naive, p)
+        model.n_clusters_ = None if clusters is None else int(clusters)
+        concordance = state.get("concordance")
+        model.concordance_ = None if concordance is None else (concordance[0], concordance[1])
         if state["feature_names"] is not None:
             model.feature_names_in_ = np.asarray(state["feature_names"], dtype=object)
         model.n_features_in_ = p
         model.feature_means_ = np.asarray(state["feature_means"], dtype=np.float64)
         model.mean_linear_predictor_ = float(state["mean_linear_predictor"])
-        model.unique_times_ = np.asarray(state["times"], dtype=np.float64)
-        model.cumulative_baseline_hazard_ = np.asarray(state["cumulative_baseline_hazard"], dtype=np.float64)
-        # A state written before intervals were offered has no such entry.
-        spread = state.get("curve_variance")
-        model.curve_variance_ = None
-        if spread is not None:
-            stored = tuple(np.asarray(spread[part], dtype=np.float64) for part in ("times", "steps", "means"))
-            model.curve_variance_ = (stored[0], stored[1], stored[2].reshape(stored[0].size, p))
+        model.strata_ = None if strata is None else np.asarray([curve["label"] for curve in strata])
+        curves = [state] if strata is None else strata
+        model.baselines_ = [Baseline.from_state(curve, p, model.step_events > 1) for curve in curves]
         model.loglik_ = (float(state["loglik"][0]), float(state["loglik"][1]))
         model.tests_ = {name: dict(test) for name, test in state["tests"].items()}
         model.aliased_ = list(state["aliased"])
@@ -526,196 +904,39 @@ class CoxPH(BaseEstimator):  # type: ignore[misc]
         return model
 
 
+def _table(matrix: NDArray[np.float64]) -> list[list[float | None]]:
+    return [[None if np.isnan(v) else v for v in row] for row in matrix.tolist()]
+
+
+def _matrix(table: Sequence[Sequence[float | None]], p: int) -> NDArray[np.float64]:
+    return np.array([[np.nan if v is None else v for v in row] for row in table], dtype=np.float64).reshape(p, p)
+
+
 def _test(statistic: float, df: float) -> dict[str, float | None]:
     return {"statistic": statistic, "df": df, "p": float(stats.chi2.sf(statistic, df)) if df > 0 else None}
 
 
-@dataclass(slots=True)
-class _Steps:
-    """The scalar sums at one β, of r = exp(xβ - top).
-
-    With u_l = 1 / (Σr at risk - share_l · Σr dying), l over the events at one time and share_l = 0 for
-    Breslow: ``hazard`` Σu, ``c0`` Σu², ``c1`` Σ share·u², ``c2`` Σ (share·u)², and the last two None without
-    ties; ``met`` is each row's r times the hazard it has met.
-    """
-
-    loglik: float
-    top: float
-    r: NDArray[np.float64]
-    met: NDArray[np.float64]
-    hazard: NDArray[np.float64]
-    c0: NDArray[np.float64]
-    c1: NDArray[np.float64] | None
-    c2: NDArray[np.float64] | None
+def _quadratic(vector: NDArray[np.float64], covariance: NDArray[np.float64], df: float) -> dict[str, float | None]:
+    """Test that a vector is zero; without a statistic when its covariance has not full rank."""
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale)
+    if not np.isfinite(correlation).all() or np.linalg.cond(correlation) > 1e12:
+        return {"statistic": None, "df": df, "p": None}
+    z = vector / scale
+    return _test(float(z @ linalg.solve(correlation, z, assume_a="pos")), df)
 
 
-@dataclass(slots=True)
-class _Point:
-    """The log partial likelihood at one β, with its derivatives and hazard steps."""
+def _concordance_at_risk(outcome: Outcome, score: NDArray[np.float64]) -> tuple[float, None] | None:
+    from aimed.prognosis.kernels import cox as kernels
 
-    loglik: float
-    gradient: NDArray[np.float64]
-    information: NDArray[np.float64]
-    hazard: NDArray[np.float64]
-    steps: _Steps
-
-
-@dataclass(slots=True)
-class _RiskSets:
-    """Rows at risk at some event, sorted by time with events first, centred and scaled to unit spread.
-
-    With k event times: ``starts`` (first row of each risk set), ``deaths`` (events at each time), ``group``
-    (the last event time not after each row's time). Events at time j are rows starts[j] to
-    starts[j] + deaths[j] - 1.
-    """
-
-    X: NDArray[np.float64]
-    event: NDArray[np.bool_]
-    times: NDArray[np.float64]
-    starts: NDArray[np.intp]
-    deaths: NDArray[np.intp]
-    group: NDArray[np.intp]
-    unit: NDArray[np.float64]
-    varies: NDArray[np.bool_]
-    event_sum: NDArray[np.float64]
-    efron: bool
-
-    @classmethod
-    def make(
-        cls,
-        values: NDArray[np.float64],
-        mean: NDArray[np.float64],
-        event: NDArray[np.bool_],
-        time: NDArray[np.float64],
-        efron: bool,
-    ) -> _RiskSets:
-        order = np.lexsort((~event, time))
-        first = int(np.searchsorted(time[order], time[event].min(), side="left"))
-        order = order[first:]
-        sorted_time, sorted_event = time[order], event[order]
-        times, deaths = np.unique(sorted_time[sorted_event], return_counts=True)
-        starts = np.searchsorted(sorted_time, times, side="left")
-        group = np.searchsorted(times, sorted_time, side="right") - 1
-        X = values[order]
-        X -= mean
-        spread = np.sqrt(np.einsum("ij,ij->j", X, X) / X.shape[0])
-        low, high = X.min(axis=0), X.max(axis=0)
-        # A constant column keeps a spread of a few ulps of its mean.
-        varies = (high - low) > 1e-12 * np.maximum(np.abs(mean), 1e-300)
-        unit = 1.0 / np.where(varies, spread, 1.0)
-        X *= unit
-        X[:, ~varies] = 0.0
-        return cls(
-            X=X, event=sorted_event, times=times, starts=starts, deaths=deaths, group=group, unit=unit,
-            varies=varies, event_sum=X[sorted_event].sum(axis=0), efron=efron,
-        )  # fmt: skip
-
-    def evaluate(self, beta: NDArray[np.float64]) -> _Point:
-        """Return likelihood, gradient, information and hazard at β.
-
-        The information is XᵀWX - Σ_j Σ_l x̄_jl x̄_jlᵀ, where W holds each row's relative risk times the
-        hazard it has met, and the second sum is done in products of risk-set sums (k by p).
-        """
-        # A Newton step too far overflows; the caller sees a likelihood that is not finite and halves the step.
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            return self._evaluate(beta)
-
-    def _steps(self, beta: NDArray[np.float64]) -> _Steps:
-        eta = self.X @ beta
-        top = float(eta.max())
-        r = np.exp(eta - top)
-        at_risk = np.cumsum(r[::-1])[::-1][self.starts]
-        tied = self.efron and bool((self.deaths > 1).any())
-        hits = np.flatnonzero(self.event)
-        which = self.group[hits]
-        k = self.times.size
-
-        def tally(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.asarray(np.bincount(which, weights=values, minlength=k), dtype=np.float64)
-
-        c1 = c2 = None
-        if tied:
-            rank = np.arange(hits.size) - np.repeat(np.cumsum(self.deaths) - self.deaths, self.deaths)
-            share = rank / self.deaths[which]
-            dying = tally(r[hits])
-            left = at_risk[which] - share * dying[which]
-            inverse = 1.0 / left
-            hazard = tally(inverse)
-            relief = tally(share * inverse)
-            c0 = tally(inverse**2)
-            c1 = tally(share * inverse**2)
-            c2 = tally((share * inverse) ** 2)
-            log_sum = float(np.log(left).sum())
-        else:
-            hazard = self.deaths / at_risk
-            c0 = self.deaths / at_risk**2
-            log_sum = float(self.deaths @ np.log(at_risk))
-        loglik = float(eta[hits].sum() - log_sum - hits.size * top)
-        met = r * np.cumsum(hazard)[self.group]
-        if tied:
-            met[hits] -= r[hits] * relief[which]
-        return _Steps(loglik, top, r, met, hazard, c0, c1, c2)
-
-    def _evaluate(self, beta: NDArray[np.float64]) -> _Point:
-        steps = self._steps(beta)
-        r, met, c0, c1, c2 = steps.r, steps.met, steps.c0, steps.c1, steps.c2
-        n, p = self.X.shape
-        information = np.zeros((p, p))
-        gradient = self.event_sum - met @ self.X
-        carry = np.zeros(p)
-        for stop in range(n, 0, -_BLOCK):
-            begin = max(0, stop - _BLOCK)
-            x = self.X[begin:stop]
-            information += x.T @ (x * met[begin:stop, None])
-            weighted = x * r[begin:stop, None]
-            lo, hi = np.searchsorted(self.starts, (begin, stop))
-            sums = np.cumsum(weighted[::-1], axis=0)
-            sums += carry
-            carry = sums[-1].copy()
-            if hi == lo:
-                continue
-            risk_sum = sums[stop - 1 - self.starts[lo:hi]]
-            information -= risk_sum.T @ (risk_sum * c0[lo:hi, None])
-            if c1 is not None and c2 is not None:
-                many = lo + np.flatnonzero(self.deaths[lo:hi] > 1)
-                if many.size:
-                    dying_sum = self._dying(r, many)
-                    cross = risk_sum[many - lo].T @ (dying_sum * c1[many, None])
-                    information += cross + cross.T - dying_sum.T @ (dying_sum * c2[many, None])
-        hazard = steps.hazard * np.exp(-steps.top)
-        return _Point(steps.loglik, gradient, 0.5 * (information + information.T), hazard, steps)
-
-    def spread(self, steps: _Steps, knots: NDArray[np.intp]) -> _Spread:
-        """Return some event times, the variance A of the hazard up to each, and B = ∫ x̄ dΛ on the scale of X.
-
-        Between two knots a row adds r x times the c0 it has met there, and nothing after it left; so B takes one
-        pass over the rows, in one product a segment.
-        """
-        total = np.cumsum(steps.c0)
-        before = np.concatenate(([0.0], total[knots[:-1]]))
-        segment = np.searchsorted(knots, self.group, side="left")
-        own = steps.r * (total[self.group] - before[segment])
-        if steps.c1 is not None:
-            own -= np.where(self.event, steps.r * steps.c1[self.group], 0.0)
-        weights = np.stack((steps.r, own))
-        stops = np.searchsorted(self.group, knots, side="right")
-        starts = np.concatenate(([0], stops[:-1]))
-        means = np.empty((knots.size, self.X.shape[1]))
-        later = np.zeros(self.X.shape[1])
-        for g in range(knots.size - 1, -1, -1):
-            inside = weights[:, starts[g] : stops[g]] @ self.X[starts[g] : stops[g]]
-            means[g] = inside[1] + later * (total[knots[g]] - before[g])
-            later += inside[0]
-        B = np.cumsum(means, axis=0) * (np.exp(-steps.top) / self.unit)
-        return self.times[knots], total[knots] * np.exp(-2.0 * steps.top), B
-
-    def _dying(self, r: NDArray[np.float64], many: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the sum of r x over the tied events at some event times, shape (len(many), p)."""
-        counts = self.deaths[many]
-        ends = np.cumsum(counts)
-        rows = np.repeat(self.starts[many] - (ends - counts), counts) + np.arange(int(ends[-1]))
-        sums: NDArray[np.float64] = np.add.reduceat(self.X[rows] * r[rows, None], ends - counts, axis=0)
-        return sums
+    line = line_up(outcome)
+    levels, place = np.unique(score[line.order], return_inverse=True)
+    lower, higher, same = kernels.pairs_at_risk(
+        np.ascontiguousarray(place, dtype=np.int64), line.weight, line.starts, line.deaths, line.first, line.since,
+        line.leave, levels.size,
+    )  # fmt: skip
+    pairs = lower + higher + same
+    return (float((lower + same / 2) / pairs), None) if pairs > 0 else None
 
 
 def _build(parameters: Mapping[str, Any], seed: int) -> CoxPH:

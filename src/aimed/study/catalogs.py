@@ -10,6 +10,7 @@ from aimed.core import Catalog
 from aimed.explain import EXPLAINERS
 from aimed.metrics import METRICS
 from aimed.prognosis import MODELS
+from aimed.prognosis.scores import SCORES
 from aimed.readers import READERS
 from aimed.readers.builtin import BUILTIN
 from aimed.splits import SPLITS
@@ -21,6 +22,7 @@ __all__ = ["CATALOGS", "catalogs"]
 
 CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
+    "scores": SCORES,
     "metrics": METRICS,
     "checks": CHECKS,
     "splits": SPLITS,

@@ -1,4 +1,4 @@
-"""Which models a study names: candidates, baselines and published formulas, as recipes."""
+"""Which models a study names: candidates, baselines, published formulas and published scores, as recipes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from aimed.core import StudyFileError
 from aimed.fit.recipe import Recipe
 from aimed.prognosis import MODELS
 from aimed.prognosis.published import published_recipe
-from aimed.study.spec import StudySpec
+from aimed.prognosis.scores import SCORES
+from aimed.prognosis.scores.columns import Source
+from aimed.prognosis.scores.model import score_recipe
+from aimed.prognosis.scores.units import same_unit
+from aimed.study.spec import ScoreInput, StudySpec
 from aimed.study.tasks import task_of
 
 __all__ = ["recipe_named", "recipes_of", "simplest"]
 
 
 def recipe_named(spec: StudySpec, name: str) -> Recipe:
-    """Return a recipe by catalogue name, or a published formula by ``published:NAME``.
+    """Return a recipe by catalogue name, a published formula by ``published:NAME``, or a score by ``score:NAME``.
 
     Raises
     ------
@@ -40,6 +44,8 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
             mean_linear_predictor=formula.mean_linear_predictor,
             task=kind,
         )
+    if name.startswith("score:"):
+        return _score_named(spec, name)
     recipe: Recipe = MODELS[name]
     if recipe.task != kind:
         fitting = sorted(n for n in MODELS if MODELS[n].task == kind)
@@ -49,11 +55,70 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
     return recipe
 
 
+def _score_named(spec: StudySpec, name: str) -> Recipe:
+    """Return the recipe of ``score:NAME``, or of ``score:NAME:recalibrated``."""
+    key, _, how = name.removeprefix("score:").partition(":")
+    if how not in ("", "recalibrated"):
+        raise StudyFileError(f"the baseline '{name}'", f"'score:{key}' or 'score:{key}:recalibrated'")
+    table = spec.model.scores.get(key, {})
+    sources = {}
+    for one in SCORES[key].inputs:
+        if one.name in table:
+            sources[one.name] = _source(spec, key, one.name, table[one.name])
+        elif one.kind == "number" and (declared := spec.variables.get(one.name)) is not None and declared.unit:
+            sources[one.name] = Source(column=one.name, unit=declared.unit)
+    for given in table:
+        SCORES[key].input(given)
+    kind = task_of(spec).kind
+    days = {"day": 1.0, "month": 30.4375, "year": 365.25}[spec.outcome.unit]
+    horizon = max((h * days for h in spec.outcome.at()), default=None)
+    if kind == "survival" and spec.evaluate.tau_days is not None:
+        horizon = max(horizon or 0.0, spec.evaluate.tau_days * days)
+    return score_recipe(
+        name, key, sources, task=kind, recalibrate=how == "recalibrated", horizon_days=horizon, days=days
+    )
+
+
+def _source(spec: StudySpec, score: str, name: str, given: ScoreInput) -> Source:
+    """Return where an input comes from, with the unit that the study file says, once or twice the same."""
+    column = given.column or name
+    declared = spec.variables.get(column) if given.value is None else None
+    unit = given.unit
+    if declared is not None and declared.unit and SCORES[score].input(name).kind == "number":
+        if unit is not None and not same_unit(unit, declared.unit):
+            raise StudyFileError(
+                f"[model.scores.{score}] {name} says '{unit}', [variables.{column}] says '{declared.unit}'",
+                "one unit for one column",
+                "correct one of them",
+            )
+        unit = declared.unit
+    value = float(given.value) if isinstance(given.value, int | float) else given.value
+    return Source(column=given.column, unit=unit, any_of=given.any_of, value=value, levels=dict(given.levels) or None)
+
+
 def recipes_of(spec: StudySpec) -> tuple[list[Recipe], list[Recipe]]:
-    """Return candidates and baselines; the task's own when the study file names none."""
+    """Return candidates and baselines; the task's own when the study file names none.
+
+    Raises
+    ------
+    StudyFileError
+        If a score is named as a candidate, or a table of [model.scores] belongs to no baseline.
+    """
     task = task_of(spec)
+    scores = [n.removeprefix("score:").partition(":")[0] for n in spec.model.baselines if n.startswith("score:")]
+    for name in spec.model.candidates:
+        if name.startswith("score:"):
+            raise StudyFileError(f"'{name}' is a candidate", "a score as a baseline", "move it to [model] baselines")
     candidates = [recipe_named(spec, n) for n in spec.model.candidates or task.candidates]
     baselines = [recipe_named(spec, n) for n in spec.model.baselines or task.baselines]
+    for key in spec.model.scores:
+        SCORES.entry(key)
+        if key not in scores:
+            raise StudyFileError(
+                f"[model.scores.{key}] belongs to no baseline",
+                f"baselines = ['score:{key}']",
+                "add it or remove the table",
+            )
     return candidates, baselines
 
 

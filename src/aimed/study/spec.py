@@ -163,12 +163,49 @@ class PublishedModel(_Strict):
     mean_linear_predictor: float = 0.0
 
 
+class ScoreInput(_Strict):
+    """Where an input of a published score comes from: a column, rules of which one must hold, or a value for all."""
+
+    column: str | None = None
+    unit: str | None = None
+    any_of: tuple[str, ...] = ()
+    value: int | float | bool | str | None = None
+    levels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        """Read the short forms: ``"age"``, ``"sex == 'f'"``, a list of rules, ``false``."""
+        if isinstance(given, str):
+            return {"any_of": (given,)} if _is_rule(given) else {"column": given}
+        if isinstance(given, tuple):
+            return {"any_of": given}
+        return {"value": given} if isinstance(given, int | float) else given
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ScoreInput:
+        if sum((self.column is not None, bool(self.any_of), self.value is not None)) > 1:
+            raise ValueError("name one of 'column', 'any_of' and 'value'")
+        for rule in self.any_of:
+            parse(rule)
+        return self
+
+
+def _is_rule(text: str) -> bool:
+    try:
+        parse(text)
+    except StudyFileError:
+        return False
+    return True
+
+
 class ModelPart(_Strict):
     """Candidates to compare and baselines to beat."""
 
     candidates: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     published: dict[str, PublishedModel] = Field(default_factory=dict)
+    scores: dict[str, dict[str, ScoreInput]] = Field(default_factory=dict)
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

@@ -146,7 +146,8 @@ def test_replicate_loops_equal_their_source(seed):
     assert left == pytest.approx(censoring_replicates.py_func(*args))
     assert (np.diff(left, axis=0) <= 1e-15).all()
     at = left[1:]
-    args = (alone, last, reach, kind, group, codes, counts, left, at)
+    ends, ended = (kind == 0) & (rng.random(n) < 0.5), rng.random(at.shape) < 0.5
+    args = (alone, last, reach, kind, ends, group, codes, counts, left, at, ended)
     close([auc_replicates(*args)], [auc_replicates.py_func(*args)])
-    args = (rng.random((n, size)), 0, 0.0, reach, reach, kind, group, codes, counts, left, at)
+    args = (rng.random((n, size)), 0, 0.0, reach, reach, kind, ends, group, codes, counts, left, at, ended)
     close([brier_replicates(*args)], [brier_replicates.py_func(*args)])

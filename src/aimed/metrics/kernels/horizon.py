@@ -393,8 +393,8 @@ def brier_spread(
     predicted: NDArray[np.float64],
     start: int,
     case_target: float,
-    null: NDArray[np.float64],
-    ratio: NDArray[np.float64],
+    null_case: NDArray[np.float64],
+    null_other: NDArray[np.float64],
     mean: NDArray[np.float64],
     order: NDArray[np.int64],
     reach: NDArray[np.int64],
@@ -416,7 +416,7 @@ def brier_spread(
 ) -> NDArray[np.float64]:
     """Return, at each time, the sum over patients of squared influence on the mean squared error.
 
-    The error of a row is that of the prediction less `ratio` times that of the null prediction of the time. Rows are
+    The error of a row is that of the prediction less what is given for the null prediction of the time. Rows are
     taken back in time and their errors made where they are needed, so that nothing of the size of the predictions is
     stored; see `censoring_spread` for `held` and `past`.
 
@@ -424,8 +424,8 @@ def brier_spread(
     ----------
     predicted, start, case_target
         As for `brier_sums`.
-    null, ratio, mean : float arrays, shape (t,)
-        Null prediction, its factor, and the mean that the errors have.
+    null_case, null_other, mean : float arrays, shape (t,)
+        What is taken off the error of a case and of another row, and the mean that the errors have.
     order : int array, shape (n,)
         Rows in order of time.
     reach, kind, gone, weights, group : arrays, shape (n,)
@@ -454,8 +454,6 @@ def brier_spread(
     sums = np.zeros((patients if codes.size > 0 else 0, size))
     past = mean + through_left + through_at * grown_at
     other = 1.0 - case_target
-    null_other = ratio * (null - other) ** 2
-    null_case = ratio * (null - case_target) ** 2
     alone = codes.size == 0 and mix.size == 0 and keep.size == 0
     i = order.size - 1
     done = size
@@ -597,11 +595,13 @@ def auc_replicates(
     last_tied: NDArray[np.bool_],
     reach: NDArray[np.int64],
     kind: NDArray[np.uint8],
+    ends: NDArray[np.bool_],
     group: NDArray[np.int64],
     codes: NDArray[np.int64],
     counts: NDArray[np.uint8],
     left: NDArray[np.float64],
     at: NDArray[np.float64],
+    ended: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return the AUC at each time in each replicate; NaN without cases or without controls.
 
@@ -610,13 +610,16 @@ def auc_replicates(
 
     Parameters
     ----------
-    alone, last_tied, reach, kind, group, codes : arrays, shape (n,)
-        Rows in order of score; kind 1 is a case, and 2 a control, once it is gone.
+    alone, last_tied, reach, kind, ends, group, codes : arrays, shape (n,)
+        Rows in order of score; kind 1 is a case, and 2 a control, once it is gone. `ends` marks rows that are censored
+        at the grid time of their reach.
     counts : uint8 array, shape (patients, b)
     left : float array, shape (groups + 1, b)
         G before each distinct time.
     at : float array, shape (t, b)
         G at each time.
+    ended : bool array, shape (t, b)
+        Where G is 0 at a time, so that `at` is its left limit: rows that end there are followed beyond it.
 
     Returns
     -------
@@ -648,7 +651,10 @@ def auc_replicates(
                 for i in range(first, stop):
                     r = reach[i]
                     k = codes[i]
-                    if r > 0:
+                    if ends[i] and r < size:
+                        for m in range(b):
+                            followed[r + ended[r, m], m] += counts[k, m]
+                    elif r > 0:
                         for m in range(b):
                             followed[r, m] += counts[k, m]
                     if kind[i] == 2 and r < size:
@@ -699,21 +705,23 @@ def brier_replicates(
     reach: NDArray[np.int64],
     followed_to: NDArray[np.int64],
     kind: NDArray[np.uint8],
+    ends: NDArray[np.bool_],
     group: NDArray[np.int64],
     codes: NDArray[np.int64],
     counts: NDArray[np.uint8],
     left: NDArray[np.float64],
     at: NDArray[np.float64],
+    ended: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the Brier score at each time in each replicate; NaN where no row is followed to the time.
+    """Return the Brier score at each time in each replicate; NaN beyond the last row where that was censored.
 
     Parameters
     ----------
     predicted, start, case_target
         As for `brier_sums`.
-    reach, followed_to, kind, group, codes : arrays, shape (n,)
+    reach, followed_to, kind, ends, group, codes : arrays, shape (n,)
         `followed_to` is how many grid times do not lie beyond a row's own time.
-    counts, left, at
+    counts, left, at, ended
         As for `auc_replicates`.
 
     Returns
@@ -741,6 +749,10 @@ def brier_replicates(
             square = e * e
             for m in range(b):
                 followed[j, m] += count[m] * square
+        if ends[i] and r < size:
+            e = predicted[i, start + r] - other
+            for m in range(b):
+                followed[r, m] += ended[r, m] * count[m] * e * e
         if kind[i] > 0 and r < size:
             right = case_target if kind[i] == 1 else other
             u = group[i]
@@ -756,7 +768,8 @@ def brier_replicates(
         here = 0.0
         for j in range(size - 1, -1, -1):
             here += to[j + 1, m]
-            if here > 0:
+            # G is 0 from the last row on if that was censored; else the status of all is known.
+            if rows[m] > 0 and (here > 0 or at[j, m] > 0):
                 beyond = followed[j, m] / at[j, m] if at[j, m] > 0 else 0.0
                 out[m, j] = (gone[j, m] + beyond) / rows[m]
     return out

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from aimed.metrics.kernels.compiled import compiled
 
+MOST_TERMS = 10_000
+"""Steps in which deaths at one time leave, at most: with more the sum is its integral to 8 digits."""
+
 __all__ = [
     "NO_FIT",
     "SETTLED",
@@ -369,7 +372,7 @@ def cox_pass(
                         d2[a, b] += hx * x[i, b]
         if total <= 0.0:
             continue
-        terms = max(1, int(total + 0.5))
+        terms = min(max(1, int(total + 0.5)), MOST_TERMS)
         each = total / terms
         for r in range(terms):
             part = r / terms
@@ -466,7 +469,7 @@ def cox_hazard(
                     d1[a] += h * x[i, a]
         if total <= 0.0 or k >= last:
             continue
-        terms = max(1, int(total + 0.5))
+        terms = min(max(1, int(total + 0.5)), MOST_TERMS)
         each = total / terms
         for r in range(terms):
             part = r / terms
@@ -554,7 +557,7 @@ def cox_influence(
                     d1[a] += h * x[i, a]
         if total <= 0.0:
             continue
-        terms = max(1, int(total + 0.5))
+        terms = min(max(1, int(total + 0.5)), MOST_TERMS)
         each = total / terms
         for r in range(terms):
             part = r / terms
