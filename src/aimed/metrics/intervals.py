@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from aimed.core.errors import DataError, NotEstimableError, UnknownNameError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes, vector
@@ -761,6 +760,8 @@ def _swap_test(one: _Bound, two: _Bound, patient: ArrayLike | None, draws: int, 
 
 
 def _ranked(bound: _Bound) -> list[Any]:
+    from scipy.stats import rankdata
+
     place = _RANKS[bound.name]
     return [rankdata(a) if j == place else a for j, a in enumerate(bound.arrays)]
 

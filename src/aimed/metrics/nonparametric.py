@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
-from scipy.stats import chi2
+from scipy.special import chdtrc, stdtr, stdtrit
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import FloatArray, IntArray, dot, labels, level_codes, patient_codes, survival, vector
@@ -777,7 +776,7 @@ def log_rank(
         if weights == "fleming-harrington" and gamma > 0
         else "",
     )
-    return LogRank(statistic, df, float(chi2.sf(statistic, df)), observed, expected, n, method, note)
+    return LogRank(statistic, df, float(chdtrc(df, statistic)), observed, expected, n, method, note)
 
 
 def rmst(
