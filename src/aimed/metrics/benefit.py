@@ -33,9 +33,17 @@ from aimed.metrics.kernels.benefit import (
     rank_replicates,
     sample_positions,
 )
-from aimed.metrics.nonparametric import few_units, independent_units, quantile_of_units
 from aimed.metrics.proportions import wilson
-from aimed.metrics.result import Curve, Described, Estimate, clustered_covariance, notes
+from aimed.metrics.result import (
+    Curve,
+    Described,
+    Estimate,
+    clustered_covariance,
+    few_units,
+    independent_units,
+    notes,
+    quantile_of_units,
+)
 
 __all__ = [
     "CAUTION",
@@ -511,7 +519,7 @@ def _groups(
     se = np.sqrt(np.diag(clustered_covariance(influence, codes)))
     units = independent_units(patient, bad.size)
     if patient is not None:
-        half = quantile_of_units(level, units) * se
+        half = float(quantile_of_units(level, units)) * se
         lower, upper = value - half, value + half
     empty = int((~np.isfinite(value)).sum())
     curve = Curve(

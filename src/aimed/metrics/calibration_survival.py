@@ -39,7 +39,6 @@ from aimed.metrics.draws import PatientDraws
 from aimed.metrics.kernels.evaluation import value_sums
 from aimed.metrics.kernels.regressions import fill_distances, replicate_weights
 from aimed.metrics.kernels.smoothing import distance_summary
-from aimed.metrics.nonparametric import independent_units, quantile_of_units
 from aimed.metrics.regression import EDGE, CoxRegression, Fit, cloglog, spline_basis, spline_knots
 from aimed.metrics.result import (
     Curve,
@@ -49,9 +48,11 @@ from aimed.metrics.result import (
     clustered,
     clustered_covariance,
     clustered_variance,
+    independent_units,
     normal_quantile,
     notes,
     or_missing,
+    quantile_of_units,
 )
 
 __all__ = [

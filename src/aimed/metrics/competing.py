@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.arrays import FloatArray, event_codes, follow_up, patient_codes, weights_of
 from aimed.metrics.kernels.curves import cause_table, place_rows, sums_over_patients
-from aimed.metrics.nonparametric import independent_units, survival_limits
-from aimed.metrics.result import clustered
+from aimed.metrics.nonparametric import survival_limits
+from aimed.metrics.result import clustered, independent_units
 
 __all__ = ["CumulativeIncidence", "aalen_johansen"]
 

@@ -34,8 +34,7 @@ from aimed.metrics.kernels.pairs import (
     replicate_pairs,
     weigh_pairs,
 )
-from aimed.metrics.nonparametric import independent_units, p_of_units
-from aimed.metrics.result import Estimate, clustered_variance, notes, with_interval
+from aimed.metrics.result import Estimate, clustered_variance, independent_units, notes, two_sided_p, with_interval
 
 __all__ = [
     "HarrellReplicates",
@@ -621,7 +620,7 @@ def concordance_test(
     difference = _Found(a.value - b.value, a.influence - b.influence, a.events)
     out = _estimate("concordance_difference", difference, patient, level, f"{kind} C, paired; {method}", "identity")
     if math.isfinite(out.lower):
-        out.p = p_of_units(out.value, out.se, independent_units(patient, when.size, a.events))
+        out.p = two_sided_p(out.value, out.se, independent_units(patient, when.size, a.events))
     return out
 
 

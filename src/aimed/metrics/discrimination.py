@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import (
@@ -147,12 +146,10 @@ def _interval(rows: _Rows, value: float, variance: float, *, corrected: bool = T
 
 def _tested(rows: _Rows, found: Estimate) -> Estimate:
     """Give an estimate the two-sided p of its being 0, from the distribution that its interval rests on."""
-    m = rows.patients
-    z = abs(float(found)) / found.se
-    if m is None or m < 2:
-        found.p = two_sided_p(float(found), found.se)
-    else:
-        found.p = 2 * float(stdtr(m - 1, -(z if not rows.weighted else z * math.sqrt((m - 1) / m))))
+    m = rows.patients if rows.patients is not None and rows.patients >= 2 else None
+    # Without weights the variance is that of a sample already: the factor for units is taken out again.
+    factor = 1.0 if m is None or rows.weighted else math.sqrt((m - 1) / m)
+    found.p = two_sided_p(float(found), found.se * factor, m)
     return found
 
 

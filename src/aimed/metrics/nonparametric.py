@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import chdtrc, stdtr, stdtrit
+from scipy.special import chdtrc
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import FloatArray, IntArray, dot, labels, level_codes, patient_codes, survival, vector
 from aimed.metrics.kernels.curves import log_rank_sums, place_rows, risk_table, sums_over_patients
 from aimed.metrics.result import (
-    FEW_UNITS,
     Estimate,
     Headline,
     clustered,
     clustered_variance,
-    normal_quantile,
+    few_units,
+    independent_units,
     notes,
+    quantile_of_units,
     two_sided_p,
 )
 
@@ -29,87 +30,16 @@ __all__ = [
     "LogRank",
     "NelsonAalen",
     "RmstDifference",
-    "few_units",
-    "independent_units",
     "kaplan_meier",
     "kaplan_meier_influence",
     "log_rank",
     "median_followup",
     "nelson_aalen",
-    "p_of_units",
-    "quantile_of_units",
     "rmst",
     "rmst_difference",
     "survival_at",
     "survival_limits",
 ]
-
-
-def independent_units(patient: ArrayLike | None, n: int, events: int | None = None) -> int | None:
-    """Return how many independent units an error rests on: the patients, or the events if they are fewer.
-
-    Parameters
-    ----------
-    patient : array, shape (n,), optional
-    n : int
-    events : int, optional
-
-    Returns
-    -------
-    int or None
-        None where rows are independent and all of them count.
-
-    Examples
-    --------
-    >>> independent_units(["a", "a", "b"], 3), independent_units(["a", "a", "b"], 3, 1), independent_units(None, 3)
-    (2, 1, None)
-    """
-    patients = None if patient is None else int(patient_codes(patient, n).max()) + 1
-    known = [v for v in (patients, events) if v is not None]
-    return min(known) if known else None
-
-
-def few_units(units: int | None) -> str:
-    """Return what to say of intervals that rest on few independent units; nothing where there are enough.
-
-    Examples
-    --------
-    >>> few_units(3), few_units(None)
-    ('only 3 independent units: the intervals may be too short', '')
-    """
-    if units is None or units >= FEW_UNITS:
-        return ""
-    return (
-        "no interval: one unit only" if units < 2 else f"only {units} independent units: the intervals may be too short"
-    )
-
-
-def quantile_of_units(level: float, units: int | None) -> float:
-    """Return the factor of a standard error that gives half an interval, as `Estimate.normal` takes it.
-
-    Examples
-    --------
-    >>> round(quantile_of_units(0.95, None), 3), round(quantile_of_units(0.95, 10), 3)
-    (1.96, 2.385)
-    """
-    if units is None:
-        return normal_quantile(level)
-    return float(stdtrit(units - 1, 0.5 + level / 2)) * math.sqrt(units / (units - 1)) if units > 1 else math.nan
-
-
-def p_of_units(value: float, se: float, units: int | None) -> float:
-    """Return the two-sided p of a value that is 0 if there is nothing, by the quantile its interval is made with.
-
-    Examples
-    --------
-    >>> round(p_of_units(2.0, 1.0, None), 4), round(p_of_units(2.0, 1.0, 10), 4)
-    (0.0455, 0.0903)
-    """
-    if units is None:
-        return two_sided_p(value, se)
-    if units < 2 or not se > 0:
-        return math.nan
-    return 2 * float(stdtr(units - 1, -abs(value) / (se * math.sqrt(units / (units - 1)))))
 
 
 def _crossing(times: FloatArray, curve: FloatArray, level: float) -> float:
@@ -957,7 +887,7 @@ def rmst_difference(
     gap = second.value - first.value
     se, together = contrast((-1.0, 1.0))
     difference = Estimate.normal(
-        gap, se, name="rmst_difference", p=p_of_units(gap, se, units), influence=together, method=first.method, **more
+        gap, se, name="rmst_difference", p=two_sided_p(gap, se, units), influence=together, method=first.method, **more
     )
     ratio = second.value / first.value
     log_se, together = contrast((-1 / first.value, 1 / second.value))
@@ -966,7 +896,7 @@ def rmst_difference(
         ratio * log_se,
         scale="log",
         name="rmst_ratio",
-        p=p_of_units(math.log(ratio), log_se, units),
+        p=two_sided_p(math.log(ratio), log_se, units),
         influence=ratio * together,
         method=f"{first.method}; interval on the log scale",
         **more,

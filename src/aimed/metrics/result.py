@@ -26,14 +26,23 @@ __all__ = [
     "clustered",
     "clustered_covariance",
     "clustered_variance",
+    "few_units",
+    "independent_units",
     "limits",
     "normal_quantile",
     "notes",
     "or_missing",
     "patient_sums",
+    "quantile_of_units",
     "two_sided_p",
     "with_interval",
 ]
+
+
+FEW_UNITS = 20
+"""Below so many independent units (patients, cases) an estimate says that its interval may be too short."""
+
+Scale: TypeAlias = Literal["identity", "log", "logit", "fisher"]
 
 
 def checked_level(level: float, name: str = "level") -> float:
@@ -70,16 +79,88 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf(0.5 + checked_level(level) / 2)
 
 
-def two_sided_p(value: float, se: float) -> float:
-    """Return the two-sided normal p of a value that is 0 if there is nothing; NaN without a standard error.
+def quantile_of_units(level: float, units: ArrayLike | None) -> FloatArray:
+    """Return the factor of a standard error that gives half an interval; NaN with fewer than 2 units.
+
+    Parameters
+    ----------
+    level : float
+    units : float or array, optional
+        What the error was estimated from, such as patients; None makes the quantile normal.
 
     Examples
     --------
-    >>> round(two_sided_p(1.96, 1.0), 4)
-    0.05
+    >>> [round(float(quantile_of_units(0.95, m)), 3) for m in (None, 10, 1)]
+    [1.96, 2.385, nan]
     """
-    # erfc keeps its digits far out, where 2 (1 - cdf) has none left.
-    return math.erfc(abs(value) / se / math.sqrt(2)) if se > 0 else math.nan
+    if units is None:
+        return np.asarray(normal_quantile(level))
+    from scipy.special import stdtrit
+
+    freedom = np.asarray(units, dtype=np.float64) - 1
+    some = np.maximum(freedom, 1)
+    # The error is a sum of squares around the estimate; the factor makes it a sample variance.
+    quantile = stdtrit(some, 0.5 + checked_level(level) / 2) * np.sqrt((some + 1) / some)
+    return np.where(freedom >= 1, quantile, np.nan)
+
+
+def two_sided_p(value: float, se: float, units: float | None = None) -> float:
+    """Return the two-sided p of a value that is 0 if there is nothing, by the quantile its interval is made with.
+
+    NaN without a standard error, or with fewer than 2 units.
+
+    Examples
+    --------
+    >>> round(two_sided_p(1.96, 1.0), 4), round(two_sided_p(2.0, 1.0, 10), 4)
+    (0.05, 0.0903)
+    """
+    if not se > 0 or (units is not None and units < 2):
+        return math.nan
+    if units is None:
+        # erfc keeps its digits far out, where 2 (1 - cdf) has none left.
+        return math.erfc(abs(value) / se / math.sqrt(2))
+    from scipy.special import stdtr
+
+    return 2 * float(stdtr(units - 1, -abs(value) / (se * math.sqrt(units / (units - 1)))))
+
+
+def independent_units(patient: ArrayLike | None, n: int, events: int | None = None) -> int | None:
+    """Return how many independent units an error rests on: the patients, or the events if they are fewer.
+
+    Parameters
+    ----------
+    patient : array, shape (n,), optional
+    n : int
+    events : int, optional
+
+    Returns
+    -------
+    int or None
+        None where rows are independent and all of them count.
+
+    Examples
+    --------
+    >>> independent_units(["a", "a", "b"], 3), independent_units(["a", "a", "b"], 3, 1), independent_units(None, 3)
+    (2, 1, None)
+    """
+    patients = None if patient is None else int(patient_codes(patient, n).max()) + 1
+    known = [v for v in (patients, events) if v is not None]
+    return min(known) if known else None
+
+
+def few_units(units: int | None) -> str:
+    """Return what to say of intervals that rest on few independent units; nothing where there are enough.
+
+    Examples
+    --------
+    >>> few_units(3), few_units(None)
+    ('only 3 independent units: the intervals may be too short', '')
+    """
+    if units is None or units >= FEW_UNITS:
+        return ""
+    return (
+        "no interval: one unit only" if units < 2 else f"only {units} independent units: the intervals may be too short"
+    )
 
 
 def notes(*parts: str) -> str:
@@ -175,16 +256,8 @@ def limits(
     [[0.7518, nan], [0.9639, nan]]
     """
     x, error = np.broadcast_arrays(np.asarray(value, dtype=np.float64), np.asarray(se, dtype=np.float64))
-    quantile: FloatArray = np.full(x.shape, normal_quantile(level))
-    known = np.isfinite(x) & (error > 1e-12 * np.maximum(1e-3, np.abs(x)))
-    if units is not None:
-        from scipy.special import stdtrit
-
-        freedom = np.broadcast_to(np.asarray(units, dtype=np.float64), x.shape) - 1
-        known &= freedom >= 1
-        freedom = np.maximum(freedom, 1)
-        # The error is a sum of squares around the estimate; the factor makes it a sample variance.
-        quantile = stdtrit(freedom, 0.5 + level / 2) * np.sqrt((freedom + 1) / freedom)
+    quantile = quantile_of_units(level, units)
+    known = np.isfinite(x) & (error > 1e-12 * np.maximum(1e-3, np.abs(x))) & np.isfinite(quantile)
     half = quantile * error
     with np.errstate(all="ignore"):
         if scale == "log":
@@ -223,12 +296,6 @@ def clustered_covariance(influence: FloatArray, codes: IntArray | None) -> Float
     """
     sums = patient_sums(influence, codes)
     return cross_products(sums, sums)
-
-
-FEW_UNITS = 20
-"""Below so many independent units (patients, cases) an estimate says that its interval may be too short."""
-
-Scale: TypeAlias = Literal["identity", "log", "logit", "fisher"]
 
 
 class Estimate(float):

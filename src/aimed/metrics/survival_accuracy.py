@@ -33,8 +33,7 @@ from aimed.metrics.kernels.horizon import (
     censoring_spread,
     patient_squares,
 )
-from aimed.metrics.nonparametric import few_units, independent_units
-from aimed.metrics.result import Curve, Estimate, Scale, clustered, limits, notes
+from aimed.metrics.result import Curve, Estimate, Scale, clustered, few_units, independent_units, limits, notes
 
 __all__ = [
     "BrierReplicates",

@@ -25,15 +25,17 @@ from aimed.metrics.arrays import (
 )
 from aimed.metrics.draws import BLOCK
 from aimed.metrics.kernels.benefit import targeting_sums
-from aimed.metrics.nonparametric import few_units, independent_units, p_of_units
 from aimed.metrics.result import (
     Curve,
     Described,
     Estimate,
     clustered,
     clustered_variance,
+    few_units,
+    independent_units,
     notes,
     patient_sums,
+    two_sided_p,
 )
 
 __all__ = [
@@ -364,7 +366,7 @@ def rate(
         name=target.lower(),
         n=benefit.size,
         method=said,
-        p=p_of_units(value, se, units),
+        p=two_sided_p(value, se, units),
         influence=psi,
     )
 
@@ -723,7 +725,7 @@ def qini(
         events=events,
         method=clustered(f"{rule} curve, area over treating at random; infinitesimal jackknife", patient),
         note=note,
-        p=p_of_units(found.value, se, units),
+        p=two_sided_p(found.value, se, units),
         influence=found.influence,
     )
     return QiniCurve(
@@ -940,6 +942,6 @@ def policy_difference(
         events=first.events,
         method=f"against {what}; {first.method}",
         note=notes(first.note, note),
-        p=p_of_units(first.value - value, se, units),
+        p=two_sided_p(first.value - value, se, units),
         influence=influence,
     )

@@ -9,7 +9,6 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import (
@@ -37,7 +36,7 @@ from aimed.metrics.kernels.utility import (
     subset_influence,
     table_squares,
 )
-from aimed.metrics.result import FEW_UNITS, Curve, Estimate, clustered, notes, patient_sums, two_sided_p
+from aimed.metrics.result import Curve, Estimate, clustered, few_units, notes, patient_sums, two_sided_p
 
 __all__ = [
     "DecisionCurve",
@@ -166,24 +165,8 @@ def _one(
     if math.isnan(found.lower):
         found.se = math.nan
     if test and found.se > 0:
-        found.p = two_sided_p(found.value, found.se) if units is None else _t_p(found.value, found.se, units)
+        found.p = two_sided_p(found.value, found.se, units)
     return found
-
-
-def _sampled(units: int | None) -> str:
-    """Say what few patients do to an interval."""
-    if units is None or units >= FEW_UNITS:
-        return ""
-    if units < 2:
-        return "no interval: one unit only"
-    return f"only {units} independent units: the intervals may be too short"
-
-
-def _t_p(value: float, se: float, units: int) -> float:
-    """Return the two-sided p that goes with an interval from so many patients."""
-    if units < 2:
-        return math.nan
-    return 2 * float(stdtr(units - 1, -abs(value) / (se * math.sqrt(units / (units - 1)))))
 
 
 # A yes/no outcome ----------------------------------------------------------------------------------------------------
@@ -420,7 +403,7 @@ def net_benefit(
     note = f"no row reaches {empty} of {grid.asked.size} thresholds: net benefit is 0 there" if empty else ""
     if grid.scalar and empty:
         note = "no row reaches the threshold: net benefit is 0"
-    note = notes(note + ", without an interval" if empty else "", _sampled(rows.units))
+    note = notes(note + ", without an interval" if empty else "", few_units(rows.units))
     found = _decision(
         grid,
         (model, rows.error(above, model), psi),
@@ -569,7 +552,7 @@ def net_benefit_difference(
         se[back],
         name="net_benefit_difference",
         units=rows.units,
-        note=_sampled(rows.units),
+        note=few_units(rows.units),
         axis="threshold",
         x=grid.asked,
         n=rows.n,
