@@ -37,13 +37,13 @@ test: $(VENV)/.dev lint  ## what CI runs
 test-all: $(VENV)/.dev lint  ## with the slow tests
 	$(BIN)/pytest -n 2
 
-bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, Cox and the metrics beside their peers
+bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine and the metrics beside their peers
 	$(PIP) statsmodels
 	$(PIP) --no-deps confidenceinterval==1.0.5
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/million_rows.py
-	$(BIN)/python benchmarks/cox.py
+	$(BIN)/python benchmarks/survival.py
 	$(BIN)/python benchmarks/metrics.py
 
 docs: $(VENV)/.dev  ## write the reference pages from the code

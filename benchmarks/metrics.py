@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import os
 import statistics
 import subprocess
 import sys
-import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from common import machine
-
-Data = dict[str, Any]
-Work = Callable[[Data], Any]
-
+from common import Data, Row, Side, parser, table
 
 # --------------------------------------------------------------------------------------------------------- the data
 
@@ -248,155 +236,102 @@ def lifelines_kaplan_meier(d: Data) -> Any:
 # ----------------------------------------------------------------------------------------------------------- the table
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line: a kernel, its sizes, and the peers with the largest size each is run at and how it is scaled."""
-
-    title: str
-    data: Callable[[int], Data]
-    ours: str
-    sizes: tuple[int, ...]
-    peers: tuple[tuple[str, str, int, float], ...]
-    goal: str
-
-
 ROWS = (
     Row(
         "Harrell's C with its interval",
         survival_data,
-        "our_harrell",
+        Side("aimed", our_harrell),
         (10_000, 100_000, 1_000_000),
         (
-            ("scikit-survival", "sksurv_harrell", 100_000, 1.0),
-            ("lifelines", "lifelines_harrell", 1_000_000, 1.0),
+            Side("scikit-survival", sksurv_harrell, 100_000),
+            Side("lifelines", lifelines_harrell),
         ),
         ">= 400x sksurv at 100k, >= 20x lifelines at 1M, <= .60 s at 1M",
     ),
     Row(
         "Uno's C with its interval",
         survival_data,
-        "our_uno",
+        Side("aimed", our_uno),
         (10_000, 100_000, 1_000_000),
-        (("scikit-survival", "sksurv_uno", 100_000, 1.0),),
+        (Side("scikit-survival", sksurv_uno, 100_000),),
         ">= 300x at 100k, <= .45 s at 1M",
     ),
     Row(
         "Harrell's C, 1,000 draws",
         survival_data,
-        "our_harrell_draws",
+        Side("aimed", our_harrell_draws),
         (1_000, 10_000, 100_000),
-        (("scikit-survival loop", "sksurv_harrell_draws", 10_000, 200.0),),
+        (Side("scikit-survival loop", sksurv_harrell_draws, 10_000, scale=200),),
         ">= 250x at 10k",
     ),
     Row(
         "AUROC, 14 targets x 1,000 clustered draws",
         label_data,
-        "our_label_draws",
+        Side("aimed", our_label_draws),
         (1_000, 10_000, 100_000),
-        (("scikit-learn loop", "sklearn_label_draws", 100_000, 250.0),),
+        (Side("scikit-learn loop", sklearn_label_draws, 100_000, scale=250),),
         ">= 150x at 10k, >= 90x at 100k",
     ),
     Row(
         "DeLong of 14 targets",
         label_data,
-        "our_delong",
+        Side("aimed", our_delong),
         (10_000, 100_000, 1_000_000),
-        (("confidenceinterval", "confidenceinterval_delong", 100_000, 1.0),),
+        (Side("confidenceinterval", confidenceinterval_delong, 100_000),),
         ">= 8x at 100k",
     ),
     Row(
         "Dynamic AUC, 100 times",
         grid_data,
-        "our_dynamic_auc_value",
+        Side("aimed", our_dynamic_auc_value),
         (10_000, 100_000, 500_000),
-        (("scikit-survival", "sksurv_dynamic_auc", 100_000, 1.0),),
+        (Side("scikit-survival", sksurv_dynamic_auc, 100_000),),
         ">= 10x at 100k, < 50 MB",
     ),
     Row(
         "Dynamic AUC, 100 times, with intervals",
         grid_data,
-        "our_dynamic_auc",
+        Side("aimed", our_dynamic_auc),
         (10_000, 100_000, 500_000),
-        (("scikit-survival", "sksurv_dynamic_auc", 100_000, 1.0),),
+        (Side("scikit-survival", sksurv_dynamic_auc, 100_000),),
         "the peer has no interval",
     ),
     Row(
         "Integrated Brier, 100 times",
         curve_data,
-        "our_ibs_value",
+        Side("aimed", our_ibs_value),
         (10_000, 100_000, 500_000),
-        (("scikit-survival", "sksurv_ibs", 500_000, 1.0),),
+        (Side("scikit-survival", sksurv_ibs, 500_000),),
         ">= 5x at 500k",
     ),
     Row(
         "Integrated Brier, 100 times, with its interval",
         curve_data,
-        "our_ibs",
+        Side("aimed", our_ibs),
         (10_000, 100_000, 500_000),
-        (("scikit-survival", "sksurv_ibs", 500_000, 1.0),),
+        (Side("scikit-survival", sksurv_ibs, 500_000),),
         "the peer has no interval",
     ),
     Row(
         "C-for-benefit with matching and interval (n patients, n / 2 pairs)",
         trial_data,
-        "our_c_for_benefit",
+        Side("aimed", our_c_for_benefit),
         (20_000, 100_000, 1_000_000),
         (
-            ("numpy, all pairs", "numpy_c_for_benefit", 100_000, 1.0),
-            ("numpy, by class", "numpy_c_for_benefit_by_class", 100_000, 1.0),
+            Side("numpy, all pairs", numpy_c_for_benefit, 100_000),
+            Side("numpy, by class", numpy_c_for_benefit_by_class, 100_000),
         ),
         ">= 1000x over all pairs",
     ),
     Row(
         "Kaplan-Meier with its interval",
         survival_data,
-        "our_kaplan_meier",
+        Side("aimed", our_kaplan_meier),
         (10_000, 100_000, 1_000_000),
-        (("lifelines", "lifelines_kaplan_meier", 1_000_000, 1.0),),
+        (Side("lifelines", lifelines_kaplan_meier),),
         "no slower",
     ),
 )
-
-
-def status(key: str) -> float:
-    """Return a memory figure of this process in MB."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(key))
-
-
-def one(row: Row, function: str, n: int, repeats: int) -> dict[str, float]:
-    """Measure one function on one size in this process."""
-    warnings.simplefilter("ignore")
-    work: Work = globals()[function]
-    work(row.data(1_000))
-    data = row.data(n)
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
-    before = status("VmRSS")
-    seconds, wall = [], []
-    for _ in range(repeats):
-        began, clock = time.process_time(), time.perf_counter()
-        work(data)
-        seconds.append(time.process_time() - began)
-        wall.append(time.perf_counter() - clock)
-        if sum(wall) > 60:
-            break
-    size = sum(v.nbytes for v in data.values()) / 2**20
-    return {
-        "cpu": statistics.median(seconds),
-        "wall": statistics.median(wall),
-        "runs": len(seconds),
-        "extra_mb": status("VmHWM") - before,
-        "input_mb": size,
-    }
-
-
-def child(index: int, function: str, n: int, repeats: int) -> dict[str, float]:
-    """Measure in a process of its own, so that memory and caches are nobody else's."""
-    command = [sys.executable, __file__, "--one", str(index), function, str(n), str(repeats)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return json.loads(out.stdout.strip().splitlines()[-1])
 
 
 def cold_start(repeats: int) -> None:
@@ -417,43 +352,9 @@ def cold_start(repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", nargs=4)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", default="")
-    asked = parser.parse_args()
-    if asked.one:
-        index, function, n, repeats = asked.one
-        print(json.dumps(one(ROWS[int(index)], function, int(n), int(repeats))))
-        return
-    print(f"\n# Statistical kernels beside their peers ({machine()}; CPU seconds, medians of {asked.repeats})\n")
-    print("| kernel | n | aimed (s) | growth | extra memory / input (MB) | peer | peer (s) | ratio | goal |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for index, row in enumerate(ROWS):
-        if asked.only.lower() not in row.title.lower():
-            continue
-        last: tuple[int, float] | None = None
-        for n in row.sizes:
-            mine = child(index, row.ours, n, asked.repeats)
-            growth = ""
-            if last is not None:
-                growth = f"n^{math.log(mine['cpu'] / last[1]) / math.log(n / last[0]):.2f}"
-            last = (n, mine["cpu"])
-            memory = f"{mine['extra_mb']:.0f} / {mine['input_mb']:.0f}"
-            names, theirs, ratios = [], [], []
-            for name, function, largest, scale in row.peers:
-                if n <= largest:
-                    slow = scale > 1 or name == "numpy, all pairs" or (name == "scikit-survival" and n >= 100_000)
-                    found = child(index, function, n, 1 if slow and n >= 100_000 else min(asked.repeats, 5))
-                    names.append(name + (" (scaled)" if scale > 1 else ""))
-                    theirs.append(f"{found['cpu'] * scale:.3g}")
-                    ratios.append(f"{found['cpu'] * scale / mine['cpu']:.3g}x")
-            print(
-                f"| {row.title} | {n:,} | {mine['cpu']:.4f} | {growth} | {memory} | {', '.join(names)} "
-                f"| {', '.join(theirs)} | {', '.join(ratios)} | {row.goal} |",
-                flush=True,
-            )
-    if not asked.only:
+    asked = parser(__doc__).parse_args()
+    table(__file__, "Statistical kernels beside their peers", ROWS, asked)
+    if not (asked.only or asked.one):
         cold_start(5)
 
 
