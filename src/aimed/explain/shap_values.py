@@ -39,7 +39,8 @@ class Contributions:
         Mean output over the background; ``base + values.sum(axis=1)`` is the model's output.
     output : float array, shape (n,)
         Output of the estimator, before any calibration.
-    scale : {"log odds", "probability", "log hazard"}
+    scale : str
+        "log odds", "probability", "log hazard", "expected mortality" or what the estimator's ``shap_scale`` says.
     error : float
         Largest absolute difference between that sum and the output.
     note : str
@@ -175,11 +176,10 @@ def _linear(estimator: Any, background: NDArray[np.float64], rows: NDArray[np.fl
 def _tree(estimator: Any, background: NDArray[np.float64], rows: NDArray[np.float64], seed: int) -> _Parts:
     if hasattr(estimator, "shap_values"):
         values, expected = estimator.shap_values(rows)
-        note = (
-            "Exact path-dependent tree SHAP values of expected mortality (the events a patient would cause among the "
-            "training rows), summed over the features of a variable."
-        )
-        return np.asarray(values), float(expected), np.asarray(estimator.predict(rows)), "expected mortality", note
+        scale = getattr(estimator, "shap_scale", "expected mortality")
+        words = " (the events a patient would cause among the training rows)" if scale == "expected mortality" else ""
+        note = f"Exact path-dependent tree SHAP values of the {scale}{words}, summed over the features of a variable."
+        return np.asarray(values), float(expected), np.asarray(estimator.predict(rows)), scale, note
     if not hasattr(estimator, "predict_proba"):
         raise NotEstimableError(
             "SHAP values of survival trees are not available",
