@@ -47,7 +47,7 @@ def every_option():
 
 @pytest.mark.parametrize("options", list(every_option()))
 def test_state_travels_through_json_and_gives_the_same_numbers(rows, options):
-    fitted = Preparation(VARIABLES, **options).fit(rows[:200])
+    fitted = Preparation(VARIABLES, **options).fit(rows[:200], np.arange(200) % 2)
     again = Preparation.from_state(json.loads(json.dumps(fitted.to_state(), allow_nan=False)))
     np.testing.assert_array_equal(again.transform(rows), fitted.transform(rows))
     assert again.to_state() == fitted.to_state()
@@ -58,7 +58,8 @@ def test_state_travels_through_json_and_gives_the_same_numbers(rows, options):
 @pytest.mark.parametrize("options", list(every_option()))
 def test_shapes_names_inputs_and_repeatability(rows, options):
     before = rows.copy()
-    fitted = Preparation(VARIABLES, **options).fit(rows)
+    y = np.arange(len(rows)) % 2
+    fitted = Preparation(VARIABLES, **options).fit(rows, y)
     Z = fitted.transform(rows)
     np.testing.assert_array_equal(rows, before)
     assert Z.shape == (len(rows), len(fitted.feature_names_out_))
@@ -66,7 +67,7 @@ def test_shapes_names_inputs_and_repeatability(rows, options):
     assert set(fitted.feature_origin_) <= {v.name for v in VARIABLES}
     assert len(set(fitted.feature_names_out_)) == Z.shape[1]
     assert list(fitted.get_feature_names_out()) == fitted.feature_names_out_
-    np.testing.assert_array_equal(clone(fitted).fit(rows).transform(rows), Z)
+    np.testing.assert_array_equal(clone(fitted).fit(rows, y).transform(rows), Z)
     order = np.random.default_rng(0).permutation(len(rows))
     np.testing.assert_array_equal(fitted.transform(rows[order]), Z[order])
     assert all(set(step) == {"name", "detail"} and step["detail"].endswith(".") for step in fitted.steps_)
@@ -270,3 +271,18 @@ def test_what_is_refused(rows):
 
 def test_an_empty_table_to_transform(rows):
     assert Preparation(VARIABLES).fit(rows).transform(np.empty((0, 4))).shape[0] == 0
+
+
+def test_codes_are_for_categories_of_few_levels():
+    site = Variable(name="site", kind="category", categories=tuple(map(str, range(33))))
+    few = Variable(name="few", kind="category", categories=tuple(map(str, range(32))))
+    X = np.column_stack([np.arange(66) % 33, np.arange(66) % 32]).astype(float)
+    X[5, 1] = np.nan
+    made = Preparation((site, few), missing="native", standardise=False, encode="codes").fit(X)
+    assert made.nominal_features_ == ["few"]
+    assert made.feature_names_out_ == [*[f"site={k}" for k in range(1, 33)], "few"]
+    np.testing.assert_array_equal(made.transform(X)[:, -1], X[:, 1])
+    assert any("more than 32 levels" in step["detail"] for step in made.steps_)
+    again = Preparation.from_state(made.to_state())
+    assert again.nominal_features_ == ["few"]
+    assert Preparation((site, few)).fit(X).nominal_features_ == []

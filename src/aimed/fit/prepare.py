@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,18 +14,22 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from aimed.core import DataError, StudyFileError, UnknownNameError, Variable
+from aimed.fit.multiple_imputation import MultipleImputation
 from aimed.fit.spline import KNOT_QUANTILES, knots_of, spline_basis
 
 __all__ = ["ENCODINGS", "MISSING_METHODS", "Preparation"]
 
-MISSING_METHODS = ("mean_indicators", "mean", "complete_case", "iterative", "native")
+MISSING_METHODS = ("mean_indicators", "mean", "complete_case", "iterative", "multiple_imputation", "native")
 """What can be done about missing values."""
 
 ENCODINGS = ("one_hot", "one_hot_full", "codes")
 """How a category becomes numbers."""
 
+_MOST_CODES = 32
 _SPLINE = re.compile(r"spline\((\d+)\)")
 _ROUNDS = 10
+_HALF = 0.5
+_BLOCK = 20_000
 
 
 @dataclass(slots=True)
@@ -55,19 +59,23 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     variables : tuple of Variable, length p
         Numbers and categories, in the order of the columns of X.
-    missing : {"mean_indicators", "mean", "complete_case", "iterative", "native"}
+    missing : {"mean_indicators", "mean", "complete_case", "iterative", "multiple_imputation", "native"}
         Training mean and one missing indicator a pattern; the mean alone; NaN in every feature of an
-        incomplete row, for the caller to leave out; chained linear equations; or NaN passed on to a model
-        that can take it.
+        incomplete row, for the caller to leave out; chained linear equations; several completed versions of each
+        row, see `aimed.fit.multiple_imputation.MultipleImputation`; or NaN passed on to a model that can take it.
     nonlinear : mapping of str to str, optional
         Variable name → ``"linear"``, ``"log"`` or ``"spline(k)"`` with 3 to 7 knots.
     standardise : bool
         Numbers get mean 0 and standard deviation 1 (n - 1) in the training rows; features constant there
         are left out, which is to give them weight zero.
     encode : {"one_hot", "one_hot_full", "codes"}
-        Indicators without the first level seen; indicators of all known levels; or the code in one column.
+        Indicators without the first level seen; indicators of all known levels; or the code in one column, for
+        categories of at most 32 levels (more get indicators: trees that may put many levels together as they like
+        learn them by heart).
     features : tuple of str, optional
         Output features to keep, in this order, as a published formula needs; all when absent.
+    imputations, random_state : int
+        Of multiple imputation: versions of each row, and the seed.
 
     Attributes
     ----------
@@ -77,6 +85,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The variable behind each feature.
     steps_ : list of {"name", "detail"}
         What was done, in plain sentences.
+    imputer_ : MultipleImputation or None
 
     Notes
     -----
@@ -85,6 +94,9 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     because a packaged model refuses such rows at its door. ``"log"`` is log(1 + x) when zeros occur, and
     values below the smallest training value are raised to it before the logarithm is taken.
     Chained equations fill numbers only, within the range seen; they need memory for one more copy.
+    With multiple imputation, `transform` gives the mean of a row's versions, which is where a linear model has its
+    mean linear predictor, and `versions` gives them all. Means and scales are those of the observed values, so that all
+    versions share one scale.
     ``clone`` and ``get_params`` work; scikit-learn's ``check_estimator`` does not apply, because it cannot
     know the variables that the constructor needs.
 
@@ -105,6 +117,8 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
 
+    imputer_: MultipleImputation | None
+
     def __init__(
         self,
         variables: tuple[Variable, ...],
@@ -113,6 +127,8 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         standardise: bool = True,
         encode: str = "one_hot",
         features: tuple[str, ...] | None = None,
+        imputations: int = 10,
+        random_state: int = 0,
     ) -> None:
         self.variables = variables
         self.missing = missing
@@ -120,11 +136,18 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.standardise = standardise
         self.encode = encode
         self.features = features
+        self.imputations = imputations
+        self.random_state = random_state
 
     @property
     def passes_missing(self) -> bool:
         """Whether NaN in the output is meant for the model."""
         return self.missing == "native"
+
+    @property
+    def imputes(self) -> bool:
+        """Whether a row has several versions."""
+        return self.missing == "multiple_imputation"
 
     def _shapes(self) -> list[tuple[str, int]]:
         if self.missing not in MISSING_METHODS:
@@ -180,8 +203,47 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : float array, shape (n, p)
             Numbers as they are, categories as codes, NaN where missing.
-        y : ignored
+        y : array, shape (n,), optional
+            The outcome, of which only multiple imputation makes use. Without it options are checked and columns
+            described, but no row with a missing value can be transformed.
         """
+        if self.imputes and y is not None:
+            for _ in self.fit_versions(X, y):
+                pass
+            return self
+        return self._fit(X)
+
+    def fit_versions(self, X: ArrayLike, y: ArrayLike) -> Iterator[NDArray[np.float64]]:
+        """Fit, and return the model inputs of every version of the training rows, completed with the outcome's help.
+
+        Only for multiple imputation; the fit is done when the last version was taken.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        y : array, shape (n,)
+
+        Returns
+        -------
+        iterator of float arrays of shape (n, f)
+        """
+        self._fit(X)
+        imputer = MultipleImputation(
+            self.variables,
+            imputations=int(self.imputations),
+            logarithms=[name for name, shape in (self.nonlinear or {}).items() if shape == "log"],
+            random_state=int(self.random_state),
+        )
+        return self._versions_of(imputer, self._matrix(X), y)
+
+    def _versions_of(
+        self, imputer: MultipleImputation, values: NDArray[np.float64], y: ArrayLike
+    ) -> Iterator[NDArray[np.float64]]:
+        for completed in imputer.fit_complete(values, y):
+            yield self._encode(completed)
+        self.imputer_ = imputer
+
+    def _fit(self, X: ArrayLike) -> Preparation:
         shapes = self._shapes()
         values = self._matrix(X)
         if not values.shape[0]:
@@ -213,8 +275,17 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             names += new
             origin += [variable.name] * len(new)
         self.chain_: dict[str, Any] | None = self._fit_chain(values, gaps) if self.missing == "iterative" else None
+        self.imputer_ = None
         self._place(names, origin)
-        self.steps_ = self._describe(shapes, notes)
+        self.steps_ = self._describe(shapes, notes, gaps)
+        if self.imputes:
+            much = [v.name for v, share in zip(self.variables, gaps.mean(axis=0), strict=True) if share > _HALF]
+            for name in much:
+                warnings.warn(
+                    f"'{name}' is missing in more than half of the training rows: imputed values depend more on the "
+                    "equations than on what was seen; consider leaving it out",
+                    stacklevel=3,
+                )
         return self
 
     def _fit_number(
@@ -276,7 +347,7 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         known = np.flatnonzero(seen[:levels])
         reference = int(known[0]) if known.size else 0
         table: NDArray[np.float64]
-        if self.encode == "codes":
+        if self._coded(variable):
             own = bool(seen[levels]) and self.missing in ("mean_indicators", "iterative")
             absent = np.nan if self.missing == "native" else float(reference)
             table = np.append(np.arange(levels, dtype=np.float64), [float(levels) if own else absent, absent])[:, None]
@@ -286,7 +357,11 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             full = self.encode == "one_hot_full"
             shown = list(range(levels)) if full else [int(c) for c in known if c != reference]
             names = [f"{variable.name}={variable.categories[c]}" for c in shown]
-            own = self.missing not in ("mean", "complete_case") and bool(seen[levels]) and bool(known.size)
+            own = (
+                self.missing not in ("mean", "complete_case", "multiple_imputation")
+                and bool(seen[levels])
+                and bool(known.size)
+            )
             if own and notes.new_pattern(variable.name, gap):
                 shown.append(levels)
                 names.append(f"{variable.name} (missing)")
@@ -328,6 +403,39 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "columns_")
         values = self._matrix(X)
+        if not self.imputes:
+            return self._encode(values)
+        rows = np.flatnonzero(np.isnan(values).any(axis=1))
+        out = self._encode(np.nan_to_num(values) if rows.size else values)
+        for some, versions in self.versions(values, rows):
+            # The mean of one number is that number, which a mean of ten sums need not be.
+            out[some] = versions[0] + (versions - versions[0]).mean(axis=0)
+        return out
+
+    def versions(self, X: ArrayLike, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """Yield blocks of the rows asked for, with the m versions of their model inputs.
+
+        Only for multiple imputation. No outcome takes part.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        rows : int array
+
+        Yields
+        ------
+        rows : int array, shape (r,)
+        versions : float array, shape (m, r, f)
+        """
+        values = self._matrix(X)
+        if rows.size and self.imputer_ is None:
+            raise DataError("missing values in rows and no fitted imputation", "a fit with the outcome", "give fit a y")
+        for begin in range(0, rows.size, _BLOCK):
+            some = rows[begin : begin + _BLOCK]
+            if self.imputer_ is not None:
+                yield some, np.stack([self._encode(one) for one in self.imputer_.complete(values[some])])
+
+    def _encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         filled = self._run_chain(values) if self.chain_ is not None else values
         out = np.empty((values.shape[0], len(self.feature_names_out_)))
         broken = None
@@ -437,7 +545,9 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         filled[np.ix_(rows, numbers)] = matrix[:, : len(numbers)]
         return filled
 
-    def _describe(self, shapes: Sequence[tuple[str, int]], notes: _Notes) -> list[dict[str, str]]:
+    def _describe(
+        self, shapes: Sequence[tuple[str, int]], notes: _Notes, gaps: NDArray[np.bool_]
+    ) -> list[dict[str, str]]:
         steps: list[dict[str, str]] = []
 
         def say(name: str, detail: str) -> None:
@@ -448,6 +558,20 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             say(
                 "Missing values",
                 f"Rows with a missing predictor are left out: {notes.rows_used} of {notes.rows} training rows stay.",
+            )
+        elif self.imputes:
+            say(
+                "Missing values",
+                f"Multiple imputation by chained equations with m = {self.imputations} imputed data sets: numbers by "
+                "predictive mean matching, categories by logistic models, the outcome among the predictors of every "
+                "equation (for survival its indicator and cumulative hazard). Each data set has a fit of its own; "
+                "coefficients are pooled by Rubin's rules and predictions averaged. New rows are completed by "
+                "equations without the outcome.",
+            )
+            say(
+                "Imputed",
+                f"{int(gaps.any(axis=1).sum())} of {notes.rows} training rows and {int(gaps.sum())} of {gaps.size} "
+                "values.",
             )
         elif self.missing == "native":
             say("Missing values", "Missing numbers go to the model as missing; it learns where to send them.")
@@ -489,12 +613,24 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "one_hot_full": "one indicator for every level",
                 "codes": "the number of its level",
             }[self.encode]
-            say("Categories", f"Each of {len(categories)} categories enters as {how}.")
+            wide = [v.title for v in categories if self.encode == "codes" and not self._coded(v)]
+            tail = f"; with more than {_MOST_CODES} levels as one indicator a level: {', '.join(wide)}" if wide else ""
+            say("Categories", f"Each of {len(categories)} categories enters as {how}{tail}.")
         if self.standardise:
             say("Scaling", "Numbers have mean 0 and standard deviation 1 in the training rows.")
         if notes.constant:
             say("Left out", f"Constant in the training rows: {', '.join(notes.constant)}.")
         return steps
+
+    def _coded(self, variable: Variable) -> bool:
+        return variable.kind == "category" and self.encode == "codes" and len(variable.categories) <= _MOST_CODES
+
+    @property
+    def nominal_features_(self) -> list[str]:
+        """Output features that are codes of categories, for a model that can split on these."""
+        check_is_fitted(self, "columns_")
+        coded = {v.name for v in self.variables if self._coded(v)}
+        return [name for name in self.feature_names_out_ if name in coded]
 
     @property
     def feature_scale_(self) -> list[float]:
@@ -530,10 +666,13 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "standardise": bool(self.standardise),
                 "encode": self.encode,
                 "features": list(self.features) if self.features is not None else None,
+                "imputations": int(self.imputations),
+                "random_state": int(self.random_state),
             },
             "variables": [v.to_dict() for v in self.variables],
             "columns": columns,
             "chain": self.chain_,
+            "imputer": None if self.imputer_ is None else self.imputer_.to_state(),
             "feature_names_out": list(self.feature_names_out_),
             "feature_origin": list(self.feature_origin_),
             "steps": [dict(step) for step in self.steps_],
@@ -555,6 +694,9 @@ class Preparation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 column["table"] = np.asarray(rows, dtype=np.float64).reshape(column["levels"] + 2, -1)
             made.columns_.append(column)
         made.chain_ = dict(state["chain"]) if state["chain"] else None
+        # A state from before multiple imputation has no such entry.
+        imputer = state.get("imputer")
+        made.imputer_ = None if imputer is None else MultipleImputation.from_state(imputer, made.variables)
         made.feature_names_out_ = list(state["feature_names_out"])
         made.feature_origin_ = list(state["feature_origin"])
         made.steps_ = [dict(step) for step in state["steps"]]
