@@ -9,8 +9,9 @@ from lifelines import CoxPHFitter
 
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.calibration_survival import (
-    CalibrationAtReplicates,
+    CurveAtReplicates,
     HorizonCalibration,
+    SlopeAtReplicates,
     calibration_at,
     calibration_errors_at,
     calibration_intercept_at,
@@ -204,24 +205,39 @@ def test_replicates_equal_the_weighted_measures(rows, weighted):
     rng = np.random.default_rng(1)
     base = rng.integers(1, 3, 250).astype(float) if weighted else np.ones(250)
     draws = PatientDraws(rng.integers(0, 90, 250), 250, draws=18, seed=4)
-    fast = CalibrationAtReplicates(event, time, p, HORIZON, codes=draws.codes, weights=base)
-    found = draws.map(fast.replicate)
-    curve = HorizonCalibration(event, time, p, HORIZON, base)
-    for row, count in zip(found, draws.rows(), strict=True):
+    slopes = draws.map(SlopeAtReplicates(event, time, p, base, draws.codes).replicate)
+    curve, grid = HorizonCalibration(event, time, p, HORIZON, base), np.array([0.2, 0.6])
+    errors, read = CurveAtReplicates(curve, base, draws.codes).errors_and_curve(draws.counts(0, 18), grid)
+    for slope, four, seen, count in zip(slopes, errors, read, draws.rows(), strict=True):
         w = count * base
-        expected = [float(oe_at(event, time, p, HORIZON, w)), float(calibration_slope_at(event, time, p, w))]
-        assert row[:2] == pytest.approx(expected, rel=1e-8)
-        again = np.repeat(curve.distances(curve.fit(w)), w.astype(int))
-        assert row[2:] == pytest.approx([again.mean(), *np.quantile(again, [0.5, 0.9])], rel=1e-7, abs=1e-9)
+        assert slope == pytest.approx(float(calibration_slope_at(event, time, p, w)), rel=1e-8)
+        fitted = curve.fit(w)
+        again = np.repeat(curve.distances(fitted), w.astype(int))
+        expected = [again.mean(), *np.quantile(again, [0.5, 0.9]), again.max()]
+        assert four == pytest.approx(expected, rel=1e-7, abs=1e-9)
+        assert seen == pytest.approx(curve.at(grid, fitted), rel=1e-8)
 
 
 def test_replicates_do_not_depend_on_the_threads(rows):
     event, time, p = few(rows)
-    found = []
+    ones, found = np.ones(250), []
     for threads in (1, 3):
         draws = PatientDraws(None, 250, draws=40, seed=2, threads=threads)
-        found.append(draws.map(CalibrationAtReplicates(event, time, p, HORIZON, codes=draws.codes).replicate))
-    assert found[0].tolist() == found[1].tolist()
+        curve = CurveAtReplicates(HorizonCalibration(event, time, p, HORIZON, ones), ones, draws.codes)
+        slope = SlopeAtReplicates(event, time, p, ones, draws.codes)
+        found.append((draws.map(curve.errors).tolist(), draws.map(slope.replicate).tolist()))
+    assert found[0] == found[1]
+
+
+def test_without_a_fit_of_all_rows_no_replicate_has_one(rows):
+    event, time, p = few(rows)
+    ones, codes = np.ones(250), np.arange(250)
+    counts = PatientDraws(None, 250, draws=16, seed=0).counts(0, 16)
+    for seen, risks in ((np.zeros(250, dtype=bool), p), (event, np.full(250, 0.3))):
+        assert np.isnan(SlopeAtReplicates(seen, time, risks, ones, codes).replicate(counts)).all()
+    beyond = HorizonCalibration(event, time, p, 2 * time.max(), ones)
+    for found in CurveAtReplicates(beyond, ones, codes).errors_and_curve(counts, np.array([0.5])):
+        assert np.isnan(found).all()
 
 
 def test_calibration_at_holds_everything(rows):
@@ -288,7 +304,7 @@ def test_what_cannot_be_told_is_nan_with_a_reason(event, p, horizon, why):
     assert np.isnan(found.intercept)
     assert np.isnan(float(found))
     assert why in found.intercept.note
-    assert why in found.ici.note
+    assert why in found.ici.note or "did not settle" in found.ici.note
 
 
 def test_equal_risks_give_the_kaplan_meier_risk(rows):
@@ -318,3 +334,15 @@ def test_without_an_event_the_ratio_has_no_error_and_clusters_count():
     assert ratio.upper == pytest.approx(float(limits(ratio.value, ratio.se, 0.95, scale="log", units=5)[1]))
     slope = calibration_slope_at(event, time, p, patient=patient)
     assert slope.upper == pytest.approx(float(limits(slope.value, slope.se, 0.95, units=5)[1]))
+
+
+@pytest.mark.parametrize("levels", [2, 40])
+def test_risks_that_rank_all_events_perfectly_have_no_slope(levels):
+    order = np.arange(40)
+    risk = 0.9 - 0.8 * (order * levels // 40) / levels
+    with pytest.raises(NotEstimableError, match="did not settle|no unique fit"):
+        calibration_slope_at(np.ones(40), 1.0 + order, risk)
+    # One pair the wrong way round, and there is a slope.
+    time = 1.0 + order
+    time[[0, 39]] = time[[39, 0]]
+    assert 0 < calibration_slope_at(np.ones(40), time, risk) < 50

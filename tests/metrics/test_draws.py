@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 
 from aimed.core.errors import DataError
-from aimed.metrics.draws import PatientDraws, bootstrap_weights, percentile_interval
+from aimed.metrics.draws import PatientDraws, percentile_interval
+
+
+def drawn(patient, strata, draws, seed):
+    return PatientDraws(patient, np.shape(patient)[0], strata, draws=draws, seed=seed).rows()
 
 
 def test_rows_of_a_patient_come_together_and_draws_repeat():
     patient = np.array(["a", "b", "a", "c", "b", "d"])
-    draws = list(bootstrap_weights(patient, None, 50, 3))
+    draws = list(drawn(patient, None, 50, 3))
     for w in draws:
         assert w[0] == w[2]
         assert w[1] == w[4]
         assert w[0] + w[1] + w[3] + w[5] == 4
-    again = list(bootstrap_weights(patient, None, 50, 3))
+    again = list(drawn(patient, None, 50, 3))
     assert all((a == b).all() for a, b in zip(draws, again, strict=True))
-    assert any((a != b).any() for a, b in zip(draws, bootstrap_weights(patient, None, 50, 4), strict=True))
+    assert any((a != b).any() for a, b in zip(draws, drawn(patient, None, 50, 4), strict=True))
 
 
 def test_strata_keep_the_number_of_patients_with_and_without_an_event():
@@ -26,7 +30,7 @@ def test_strata_keep_the_number_of_patients_with_and_without_an_event():
     event = np.zeros(60, dtype=bool)
     event[[0, 1, 4, 5, 8, 9, 20, 21]] = True
     marked = np.isin(patient, patient[event])
-    for w in bootstrap_weights(patient, event, 40, 0):
+    for w in drawn(patient, event, 40, 0):
         assert w[marked].sum() == marked.sum()
         assert w[~marked].sum() == (~marked).sum()
 
@@ -40,7 +44,7 @@ def test_patients_with_rows_of_both_kinds_are_not_drawn_apart():
 
 
 def test_every_patient_is_drawn_once_on_average():
-    total = sum(bootstrap_weights(np.arange(20), None, 4000, 1))
+    total = sum(drawn(np.arange(20), None, 4000, 1))
     assert total / 4000 == pytest.approx(np.ones(20), abs=0.1)
 
 
@@ -58,7 +62,7 @@ def test_a_measure_lost_in_more_than_a_tenth_of_draws_has_no_interval():
 
 def test_shapes_are_checked():
     with pytest.raises(DataError):
-        next(bootstrap_weights(np.arange(3), [True], 1, 0))
+        next(drawn(np.arange(3), [True], 1, 0))
 
 
 def test_without_strata_the_interval_of_a_rate_covers_and_with_strata_it_has_no_width():
@@ -66,9 +70,9 @@ def test_without_strata_the_interval_of_a_rate_covers_and_with_strata_it_has_no_
     covered = 0
     for trial in range(120):
         y = rng.random(150) < 0.2
-        free = np.array([w @ y for w in bootstrap_weights(np.arange(150), None, 200, trial)]) / 150
+        free = np.array([w @ y for w in drawn(np.arange(150), None, 200, trial)]) / 150
         lower, upper = percentile_interval(free)
         covered += lower <= 0.2 <= upper
     assert 0.88 <= covered / 120 <= 0.99
-    fixed = np.array([w @ y for w in bootstrap_weights(np.arange(150), y, 50, 0)])
+    fixed = np.array([w @ y for w in drawn(np.arange(150), y, 50, 0)])
     assert np.ptp(fixed) == 0

@@ -74,6 +74,7 @@ METRICS = Catalog(
                 "scaled_brier_survival": "Brier score at times against the Kaplan-Meier curve.",
                 "integrated_brier": "Brier score integrated over a grid of times.",
                 "brier_incidence": "Brier score of a predicted incidence among competing events.",
+                "integrated_brier_incidence": "Brier score of an incidence integrated over a grid of times.",
             },
             "nonparametric": {
                 "kaplan_meier": "Survival curve without a model.",
@@ -122,6 +123,7 @@ _ENGINE = {
     **dict.fromkeys(("adjust_p_values", "bootstrap", "compare", "difference", "interval"), f"{_HERE}.intervals"),
     **dict.fromkeys(("permutation_test",), f"{_HERE}.intervals"),
     **dict.fromkeys(("Curve", "Estimate"), f"{_HERE}.result"),
+    **dict.fromkeys(("pool_rubin", "pooled_wald"), f"{_HERE}.pooling"),
 }
 
 __all__ = ["METRICS"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,6 @@ from aimed.metrics.calibration_binary import (
     refuse_shares,
 )
 from aimed.metrics.draws import PatientDraws
-from aimed.metrics.kernels.evaluation import value_sums
 from aimed.metrics.kernels.regressions import fill_distances, replicate_weights
 from aimed.metrics.kernels.smoothing import distance_summary
 from aimed.metrics.regression import EDGE, CoxRegression, Fit, cloglog, spline_basis, spline_knots
@@ -57,8 +57,9 @@ from aimed.metrics.result import (
 
 __all__ = [
     "CalibrationAt",
-    "CalibrationAtReplicates",
+    "CurveAtReplicates",
     "HorizonCalibration",
+    "SlopeAtReplicates",
     "calibration_at",
     "calibration_errors_at",
     "calibration_intercept_at",
@@ -211,7 +212,6 @@ class HorizonCalibration:
         ones = np.ones((risk.size, 1))
         self._design = ones if self.constant else np.column_stack([ones, basis])
         self._followed = time >= horizon
-        self._start: FloatArray | None = None
 
     @property
     def method(self) -> str:
@@ -229,8 +229,14 @@ class HorizonCalibration:
             raise NotEstimableError("no row is followed to the horizon", "a horizon within follow-up")
         return alive
 
-    def fit(self, weights: FloatArray) -> FloatArray:
+    def fit(self, weights: FloatArray, start: FloatArray | None = None) -> FloatArray:
         """Return the log cumulative hazard at the horizon, then the coefficients, under row weights.
+
+        Parameters
+        ----------
+        weights : float array, shape (n,)
+        start : float array, shape (k,), optional
+            An earlier fit, where Newton's method starts.
 
         Raises
         ------
@@ -240,9 +246,7 @@ class HorizonCalibration:
         alive = self.survival(weights)
         if self.constant:
             return cloglog(np.array([1 - alive]))
-        beta = self._cox.fit(weights, self._start)
-        if self._start is None:
-            self._start = beta
+        beta = self._cox.fit(weights, None if start is None else start[1:])
         hazard = self._cox.baseline_hazard(beta, weights, self.horizon)
         if hazard <= 0:
             raise NotEstimableError("no event was seen by the horizon", "at least 1 event by the horizon")
@@ -510,111 +514,92 @@ def calibration_errors_at(
     return CalibrationErrors.of(curve.distances(curve.fit(rows.w)), rows.w)
 
 
-class _CurveReplicates:
-    """Distances from a smooth curve in bootstrap replicates; row i weighs w[i] times the count of its patient."""
+class CurveAtReplicates:
+    """A smooth curve at a horizon and the distances from it in bootstrap replicates.
 
-    def __init__(self, curve: HorizonCalibration, w: FloatArray, codes: IntArray) -> None:
-        self._curve, self._w, self._codes = curve, w, codes
-
-    def distances(self, weights: FloatArray, out: FloatArray) -> None:
-        """Fill ICI, E50, E90 and Emax under row weights; NaN where they are not estimable."""
-        try:
-            distance_summary(self._curve.distances(self._curve.fit(weights)), weights, LEVELS, out)
-        except NotEstimableError:
-            out[:] = np.nan
-
-    def errors(self, counts: NDArray[np.uint8]) -> FloatArray:
-        """Return ICI, E50, E90 and Emax of each replicate, shape (b, 4); NaN where not estimable."""
-        out, weights = np.full((counts.shape[1], 4), np.nan), np.empty(self._w.size)
-        for j in range(counts.shape[1]):
-            replicate_weights(self._w, self._codes, counts, j, weights)
-            self.distances(weights, out[j])
-        return out
-
-
-class CalibrationAtReplicates:
-    """Calibration measures at a horizon of bootstrap replicates: rows sorted by time once.
-
-    Each replicate starts at the fit of all rows; knots are those of all rows.
+    Each replicate starts at the fit of all rows, and all are NaN where there is no such fit.
 
     Parameters
     ----------
-    event, time, p : arrays, shape (n,)
-    horizon : float
+    curve : HorizonCalibration
+    w : float array, shape (n,)
     codes : int array, shape (n,)
-        Patient number of each row, from 0.
-    weights : float array, shape (n,), optional
-        Multiply the counts.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Columns of `replicate`.
+        Patient number of each row, from 0; row i weighs w[i] times the count of its patient.
 
     Examples
     --------
-    >>> fast = CalibrationAtReplicates([1, 0, 0, 0], [1, 5, 5, 5], [0.5] * 4, 2, codes=np.arange(4))
-    >>> fast.replicate(np.ones((4, 1), dtype=np.uint8))[0].round(3)
-    array([0.5 ,  nan, 0.25, 0.25, 0.25])
+    >>> curve = HorizonCalibration(np.arange(4) == 0, np.array([1.0, 5.0, 5.0, 5.0]), np.full(4, 0.5), 2.0, np.ones(4))
+    >>> fast = CurveAtReplicates(curve, np.ones(4), np.arange(4))
+    >>> fast.errors(np.ones((4, 1), dtype=np.uint8)).round(6)
+    array([[0.25, 0.25, 0.25, 0.25]])
     """
 
-    names = ("oe", "calibration_slope", "ici", "e50", "e90")
+    def __init__(self, curve: HorizonCalibration, w: FloatArray, codes: IntArray) -> None:
+        self._curve, self._w, self._codes = curve, w, codes
+        self._start: FloatArray | None = None
+        with suppress(NotEstimableError):
+            self._start = curve.fit(w)
 
-    def __init__(
-        self,
-        event: ArrayLike,
-        time: ArrayLike,
-        p: ArrayLike,
-        horizon: float,
-        *,
-        codes: IntArray,
-        weights: ArrayLike | None = None,
-    ) -> None:
-        rows = _Rows.of(event, time, p, horizon, weights)
-        order = np.argsort(rows.time, kind="stable")
-        self._codes: IntArray = np.ascontiguousarray(codes, dtype=np.int64)[order]
-        self._p, self._w = rows.p[order], rows.w[order]
-        seen, when = rows.event[order], rows.time[order]
-        self._totals = np.column_stack([self._w, self._w * self._p])
-        self._curve = HorizonCalibration(seen, when, self._p, rows.horizon, self._w)
-        self._line: CoxRegression | None = None
-        self._smooth: _CurveReplicates | None = None
-        try:
-            if not self._curve.constant:
-                line = CoxRegression(seen, when, cloglog(self._p)[:, None])
-                self._start, self._line = line.fit(self._w), line
-            # The first fit is where those of the replicates start.
-            self._curve.fit(self._w)
-            self._smooth = _CurveReplicates(self._curve, self._w, self._codes)
-        except NotEstimableError:
-            # What cannot be fitted to all rows is NaN in every replicate.
-            pass
+    def errors(self, counts: NDArray[np.uint8]) -> FloatArray:
+        """Return ICI, E50, E90 and Emax of each replicate, shape (b, 4); NaN where not estimable."""
+        return self.errors_and_curve(counts, np.empty(0))[0]
 
-    def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
-        """Return O/E, slope, ICI, E50 and E90 of each replicate, shape (b, 5); NaN where not estimable."""
-        b = counts.shape[1]
-        out, four = np.full((b, 5), np.nan), np.full(4, np.nan)
-        sums, weights = value_sums(self._totals, self._codes, counts), np.empty(self._p.size)
+    def errors_and_curve(self, counts: NDArray[np.uint8], grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the errors, shape (b, 4), and the curve at some risks, shape (b, g), of each replicate."""
+        curve, b = self._curve, counts.shape[1]
+        out, read = np.full((b, 4), np.nan), np.full((b, grid.size), np.nan)
+        if self._start is None:
+            return out, read
+        weights = np.empty(self._w.size)
         for j in range(b):
             replicate_weights(self._w, self._codes, counts, j, weights)
-            out[j, 0] = self._oe(weights, sums[1, j] / sums[0, j])
-            out[j, 1] = self._slope(weights)
-            if self._smooth is not None:
-                self._smooth.distances(weights, four)
-                out[j, 2:] = four[:3]
+            try:
+                fitted = curve.fit(weights, self._start)
+            except NotEstimableError:
+                continue
+            distance_summary(curve.distances(fitted), weights, LEVELS, out[j])
+            read[j] = curve.at(grid, fitted)
+        return out, read
+
+
+class SlopeAtReplicates:
+    """The calibration slope on the cloglog of a risk in bootstrap replicates.
+
+    Each replicate starts at the fit of all rows, and all are NaN where there is no such fit.
+
+    Parameters
+    ----------
+    event, time, p, w : arrays, shape (n,)
+    codes : int array, shape (n,)
+        Patient number of each row, from 0; row i weighs w[i] times the count of its patient.
+
+    Examples
+    --------
+    >>> event, time = np.array([True, True, False, True]), np.array([1.0, 2.0, 3.0, 4.0])
+    >>> fast = SlopeAtReplicates(event, time, np.array([0.5, 0.2, 0.5, 0.2]), np.ones(4), np.arange(4))
+    >>> fast.replicate(np.ones((4, 1), dtype=np.uint8)).round(3)
+    array([0.306])
+    """
+
+    def __init__(self, event: BoolArray, time: FloatArray, p: FloatArray, w: FloatArray, codes: IntArray) -> None:
+        self._w, self._codes = w, codes
+        self._start: FloatArray | None = None
+        x = cloglog(p)
+        if np.ptp(x[w > 0]) >= 1e-12:
+            self._cox = CoxRegression(event, time, x[:, None])
+            with suppress(NotEstimableError):
+                self._start = self._cox.fit(w)
+
+    def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
+        """Return the slope of each replicate, shape (b,); NaN where not estimable."""
+        out, weights = np.full(counts.shape[1], np.nan), np.empty(self._w.size)
+        if self._start is None:
+            return out
+        for j in range(out.size):
+            replicate_weights(self._w, self._codes, counts, j, weights)
+            with suppress(NotEstimableError):
+                out[j] = self._cox.fit(weights, self._start)[0]
         return out
-
-    def _oe(self, weights: FloatArray, expected: float) -> float:
-        try:
-            return (1 - self._curve.survival(weights)) / expected if expected > 0 else math.nan
-        except NotEstimableError:
-            return math.nan
-
-    def _slope(self, weights: FloatArray) -> float:
-        try:
-            return math.nan if self._line is None else float(self._line.fit(weights, self._start)[0])
-        except NotEstimableError:
-            return math.nan
 
 
 def _curve_errors(
@@ -625,7 +610,7 @@ def _curve_errors(
     distance_summary(curve.distances(fitted), rows.w, LEVELS, found)
     if draws:
         sampler = PatientDraws(patient, rows.time.size, draws=draws, seed=seed)
-        drawn = sampler.map(_CurveReplicates(curve, rows.w, sampler.codes).errors)
+        drawn = sampler.map(CurveAtReplicates(curve, rows.w, sampler.codes).errors)
     out = distance_estimates(
         [f"{name}@{rows.horizon:g}" for name in DISTANCES],
         found,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from aimed.metrics.kernels.pairs import (
 from aimed.metrics.result import Estimate, clustered_variance, independent_units, notes, two_sided_p, with_interval
 
 __all__ = [
+    "CauseSpecificReplicates",
     "HarrellReplicates",
     "Pairs",
     "UnoReplicates",
@@ -704,3 +706,42 @@ class UnoReplicates(HarrellReplicates):
 
     def _factor(self, counts: NDArray[np.uint8]) -> FloatArray:
         return censoring_factors(self._starts, self._code, counts, self._first)
+
+
+class CauseSpecificReplicates:
+    """Wolbers' concordance in bootstrap replicates, G estimated anew in each.
+
+    Parameters
+    ----------
+    event, time, score, tau
+        As for `cause_specific_c`, for cause 1; tau must be given.
+    codes : int array, shape (n,)
+
+    Examples
+    --------
+    >>> replicates = CauseSpecificReplicates([1, 2, 1, 0], [1, 2, 3, 4], [0.9, 0.1, 0.2, 0.3], 3, codes=np.arange(4))
+    >>> replicates.replicate(np.ones((4, 1), dtype=np.uint8)).round(4)
+    array([0.8])
+    """
+
+    def __init__(self, event: ArrayLike, time: ArrayLike, score: ArrayLike, tau: float, *, codes: IntArray) -> None:
+        self._rows = np.asarray(event), follow_up(time), vector("score", score)
+        self._tau, self._codes = tau, codes
+
+    def replicate(self, counts: NDArray[np.uint8]) -> FloatArray:
+        """Return the concordance of each replicate, shape (b,); NaN where not estimable.
+
+        Parameters
+        ----------
+        counts : uint8 array, shape (patients, b)
+            How often each patient is drawn.
+        """
+        out = np.full(counts.shape[1], np.nan)
+        event, time, score = self._rows
+        for j in range(out.size):
+            weights = counts[self._codes, j].astype(np.float64)
+            drawn = weights > 0
+            with suppress(NotEstimableError):
+                rows = event[drawn], time[drawn], score[drawn]
+                out[j] = float(cause_specific_c(*rows, tau=self._tau, weights=weights[drawn]))
+        return out

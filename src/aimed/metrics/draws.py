@@ -19,7 +19,6 @@ __all__ = [
     "BLOCK",
     "ESTIMABLE",
     "PatientDraws",
-    "bootstrap_weights",
     "estimable_share",
     "in_blocks",
     "percentile_interval",
@@ -170,21 +169,6 @@ def in_blocks(
             yield part
             if progress is not None:
                 progress(min(1.0, done * BLOCK / draws))
-
-
-def bootstrap_weights(
-    patient: ArrayLike, strata: ArrayLike | None, draws: int, seed: int | Sequence[int]
-) -> Iterator[IntArray]:
-    """Yield, for each draw, how often each row was drawn; see `PatientDraws`.
-
-    Examples
-    --------
-    >>> for w in bootstrap_weights(["a", "a", "b"], None, 2, seed=1):
-    ...     print(w)
-    [1 1 1]
-    [2 2 0]
-    """
-    return PatientDraws(patient, np.shape(patient)[0], strata, draws=draws, seed=seed).rows()
 
 
 def estimable_share(values: NDArray[np.float64]) -> FloatArray:

@@ -11,12 +11,32 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core.errors import DataError
 from aimed.core.evaluation import Measure
 from aimed.metrics.accuracy import risk_groups
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray, binary, patient_codes, survival, vector
+from aimed.metrics.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    binary,
+    event_kinds,
+    follow_up,
+    patient_codes,
+    survival,
+    vector,
+)
+from aimed.metrics.calibration_competing import deciles_of_incidence
 from aimed.metrics.calibration_survival import deciles_at
-from aimed.metrics.draws import PatientDraws
+from aimed.metrics.censor_marks import censor_marks
+from aimed.metrics.competing import aalen_johansen
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, UNIT_GRID, PreparedBinary
-from aimed.metrics.prepared_survival import AT_HORIZON, DECISION_GRID_AT, OVERALL, PreparedSurvival, at
+from aimed.metrics.prepared_competing import PreparedCompeting
+from aimed.metrics.prepared_survival import (
+    AT_HORIZON,
+    DECISION_GRID_AT,
+    OVERALL,
+    OVERALL_COMPETING,
+    PreparedSurvival,
+    at,
+)
 from aimed.metrics.proportions import wilson
 from aimed.metrics.resampled import Prepared, Resampled, numbers, resample
 from aimed.metrics.utility import treat_all
@@ -27,6 +47,7 @@ _MANY_ROWS = 50_000
 _MANY_DRAWS = 200
 _COMPARED = ("auroc", "auprc", "brier", "scaled_brier", "log_loss", "net_benefit")
 _COMPARED_AT = ("auc", "brier", "net_benefit")
+_RANKED = "concordance and AUC"
 _RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative", "f1")
 _EDGES: FloatArray = np.linspace(0, 1, 21)
 _CONVENTIONS = (
@@ -39,18 +60,22 @@ _CONVENTIONS = (
     "a horizon are in no bar of its histogram."
 )
 
+_CONVENTIONS_COMPETING = (
+    "Risk is the cumulative incidence of the event of interest; whoever has another event first stays free of it. "
+    "Censoring weights are 1 / G(T-) for events of any kind, the left limit of the Kaplan-Meier curve of censoring in "
+    "these rows, and 1 / G(t) for rows followed beyond t. Concordance is Wolbers': rows with another event count as "
+    "never having the one of interest; tied scores count one half. The AUC sets cases by t against all others "
+    "(Blanche's second definition). Observed incidence is Aalen-Johansen's, and scaled Brier is 1 - Brier / Brier of "
+    "that curve. The integrated Brier score is the trapezoid integral over the times of the curve over time, divided "
+    "by their range. Calibration at a horizon is logistic regression on the log odds of the predicted risk, weighted "
+    "for censoring. Rows censored before a horizon are in no bar of its histogram."
+)
+
 
 def _draws_used(draws: int, n: int) -> tuple[int, str]:
     used = min(draws, _MANY_DRAWS) if n > _MANY_ROWS else draws
     lowered = f", lowered from {draws} because there are more than {_MANY_ROWS:,} rows" if used < draws else ""
     return used, lowered
-
-
-def _interval_method(draws: int, lowered: str, ranked: str, codes: IntArray, event: BoolArray) -> str:
-    sampler = PatientDraws(codes, codes.size, event, draws=0, seed=0)
-    unit = "patients" if sampler.patients == codes.size else "patients with all their rows"
-    text = f"percentile bootstrap of {unit}, {draws} resamples{lowered}"
-    return f"{text}; stratified by event for {ranked}, which hold the outcome fixed" if sampler.stratified else text
 
 
 def _grid(thresholds: Sequence[float], chosen: float | None) -> FloatArray:
@@ -175,8 +200,10 @@ def measures_binary(
     codes = patient_codes(None if patient is None else np.asarray(patient)[known], p.size)
     used, lowered = _draws_used(draws, p.size)
     model = PreparedBinary(outcome, p, codes, np.array([]), threshold, names, False)
-    method = _interval_method(used, lowered, "the AUROC", codes, outcome == 1)
-    found = resample({"model": model}, codes, outcome == 1, draws=used, level=level, seed=seed, method=method)
+    event = outcome == 1
+    found = resample(
+        {"model": model}, codes, event, draws=used, lowered=lowered, ranked="the AUROC", level=level, seed=seed
+    )
     return _named(found, names, p.size, int(outcome.sum()))
 
 
@@ -281,8 +308,17 @@ def evaluate_binary(
         if not here.all():
             models[_partner(name)] = ready(p, _COMPARED)
     one_row = patients == n
-    method = _interval_method(used, lowered, "AUROC, sensitivity, specificity and likelihood ratios", codes, event)
-    found = resample(models, codes, event, draws=used, level=level, seed=seed, method=method, progress=progress)
+    found = resample(
+        models,
+        codes,
+        event,
+        draws=used,
+        lowered=lowered,
+        ranked="AUROC, sensitivity, specificity and likelihood ratios",
+        level=level,
+        seed=seed,
+        progress=progress,
+    )
     block = {
         "kind": "binary",
         "n": n,
@@ -291,7 +327,7 @@ def evaluate_binary(
         "without_prediction": int((~known).sum()),
         "draws": used,
         "level": level,
-        "interval_method": method + ("; Wilson for rates at thresholds" if one_row else ""),
+        "interval_method": found.method + ("; Wilson for rates at thresholds" if one_row else ""),
         "measures": {name: found.measure("model", name, n, events) for name in MEASURES},
         **_compare(found, coverage, event, MEASURES, _COMPARED),
         "thresholds": _threshold_rows(found, outcome, p, codes, grid, chosen),
@@ -410,8 +446,15 @@ class _Part:
         times: ArrayLike,
         horizons: ArrayLike,
         patient: ArrayLike | None,
+        competing: bool,
     ) -> None:
-        seen, when, _ = survival(event, time)
+        self.competing = competing
+        if competing:
+            when = follow_up(time)
+            kind = event_kinds(event, when.size, 1)
+        else:
+            seen, when, _ = survival(event, time)
+            kind = seen.astype(np.uint8)
         self.times = vector("times", times)
         self.horizons = vector("horizons", np.atleast_1d(np.asarray(horizons, dtype=np.float64)))
         if (np.diff(self.times) <= 0).any():
@@ -426,7 +469,8 @@ class _Part:
             raise DataError(f"none of {known.size} rows has a prediction", "at least 1 row with a survival curve")
         rows = np.flatnonzero(known)
         self._order: IntArray = rows[np.argsort(when[rows], kind="stable")]
-        self.event, self.time = seen[self._order], when[self._order]
+        self.kind, self.time = kind[self._order], when[self._order]
+        self.event: BoolArray = self.kind == 1
         self.score, self.curves = own_score[self._order], own_curves
         self.n, self.events = self._order.size, int(self.event.sum())
         patient = None if patient is None else np.asarray(patient)[self._order]
@@ -485,8 +529,9 @@ class _Part:
         """Return a model made ready for resampling, on the rows it covers."""
         need = full or "ibs" in names
         rows = slice(None) if covered is None else covered
-        return PreparedSurvival(
-            self.event[rows],
+        made = PreparedCompeting if self.competing else PreparedSurvival
+        return made(
+            (self.kind if self.competing else self.event)[rows],
             self.time[rows],
             self.codes[rows],
             score[rows],
@@ -502,8 +547,8 @@ class _Part:
         )
 
 
-def _names(horizons: FloatArray) -> list[str]:
-    return [*OVERALL, *(at(name, h) for h in horizons for name in AT_HORIZON)]
+def _names(horizons: FloatArray, competing: bool) -> list[str]:
+    return [*(OVERALL_COMPETING if competing else OVERALL), *(at(name, h) for h in horizons for name in AT_HORIZON)]
 
 
 def measures_survival(
@@ -521,6 +566,7 @@ def measures_survival(
     draws: int = 500,
     level: float = 0.95,
     seed: int = 0,
+    competing: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Return some measures of a survival model with intervals; never raises for what the rows cannot tell.
 
@@ -533,6 +579,8 @@ def measures_survival(
     threshold : float, optional
         For the net benefit.
     draws, level, seed
+    competing : bool
+        As for `evaluate_survival`.
 
     Returns
     -------
@@ -551,7 +599,7 @@ def measures_survival(
     own = np.asarray(score, dtype=np.float64)
     if not (np.isfinite(own) & ~np.isnan(np.asarray(survival)).any(axis=1)).any():
         return _empty(names, level, "no row has a prediction")
-    part = _Part(event, time, score, survival, times, horizons, patient)
+    part = _Part(event, time, score, survival, times, horizons, patient, competing)
     last = float(part.horizons.max()) if tau is None else float(tau)
     used, lowered = _draws_used(draws, part.n)
     model = part.ready(
@@ -565,8 +613,9 @@ def measures_survival(
         names=names,
         full=False,
     )
-    method = _interval_method(used, lowered, "concordance and AUC", part.codes, part.event)
-    found = resample({"model": model}, part.codes, part.event, draws=used, level=level, seed=seed, method=method)
+    found = resample(
+        {"model": model}, part.codes, part.event, draws=used, lowered=lowered, ranked=_RANKED, level=level, seed=seed
+    )
     return _named(found, names, part.n, part.events)
 
 
@@ -592,17 +641,19 @@ def evaluate_survival(
     level: float = 0.95,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    competing: bool = False,
 ) -> dict[str, Any]:
     """Return the whole evaluation of a survival model, in JSON types.
 
     Parameters
     ----------
     event : 0/1 array, shape (n,)
+        With `competing` codes: 0 censored, 1 the event of interest, 2 and up other events.
     time : float array, shape (n,), in `unit`
     score : float array, shape (n,)
         Higher is worse. Rows with NaN have no prediction: they are left out and counted.
     survival : float array, shape (n, t)
-        Predicted survival at `times`.
+        Predicted survival at `times`; with `competing` 1 less the predicted incidence of the event of interest.
     times : float array, shape (t,), rising
         A regular grid that holds the horizons; curves are shown on it, so it must not be the event times of patients.
     horizons : float array, shape (h,)
@@ -622,6 +673,8 @@ def evaluate_survival(
     seed : int
     progress : callable, optional
         Called with the share done.
+    competing : bool
+        Whether other events can come first.
 
     Returns
     -------
@@ -635,7 +688,8 @@ def evaluate_survival(
 
     References
     ----------
-    McLernon et al., Ann Intern Med 2023;176:105. Collins et al., BMJ 2024;385:e078378 (TRIPOD+AI).
+    McLernon et al., Ann Intern Med 2023;176:105. van Geloven et al., BMJ 2022;377:e069249 (competing risks). Collins
+    et al., BMJ 2024;385:e078378 (TRIPOD+AI).
 
     Examples
     --------
@@ -647,13 +701,16 @@ def evaluate_survival(
     >>> 0.6 < block["measures"]["harrell_c"]["value"] < 0.9
     True
     """
-    part = _Part(event, time, score, survival, times, horizons, patient)
+    part = _Part(event, time, score, survival, times, horizons, patient, competing)
     last = float(part.horizons.max()) if tau is None else float(tau)
     grid = _grid(thresholds, chosen)
     at_threshold = _chosen(grid, chosen)
     used, lowered = _draws_used(draws, part.n)
-    names = _names(part.horizons)
-    compared = ["harrell_c", "uno_c", "ibs", *(at(name, h) for h in part.horizons for name in _COMPARED_AT)]
+    names = _names(part.horizons, competing)
+    compared = [
+        *(OVERALL_COMPETING if competing else OVERALL),
+        *(at(name, h) for h in part.horizons for name in _COMPARED_AT),
+    ]
     places = part.thin(last, _grid_size(part.n))
 
     def ready(
@@ -675,12 +732,19 @@ def evaluate_survival(
         if not covered.all():
             models[_partner(name)] = ready(part.score, part.curves, covered, compared, False)
     one_row = part.patients == part.n
-    method = _interval_method(used, lowered, "concordance and AUC", part.codes, part.event)
     found = resample(
-        models, part.codes, part.event, draws=used, level=level, seed=seed, method=method, progress=progress
+        models,
+        part.codes,
+        part.event,
+        draws=used,
+        lowered=lowered,
+        ranked=_RANKED,
+        level=level,
+        seed=seed,
+        progress=progress,
     )
     block = {
-        "kind": "survival",
+        "kind": "competing" if competing else "survival",
         "unit": unit,
         "horizons": part.horizons.tolist(),
         "tau": last,
@@ -690,8 +754,8 @@ def evaluate_survival(
         "without_prediction": part.without,
         "draws": used,
         "level": level,
-        "interval_method": method,
-        "conventions": _CONVENTIONS,
+        "interval_method": found.method,
+        "conventions": _CONVENTIONS_COMPETING if competing else _CONVENTIONS,
         "measures": {name: found.measure("model", name, part.n, part.events) for name in names},
         **_compare(found, coverage, part.event, names, compared),
         "thresholds": {f"{h:g}": _threshold_rows_at(found, part, h, grid, chosen) for h in part.horizons},
@@ -735,7 +799,7 @@ _QUARTERS = ("Lowest quarter of risk", "Second quarter", "Third quarter", "Highe
 
 
 def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
-    """Kaplan-Meier and mean predicted curves by quarter of risk at the last horizon."""
+    """Observed and mean predicted curves by quarter of risk at the last horizon: survival, or incidence."""
     places = part.thin(float(part.times[-1]), 100)
     risk = 1 - part.columns(part.curves, part.at[[int(part.horizons.argmax())]].astype(np.int64))[0]
     code = risk_groups(risk, 4)
@@ -747,25 +811,36 @@ def _risk_groups(part: _Part, level: float) -> dict[str, Any]:
         column = part.columns(part.curves, np.array([place], dtype=np.int64))[0]
         predicted[:, j] = np.bincount(code, column, k) / np.bincount(code, minlength=k)
     ticks = np.linspace(0, shown[-1], 6)
+    lost: BoolArray = part.kind == 0 if part.competing else ~part.event
+    each = censor_marks(part.time, lost, shown)["each"]
     groups, counts = [], {}
     for i, label in enumerate(labels):
         own = code == i
         patient = None if part.patients == part.n else part.codes[own]
-        curve = kaplan_meier(part.event[own], part.time[own], level=level, patient=patient)
-        lower, upper = curve.interval_at(shown)
-        groups.append(
-            {
-                "label": label,
-                "n": int(own.sum()),
-                "events": int(part.event[own].sum()),
-                "survival": numbers(curve.at(shown)),
-                "lower": numbers(lower),
-                "upper": numbers(upper),
-                "predicted": [1.0, *numbers(predicted[i])],
-            }
-        )
-        counts[label] = [int(v) for v in curve.at_risk_at(ticks)]
+        group: dict[str, Any] = {"label": label, "n": int(own.sum()), "events": int(part.event[own].sum())}
+        if part.competing:
+            group |= _incidence_of(part.kind[own], part.time[own], shown, level, patient)
+            group["predicted"] = [0.0, *numbers(1 - predicted[i])]
+        else:
+            curve = kaplan_meier(part.event[own], part.time[own], level=level, patient=patient)
+            lower, upper = curve.interval_at(shown)
+            group |= {"survival": numbers(curve.at(shown)), "lower": numbers(lower), "upper": numbers(upper)}
+            group["predicted"] = [1.0, *numbers(predicted[i])]
+        group["censored"] = censor_marks(part.time[own], lost[own], shown, each)
+        groups.append(group)
+        counts[label] = [int(v) for v in (part.time[own][:, None] >= ticks).sum(axis=0)]
     return {"times": shown.tolist(), "groups": groups, "at_risk": {"times": ticks.tolist(), "counts": counts}}
+
+
+def _incidence_of(
+    kind: NDArray[np.uint8], time: FloatArray, shown: FloatArray, level: float, patient: IntArray | None
+) -> dict[str, Any]:
+    """Aalen-Johansen incidence of the event of interest; 0 without limits where it never happens."""
+    if not (kind == 1).any():
+        return {"incidence": [0.0] * shown.size, "lower": [None] * shown.size, "upper": [None] * shown.size}
+    curve = aalen_johansen(kind, time, cause=1, level=level, patient=patient)
+    lower, upper = curve.interval_at(shown)
+    return {"incidence": numbers(curve.at(shown)), "lower": numbers(lower), "upper": numbers(upper)}
 
 
 def _over_time(found: Resampled, model: PreparedSurvival) -> dict[str, Any]:
@@ -784,13 +859,14 @@ def _over_time(found: Resampled, model: PreparedSurvival) -> dict[str, Any]:
 def _calibration_at(found: Resampled, model: PreparedSurvival, part: _Part, j: int, one_row: bool) -> dict[str, Any]:
     h, name = float(part.horizons[j]), at("calibration", float(part.horizons[j]))
     risk = 1 - part.columns(part.curves, part.at[[j]].astype(np.int64))[0]
-    bins = deciles_at(part.event, part.time, risk, h, 10 if part.n >= 200 else 5, found.level)
+    grouped = deciles_of_incidence if part.competing else deciles_at
+    bins = grouped(part.kind, part.time, risk, h, 10 if part.n >= 200 else 5, found.level)
     if not one_row:
         lower, upper = (numbers(v) for v in found.interval("model", at("bins", h)))
         bins = [b | {"lower": low, "upper": high} for b, low, high in zip(bins, lower, upper, strict=True)]
     curve = _curve(found.points["model"][name], found.interval("model", name), ("observed", "lower", "upper"))
     by_then = part.event & (part.time <= h)
-    histogram = _histogram(risk, by_then, part.time > h)
+    histogram = _histogram(risk, by_then, (part.time > h) | ((part.kind == 2) & ~by_then))
     return {"predicted": model.grid(j).tolist()} | curve | {"bins": bins, "histogram": histogram}
 
 

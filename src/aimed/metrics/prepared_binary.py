@@ -19,7 +19,7 @@ from aimed.metrics.calibration_binary import (
     reading_grid,
 )
 from aimed.metrics.discrimination import AurocReplicates, AveragePrecisionReplicates, auroc, average_precision
-from aimed.metrics.kernels.evaluation import cell_sums, roc_and_precision, value_sums
+from aimed.metrics.kernels.evaluation import cell_sums, precision_at_recall, roc_at_rate, value_sums
 from aimed.metrics.resampled import Counts, Estimates
 from aimed.metrics.thresholds import rates
 
@@ -116,8 +116,8 @@ class PreparedBinary:
         above = np.cumsum(cells[::-1], axis=0)[::-1].astype(np.float64)
         return above[1:, 1].T, above[1:, 0].T, above[0].T[:, ::-1]
 
-    def _rates(self, counts: Counts, names: tuple[str, ...]) -> Estimates:
-        true, false, both = self._table(counts)
+    def _rates(self, table: tuple[FloatArray, FloatArray, FloatArray], names: tuple[str, ...]) -> Estimates:
+        true, false, both = table
         place = np.searchsorted(self._cuts, self.thresholds)
         tp, fp = true[:, place], false[:, place]
         found = rates(tp, fp, both[:, :1] - tp, both[:, 1:] - fp)
@@ -129,8 +129,8 @@ class PreparedBinary:
         if self._auroc is not None:
             out["auroc"] = self._auroc.replicate(counts)
         if self.curves:
-            out["roc"] = roc_and_precision(*self._falling, counts, UNIT_GRID)[0]
-            out |= self._rates(counts, _RANKED)
+            out["roc"] = roc_at_rate(*self._falling, counts, UNIT_GRID)
+            out |= self._rates(self._table(counts), _RANKED)
         return out
 
     def frequent(self, counts: Counts) -> Estimates:
@@ -149,20 +149,20 @@ class PreparedBinary:
         if self._precision is not None:
             out["auprc"] = self._precision.replicate(counts)
         if self._calibration is not None:
-            table, curve = self._calibration.replicate_with_curve(counts)
-            out |= {name: table[:, k] for k, name in enumerate(_CALIBRATION) if name in self.names}
+            measures, curve = self._calibration.replicate_with_curve(counts)
+            out |= {name: measures[:, k] for k, name in enumerate(_CALIBRATION) if name in self.names}
             if self.curves:
                 out["calibration"] = curve
         if self._cuts.size:
-            true, false, _ = self._table(counts)
-            gain = self._benefit(true, false, n)
+            table = self._table(counts)
+            gain = self._benefit(table[0], table[1], n)
             if self.chosen is not None and "net_benefit" in self.names:
                 out["net_benefit"] = gain[:, np.searchsorted(self._cuts, self.chosen)]
         if "net_benefit" in self.names and "net_benefit" not in out:
             out["net_benefit"] = np.full(n.size, np.nan)
         if self.curves:
-            out["precision_recall"] = roc_and_precision(*self._falling, counts, UNIT_GRID)[1]
-            out |= self._rates(counts, _FREQUENT)
+            out["precision_recall"] = precision_at_recall(*self._falling, counts, UNIT_GRID)
+            out |= self._rates(table, _FREQUENT)
             out["net_benefits"] = gain[:, np.searchsorted(self._cuts, self.thresholds)]
             out["decision"] = gain[:, np.searchsorted(self._cuts, DECISION_GRID)]
             size = int(self.bins.max()) + 1

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aimed.core.errors import NotEstimableError
 from aimed.metrics.accuracy import risk_groups
-from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
-from aimed.metrics.calibration_binary import CalibrationErrors, reading_grid
-from aimed.metrics.calibration_survival import HorizonCalibration, calibration_slope_at, ici_at, oe_at
+from aimed.metrics.arrays import FloatArray, IntArray
+from aimed.metrics.calibration_binary import reading_grid
+from aimed.metrics.calibration_survival import (
+    CurveAtReplicates,
+    HorizonCalibration,
+    SlopeAtReplicates,
+    calibration_slope_at,
+    ici_at,
+    oe_at,
+)
 from aimed.metrics.concordance import HarrellReplicates, UnoReplicates, harrell_c, uno_c
 from aimed.metrics.kernels.evaluation import survival_by_group, value_sums
 from aimed.metrics.nonparametric import survival_at
-from aimed.metrics.regression import CoxRegression, cloglog
 from aimed.metrics.resampled import Counts, Estimates
 from aimed.metrics.survival_accuracy import (
     BrierReplicates,
@@ -33,13 +40,20 @@ __all__ = [
     "AT_HORIZON",
     "DECISION_GRID_AT",
     "OVERALL",
+    "OVERALL_COMPETING",
     "PreparedSurvival",
+    "Ranked",
+    "Recalibration",
+    "SurvivalClock",
     "at",
     "expected_counts",
 ]
 
 OVERALL = ("harrell_c", "uno_c", "ibs")
 """Measures without a horizon."""
+
+OVERALL_COMPETING = ("cause_specific_c", "ibs")
+"""Measures without a horizon, where other events compete."""
 
 AT_HORIZON = ("auc", "brier", "scaled_brier", "oe", "calibration_slope", "ici", "e50", "e90", "net_benefit")
 """Measures at each horizon, named with it: ``auc@365``."""
@@ -61,10 +75,26 @@ def at(name: str, horizon: float) -> str:
     return f"{name}@{horizon:g}"
 
 
-class _Clock:
+class Ranked(Protocol):
+    """A concordance of resamples."""
+
+    def replicate(self, counts: Counts) -> FloatArray:
+        """Return the concordance of each replicate, shape (b,)."""
+        ...
+
+
+class Recalibration(Protocol):
+    """The regressions of calibration at a horizon in resamples."""
+
+    def replicate(self, counts: Counts) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the slope, shape (b,), ICI, E50 and E90, shape (b, 3), and the curve at the grid, shape (b, g)."""
+        ...
+
+
+class SurvivalClock:
     """Kaplan-Meier survival at one horizon by group, in blocks of resamples; rows are sorted by time."""
 
-    def __init__(self, event: BoolArray, time: FloatArray, codes: IntArray, horizon: float) -> None:
+    def __init__(self, event: NDArray[Any], time: FloatArray, codes: IntArray, horizon: float) -> None:
         self._within = int(np.searchsorted(time, horizon, side="right"))
         self._reached = int(np.searchsorted(time, horizon, side="left"))
         self._rows = event, np.r_[time[1:] != time[:-1], True], codes
@@ -72,10 +102,25 @@ class _Clock:
     def by_group(
         self, group: IntArray, groups: int, counts: Counts
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Return survival alone, above and below, and the share above, shape (b, groups)."""
+        """Return the share free of the event alone, above and below, and the share above, shape (b, groups)."""
         event, last, codes = self._rows
         kind = np.ascontiguousarray(group, dtype=np.int32)
         return survival_by_group(kind, event, last, codes, self._within, self._reached, groups, counts)
+
+
+class _CoxRecalibration:
+    """Cox models on the cloglog of the risk, those of them that are asked for."""
+
+    def __init__(self, slope: SlopeAtReplicates | None, smooth: CurveAtReplicates | None, grid: FloatArray) -> None:
+        self._slope, self._smooth, self._grid = slope, smooth, grid
+
+    def replicate(self, counts: Counts) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the slope, ICI, E50 and E90, and the curve at the grid; NaN for what is not asked for."""
+        b = counts.shape[1]
+        slope = np.full(b, np.nan) if self._slope is None else self._slope.replicate(counts)
+        if self._smooth is None:
+            return slope, np.full((b, 3), np.nan), np.full((b, self._grid.size), np.nan)
+        return slope, *self._smooth.errors_and_curve(counts, self._grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +129,8 @@ class _Plan:
 
     horizon: float
     risk: FloatArray
-    clock: _Clock
-    slope: CoxRegression | None
-    smooth: HorizonCalibration | None
+    clock: SurvivalClock
+    fits: Recalibration | None
     cuts: FloatArray
     cut_group: IntArray
     grid: FloatArray
@@ -127,7 +171,7 @@ class PreparedSurvival:
 
     def __init__(
         self,
-        event: BoolArray,
+        event: NDArray[Any],
         time: FloatArray,
         codes: IntArray,
         score: FloatArray,
@@ -145,26 +189,22 @@ class PreparedSurvival:
         self._codes, self._score, self._curves = codes, score, curves
         self.names, self.full, self.thresholds, self.chosen = frozenset(names), full, thresholds, chosen
         self._horizons: FloatArray = np.asarray(horizons, dtype=np.float64)
-        self._harrell = HarrellReplicates(event, time, score, codes=codes) if "harrell_c" in self.names else None
-        self._uno = UnoReplicates(event, time, score, tau, codes=codes) if "uno_c" in self.names else None
+        self._ranked = self._concordances()
         self._auc = DynamicAucReplicates(event, time, risk, self._horizons, codes=codes) if self._any("auc") else None
         wants_brier = self._any("brier") or self._any("scaled_brier")
-        self._brier = BrierReplicates(event, time, 1 - risk, self._horizons, codes=codes) if wants_brier else None
+        self._brier = self._brier_of(1 - risk, self._horizons) if wants_brier else None
         # The Brier score of a constant curve S is a quadratic in S, known from the curves 0 and 1.
         flat = np.zeros(risk.shape)
         self._ends = tuple(
-            BrierReplicates(event, time, flat + end, self._horizons, codes=codes)
-            for end in (0.0, 1.0)
-            if self._any("scaled_brier")
+            self._brier_of(flat + end, self._horizons) for end in (0.0, 1.0) if self._any("scaled_brier")
         )
         self._auc_over = self._brier_over = None
         if times.size and full:
             self._auc_over = DynamicAucReplicates(event, time, 1 - curves.T, times, codes=codes)
         if times.size and (full or "ibs" in self.names):
-            self._brier_over = BrierReplicates(event, time, curves.T, times, codes=codes)
+            self._brier_over = self._brier_of(curves.T, times)
         self._plans = [self._plan(h, risk[:, j]) for j, h in enumerate(horizons)]
         self._risk: FloatArray = np.column_stack([np.ones(time.size), risk])
-        self._starts: dict[float, FloatArray] = {}
 
     def _asks(self, name: str, horizon: float) -> bool:
         return at(name, horizon) in self.names
@@ -172,25 +212,56 @@ class PreparedSurvival:
     def _any(self, name: str) -> bool:
         return any(self._asks(name, h) for h in self._horizons)
 
+    def _concordances(self) -> dict[str, Ranked]:
+        """Return the concordances asked for."""
+        rows, codes = (self.event, self.time, self._score), self._codes
+        made: dict[str, Callable[[], Ranked]] = {
+            "harrell_c": lambda: HarrellReplicates(*rows, codes=codes),
+            "uno_c": lambda: UnoReplicates(*rows, self.tau, codes=codes),
+        }
+        return {name: make() for name, make in made.items() if name in self.names}
+
+    def _brier_of(self, survival: FloatArray, times: FloatArray) -> BrierReplicates:
+        return BrierReplicates(self.event, self.time, survival, times, codes=self._codes)
+
+    def _clock(self, h: float) -> SurvivalClock:
+        return SurvivalClock(self.event, self.time, self._codes, h)
+
+    def _fits(self, h: float, risk: FloatArray, grid: FloatArray, slope: bool, smooth: bool) -> Recalibration:
+        """Return the regressions of calibration at a horizon."""
+        once = np.ones(risk.size)
+        return _CoxRecalibration(
+            SlopeAtReplicates(self.event, self.time, risk, once, self._codes) if slope else None,
+            CurveAtReplicates(HorizonCalibration(self.event, self.time, risk, h, once), once, self._codes)
+            if smooth
+            else None,
+            grid,
+        )
+
+    def _free(self, t: float) -> float:
+        """Return the share free of the event at a time.
+
+        Raises
+        ------
+        NotEstimableError
+            If nobody is followed to it.
+        """
+        return survival_at(self.event, self.time, t)
+
     def _plan(self, h: float, risk: FloatArray) -> _Plan:
-        event, time = self.event, self.time
-        slope: CoxRegression | None = None
-        if self._asks("calibration_slope", h):
-            x = cloglog(risk)
-            if np.ptp(x) >= 1e-12:
-                slope = CoxRegression(event, time, x[:, None])
+        slope = self._asks("calibration_slope", h)
+        smooth = self.full or any(self._asks(name, h) for name in _SMOOTH)
+        grid = reading_grid(risk)
         chosen = np.array([] if self.chosen is None else [self.chosen])
         cuts = np.unique(np.r_[self.thresholds, DECISION_GRID_AT, chosen]) if self.full else chosen
-        smooth = self.full or any(self._asks(name, h) for name in _SMOOTH)
         return _Plan(
             horizon=h,
             risk=risk,
-            clock=_Clock(event, time, self._codes, h),
-            slope=slope,
-            smooth=HorizonCalibration(event, time, risk, h, np.ones(risk.size)) if smooth else None,
+            clock=self._clock(h),
+            fits=self._fits(h, risk, grid, slope, smooth) if slope or smooth else None,
             cuts=cuts,
             cut_group=np.searchsorted(cuts, risk, side="right"),
-            grid=reading_grid(risk),
+            grid=grid,
             bins=risk_groups(risk, 10 if risk.size >= 200 else 5) if self.full else None,
         )
 
@@ -203,12 +274,8 @@ class PreparedSurvival:
         return self._plans[j].grid
 
     def ranked(self, counts: Counts) -> Estimates:
-        """Return Harrell's and Uno's C, the AUC at the horizons and over time."""
-        out: Estimates = {}
-        if self._harrell is not None:
-            out["harrell_c"] = self._harrell.replicate(counts)
-        if self._uno is not None:
-            out["uno_c"] = self._uno.replicate(counts)
+        """Return the concordances, the AUC at the horizons and over time."""
+        out: Estimates = {name: found.replicate(counts) for name, found in self._ranked.items()}
         if self._auc is not None:
             found = self._auc.replicate(counts)
             out |= {at("auc", h): found[:, j] for j, h in enumerate(self._horizons) if self._asks("auc", h)}
@@ -256,33 +323,14 @@ class PreparedSurvival:
         return out
 
     def _regressions(self, out: Estimates, plan: _Plan, counts: Counts) -> None:
-        """The Cox models of calibration, one resample after the other."""
-        h, b = plan.horizon, counts.shape[1]
-        slope = np.full(b, np.nan)
-        smooth = np.full((b, 3), np.nan)
-        curve = np.full((b, plan.grid.size), np.nan)
-        for j in range(b):
-            weights = counts[self._codes, j].astype(np.float64)
-            if plan.slope is not None:
-                try:
-                    beta = plan.slope.fit(weights, self._starts.get(h))
-                except NotEstimableError:
-                    pass
-                else:
-                    # The first fit is that of all rows: later ones settle from it in a step or two.
-                    self._starts.setdefault(h, beta)
-                    slope[j] = beta[0]
-            if plan.smooth is not None:
-                try:
-                    fitted = plan.smooth.fit(weights)
-                except NotEstimableError:
-                    continue
-                errors = CalibrationErrors.of(plan.smooth.distances(fitted), weights)
-                smooth[j] = errors.ici, errors.e50, errors.e90
-                curve[j] = plan.smooth.at(plan.grid, fitted)
+        """The regressions of calibration."""
+        h = plan.horizon
+        if plan.fits is None:
+            return
+        slope, errors, curve = plan.fits.replicate(counts)
         if self._asks("calibration_slope", h):
             out[at("calibration_slope", h)] = slope
-        out |= {at(name, h): smooth[:, k] for k, name in enumerate(_SMOOTH) if self._asks(name, h)}
+        out |= {at(name, h): errors[:, k] for k, name in enumerate(_SMOOTH) if self._asks(name, h)}
         if self.full:
             out[at("calibration", h)] = curve
 
@@ -316,42 +364,53 @@ class PreparedSurvival:
     def treat_all(self, j: int) -> FloatArray:
         """Return the net benefit of treating everybody at horizon j; NaN where it cannot be known."""
         try:
-            alive = survival_at(self.event, self.time, self._plans[j].horizon)
+            alive = self._free(self._plans[j].horizon)
         except NotEstimableError:
             alive = np.nan
         return treat_all(1 - alive, DECISION_GRID_AT)
 
     def null_over_time(self) -> FloatArray:
-        """Return the Brier score of the Kaplan-Meier curve of the same rows on the evaluation grid."""
+        """Return the Brier score of the same rows' share free of the event on the evaluation grid."""
         out = np.full(self.times.size, np.nan)
         for j, t in enumerate(self.times):
             try:
-                alive = survival_at(self.event, self.time, float(t))
-                out[j] = float(brier_survival(self.event, self.time, np.full((self.time.size, 1), alive), [t]))
+                alive = np.full((self.time.size, 1), self._free(float(t)))
+                out[j] = float(self._brier_on_all(alive, float(t)))
             except NotEstimableError:
                 continue
         return out
 
-    def reason(self, name: str) -> str:
-        """Return why an estimate is missing on all rows, in the words of the metric itself."""
-        base, _, horizon = name.partition("@")
+    def _brier_on_all(self, survival: FloatArray, t: float) -> Any:
+        return brier_survival(self.event, self.time, survival, [t])
+
+    def _metrics(self) -> dict[str, Callable[[], Any]]:
+        """Return the metrics without a horizon, to be asked why they have no value."""
         e, t = self.event, self.time
-        plan = next((p for p in self._plans if f"{p.horizon:g}" == horizon), None)
-        work: dict[str, Callable[[], Any]] = {
+        return {
             "harrell_c": lambda: harrell_c(e, t, self._score),
             "uno_c": lambda: uno_c(e, t, self._score, self.tau),
             "ibs": lambda: integrated_brier(e, t, self._curves.T, self.times),
         }
+
+    def _metrics_at(self, h: float, p: FloatArray) -> dict[str, Callable[[], Any]]:
+        """Return the metrics at a horizon, to be asked why they have no value."""
+        e, t = self.event, self.time
+        return {
+            "auc": lambda: dynamic_auc(e, t, p, [h]),
+            "brier": lambda: brier_survival(e, t, 1 - p[:, None], [h]),
+            "scaled_brier": lambda: scaled_brier_survival(e, t, 1 - p[:, None], [h]),
+            "oe": lambda: oe_at(e, t, p, h),
+            "calibration_slope": lambda: calibration_slope_at(e, t, p),
+            **dict.fromkeys(_SMOOTH, lambda: ici_at(e, t, p, h, draws=0)),
+        }
+
+    def reason(self, name: str) -> str:
+        """Return why an estimate is missing on all rows, in the words of the metric itself."""
+        base, _, horizon = name.partition("@")
+        plan = next((p for p in self._plans if f"{p.horizon:g}" == horizon), None)
+        work = self._metrics()
         if plan is not None:
-            h, p = plan.horizon, plan.risk
-            work |= {
-                "auc": lambda: dynamic_auc(e, t, p, [h]),
-                "brier": lambda: brier_survival(e, t, 1 - p[:, None], [h]),
-                "scaled_brier": lambda: scaled_brier_survival(e, t, 1 - p[:, None], [h]),
-                "oe": lambda: oe_at(e, t, p, h),
-                "calibration_slope": lambda: calibration_slope_at(e, t, p),
-                **dict.fromkeys(_SMOOTH, lambda: ici_at(e, t, p, h, draws=0)),
-            }
+            work |= self._metrics_at(plan.horizon, plan.risk)
         if base == "net_benefit":
             return (
                 "no decision threshold was given"

@@ -153,9 +153,10 @@ def resample(
     event: BoolArray,
     *,
     draws: int,
+    lowered: str,
+    ranked: str,
     level: float,
     seed: int,
-    method: str,
     progress: Callable[[float], None] | None = None,
 ) -> Resampled:
     """Estimate every model on all rows and on each resample of patients.
@@ -167,10 +168,14 @@ def resample(
     patient : int array, shape (n,)
     event : bool array, shape (n,)
         Strata of the draws behind `Prepared.ranked`.
-    draws, level, seed
-        Number of resamples, coverage, and the seed of both sets of resamples.
-    method : str
-        Sentence for the measures.
+    draws : int
+    lowered : str
+        What the sentence on the method says after the number of resamples, if it was lowered.
+    ranked : str
+        What that sentence calls the estimates of `Prepared.ranked`.
+    level : float
+    seed : int
+        Of both sets of resamples.
     progress : callable, optional
         Called with the share done, from 0 to 1.
     """
@@ -178,6 +183,10 @@ def resample(
     by_event = PatientDraws(patient, patient.size, event, draws=draws, seed=[seed, 0])
     of_all = PatientDraws(patient, patient.size, draws=draws, seed=[seed, 1])
     once = np.ones((of_all.patients, 1), dtype=np.uint8)
+    unit = "patients" if of_all.patients == patient.size else "patients with all their rows"
+    method = f"percentile bootstrap of {unit}, {draws} resamples{lowered}"
+    if by_event.stratified:
+        method += f"; stratified by event for {ranked}, which hold the outcome fixed"
 
     def work(first: int, last: int) -> dict[str, Estimates]:
         ranked, frequent = by_event.counts(first, last), of_all.counts(first, last)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aimed.metrics.kernels.compiled import compiled
 
-__all__ = ["cell_sums", "roc_and_precision", "survival_by_group", "value_sums"]
+__all__ = ["cell_sums", "precision_at_recall", "roc_at_rate", "survival_by_group", "value_sums"]
 
 
 @compiled
@@ -60,17 +60,31 @@ def value_sums(values: NDArray[np.float64], codes: NDArray[np.int64], counts: ND
 
 
 @compiled
-def roc_and_precision(
+def _sides(
+    patient: NDArray[np.int64], case: NDArray[np.bool_], counts: NDArray[np.uint8], replicate: int
+) -> tuple[np.int64, np.int64]:
+    """Return how many cases and controls were drawn in one replicate."""
+    cases, controls = np.int64(0), np.int64(0)
+    for i in range(patient.size):
+        w = np.int64(counts[patient[i], replicate])
+        if case[i]:
+            cases += w
+        else:
+            controls += w
+    return cases, controls
+
+
+@compiled
+def roc_at_rate(
     patient: NDArray[np.int64],
     case: NDArray[np.bool_],
     last: NDArray[np.bool_],
     counts: NDArray[np.uint8],
     grid: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return true positive rates at false positive rates, and precision at recalls, shape (b, g) each.
+) -> NDArray[np.float64]:
+    """Return true positive rates at false positive rates, shape (b, g), by straight lines between the curve's corners.
 
-    The ROC curve is read by straight lines between its corners; precision at the first cut that finds at least that
-    share of the events. NaN in a draw without a case, and for the ROC without a control.
+    NaN in a draw without a case or without a control.
 
     Parameters
     ----------
@@ -81,25 +95,66 @@ def roc_and_precision(
         True on the last row of each run of equal risks.
     counts : uint8 array, shape (m, b)
     grid : float array, shape (g,), rising
-        False positive rates, and recalls.
+        False positive rates.
     """
     g = grid.size
     b = counts.shape[1]
     roc = np.full((b, g), np.nan)
-    precision = np.full((b, g), np.nan)
     for j in range(b):
-        cases, controls = np.int64(0), np.int64(0)
-        for i in range(patient.size):
-            w = np.int64(counts[patient[i], j])
-            if case[i]:
-                cases += w
-            else:
-                controls += w
-        if cases == 0:
+        cases, controls = _sides(patient, case, counts, j)
+        if cases == 0 or controls == 0:
             continue
         true, false = np.int64(0), np.int64(0)
         before_true, before_false = np.int64(0), np.int64(0)
-        at, recall = 0, 0
+        at = 0
+        for i in range(patient.size):
+            w = np.int64(counts[patient[i], j])
+            if case[i]:
+                true += w
+            else:
+                false += w
+            if not last[i]:
+                continue
+            # The highest point at a false positive rate counts, so a rate is read when the curve moves beyond it.
+            while at < g and false > before_false and grid[at] * controls < false:
+                gap = (grid[at] * controls - before_false) / (false - before_false)
+                roc[j, at] = (before_true + max(gap, 0.0) * (true - before_true)) / cases
+                at += 1
+            before_true, before_false = true, false
+        while at < g:
+            roc[j, at] = 1.0
+            at += 1
+    return roc
+
+
+@compiled
+def precision_at_recall(
+    patient: NDArray[np.int64],
+    case: NDArray[np.bool_],
+    last: NDArray[np.bool_],
+    counts: NDArray[np.uint8],
+    grid: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return precision at the first cut that finds at least a share of the events, shape (b, g).
+
+    NaN in a draw without a case.
+
+    Parameters
+    ----------
+    patient, case, last, counts
+        As for `roc_at_rate`.
+    grid : float array, shape (g,), rising
+        Recalls.
+    """
+    g = grid.size
+    b = counts.shape[1]
+    precision = np.full((b, g), np.nan)
+    for j in range(b):
+        cases, _ = _sides(patient, case, counts, j)
+        if cases == 0:
+            continue
+        true, false = np.int64(0), np.int64(0)
+        recall = 0
         for i in range(patient.size):
             w = np.int64(counts[patient[i], j])
             if case[i]:
@@ -111,18 +166,7 @@ def roc_and_precision(
             while recall < g and true + false > 0 and true >= grid[recall] * cases * (1 - 1e-12):
                 precision[j, recall] = true / (true + false)
                 recall += 1
-            if controls > 0:
-                # The highest point at a false positive rate counts, so a rate is read when the curve moves beyond it.
-                while at < g and false > before_false and grid[at] * controls < false:
-                    gap = (grid[at] * controls - before_false) / (false - before_false)
-                    roc[j, at] = (before_true + max(gap, 0.0) * (true - before_true)) / cases
-                    at += 1
-            before_true, before_false = true, false
-        if controls > 0:
-            while at < g:
-                roc[j, at] = 1.0
-                at += 1
-    return roc, precision
+    return precision
 
 
 @compiled
@@ -225,3 +269,105 @@ def survival_by_group(
             if seen == 0 and above[j, k] > 0:
                 above[j, k] = np.nan
     return alone, above, below, share
+
+
+@compiled
+def incidence_by_group(
+    group: NDArray[np.int32],
+    kind: NDArray[np.uint8],
+    last: NDArray[np.bool_],
+    patient: NDArray[np.int64],
+    within: int,
+    reached: int,
+    groups: int,
+    counts: NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return 1 less the Aalen-Johansen incidence at a horizon, by group as `survival_by_group` does.
+
+    Parameters
+    ----------
+    group, last, patient, within, reached, groups, counts
+        As for `survival_by_group`.
+    kind : uint8 array, shape (n,)
+        0 censored, 1 the event of interest, 2 another event.
+
+    Returns
+    -------
+    alone, above, below, share : float arrays, shape (b, groups)
+        NaN where nobody is followed to the horizon and some had no event at all.
+    """
+    b = counts.shape[1]
+    n = group.size
+    # Sets of groups: k alone, k and above, below k. Of each, who is free of any event and who had the one of interest.
+    out = np.empty((3, b, groups))
+    share = np.zeros((b, groups))
+    for j in range(b):
+        at_risk = np.zeros(groups)
+        followed = np.zeros(groups)
+        for i in range(n):
+            w = counts[patient[i], j]
+            at_risk[group[i]] += w
+            if i >= reached:
+                followed[group[i]] += w
+        total = 0.0
+        for k in range(groups - 1, -1, -1):
+            total += at_risk[k]
+            share[j, k] = total
+        for k in range(groups):
+            share[j, k] = share[j, k] / total if total > 0 else np.nan
+        free = np.ones((3, groups))
+        had = np.zeros((3, groups))
+        own, other, gone = np.zeros(groups), np.zeros(groups), np.zeros(groups)
+        any_event = False
+        for i in range(within):
+            w = counts[patient[i], j]
+            gone[group[i]] += w
+            if kind[i] > 0 and w > 0:
+                any_event = True
+                if kind[i] == 1:
+                    own[group[i]] += w
+                else:
+                    other[group[i]] += w
+            if not last[i]:
+                continue
+            if any_event:
+                d, e, y = 0.0, 0.0, 0.0
+                for k in range(groups):
+                    if own[k] + other[k] > 0:
+                        had[0, k] += free[0, k] * own[k] / at_risk[k]
+                        free[0, k] *= 1 - (own[k] + other[k]) / at_risk[k]
+                    if d + e > 0:
+                        had[2, k] += free[2, k] * d / y
+                        free[2, k] *= 1 - (d + e) / y
+                    d += own[k]
+                    e += other[k]
+                    y += at_risk[k]
+                d, e, y = 0.0, 0.0, 0.0
+                for k in range(groups - 1, -1, -1):
+                    d += own[k]
+                    e += other[k]
+                    y += at_risk[k]
+                    if d + e > 0:
+                        had[1, k] += free[1, k] * d / y
+                        free[1, k] *= 1 - (d + e) / y
+                    own[k] = 0.0
+                    other[k] = 0.0
+                any_event = False
+            if i > 0 and not last[i - 1]:
+                for k in range(groups):
+                    at_risk[k] -= gone[k]
+                    gone[k] = 0.0
+            else:
+                at_risk[group[i]] -= gone[group[i]]
+                gone[group[i]] = 0.0
+        seen = 0.0
+        for k in range(groups):
+            # Rounding leaves a trace where all had an event.
+            out[0, j, k] = np.nan if followed[k] == 0 and free[0, k] > 1e-12 else 1 - had[0, k]
+            out[2, j, k] = np.nan if seen == 0 and free[2, k] > 1e-12 else 1 - had[2, k]
+            seen += followed[k]
+        seen = 0.0
+        for k in range(groups - 1, -1, -1):
+            seen += followed[k]
+            out[1, j, k] = np.nan if seen == 0 and free[1, k] > 1e-12 else 1 - had[1, k]
+    return out[0], out[1], out[2], share

@@ -35,6 +35,9 @@ UNSETTLED = 1
 NO_FIT = 2
 """The information matrix has no inverse."""
 
+_FLAT = 1e-6
+"""Share of the information that deaths and spread would give, below which a coefficient is taken for infinite."""
+
 _STEPS = 40
 _HALVINGS = 30
 
@@ -390,6 +393,23 @@ def cox_pass(
 
 
 @compiled
+def _flat(x: _Floats, dead: NDArray[np.bool_], weights: _Floats, information: _Floats) -> bool:
+    """Tell whether the information of some coefficient has vanished: its covariate ranks the events perfectly."""
+    deaths, total = 0.0, 0.0
+    for i in range(x.shape[0]):
+        total += weights[i]
+        if dead[i]:
+            deaths += weights[i]
+    for a in range(x.shape[1]):
+        squares = 0.0
+        for i in range(x.shape[0]):
+            squares += weights[i] * x[i, a] * x[i, a]
+        if information[a, a] < _FLAT * deaths * squares / total:
+            return True
+    return False
+
+
+@compiled
 def cox_fit(
     x: _Floats, dead: NDArray[np.bool_], starts: _Ints, weights: _Floats, beta: _Floats, information: _Floats
 ) -> int:
@@ -425,7 +445,8 @@ def cox_fit(
         value = found
         beta[:] = trial
         if _settled(step, beta):
-            return SETTLED
+            # A likelihood without a top ends here too, when rounding hides that it still rises.
+            return UNSETTLED if _flat(x, dead, weights, information) else SETTLED
     return UNSETTLED
 
 
