@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.model_selection import StratifiedKFold
 
 from aimed.metrics import harrell_c, integrated_brier
@@ -11,7 +12,8 @@ from aimed.prognosis.survival_forest import SurvivalForest
 
 pytest.importorskip("sksurv")
 
-COHORTS = ("whas500", "gbsg2", "veterans_lung_cancer", "aids")
+COHORTS = {"whas500": 10, "gbsg2": 10, "veterans_lung_cancer": 10, "aids": 10, "flchain": 3}
+"""Seeds of the folds; fewer where scikit-survival's forest takes minutes."""
 SETTINGS = {"n_estimators": 100, "min_samples_leaf": 15, "max_features": "sqrt"}
 
 
@@ -23,6 +25,11 @@ def cohort(name):
     event, time = given.dtype.names
     y = np.empty(len(given), dtype=[("event", bool), ("time", float)])
     y["event"], y["time"] = given[event], given[time]
+    if name == "flchain":
+        # The chapter is that of the cause of death; creatinine is missing for one in six. All rows would take hours.
+        X = X.drop(columns=["chapter", "creatinine"])
+        rows = np.random.default_rng(0).permutation(len(y))[:2000]
+        X, y = X.iloc[rows], y[rows]
     return encode_categorical(X).to_numpy(float), y
 
 
@@ -62,12 +69,14 @@ def test_no_less_accurate_on_one_round_of_folds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COHORTS)
-def test_no_less_accurate_over_ten_seeds(name):
-    found = differences(name, 10)
+def test_no_less_accurate_over_seeds(name):
+    seeds = COHORTS[name]
+    found = differences(name, seeds)
     mean = found.mean(axis=0)
-    # Folds of one cohort share rows: the seeds' means, not the 50 folds, give the spread of chance.
-    spread = found.reshape(10, 5, 2).mean(axis=1).std(axis=0, ddof=1) / np.sqrt(10)
-    print(f"{name}: C {mean[0]:+.4f} (95 % {mean[0] - 2.26 * spread[0]:+.4f} to {mean[0] + 2.26 * spread[0]:+.4f})")
-    print(f"{name}: IBS {mean[1]:+.5f} ({mean[1] - 2.26 * spread[1]:+.5f} to {mean[1] + 2.26 * spread[1]:+.5f})")
+    # Folds of one cohort share rows: the seeds' means, not the folds, give the spread of chance.
+    spread = found.reshape(seeds, 5, 2).mean(axis=1).std(axis=0, ddof=1) / np.sqrt(seeds)
+    wide = stats.t.ppf(0.975, seeds - 1) * spread
+    print(f"{name}: C {mean[0]:+.4f} (95 % {mean[0] - wide[0]:+.4f} to {mean[0] + wide[0]:+.4f})")
+    print(f"{name}: IBS {mean[1]:+.5f} ({mean[1] - wide[1]:+.5f} to {mean[1] + wide[1]:+.5f})")
     assert mean[0] > -0.003
     assert mean[1] < 0.0005

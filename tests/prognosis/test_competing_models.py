@@ -500,3 +500,21 @@ def test_fine_gray_intervals_cover_the_truth():
         met += low[0, 0] <= truth <= high[0, 0]
     assert 0.91 <= hits / draws <= 0.985
     assert 0.91 <= met / draws <= 0.985
+
+
+def test_cause_specific_models_take_what_cox_models_take():
+    X, y = sample()
+    rng = np.random.default_rng(3)
+    more = {"entry": y["time"] * rng.uniform(0, 0.8, 150), "sample_weight": rng.integers(0, 3, 150).astype(float),
+            "cluster": rng.integers(0, 40, 150)}  # fmt: skip
+    model = CauseSpecificCox().fit(X, y, ["a", "b"], **more)
+    for cause in (1, 2):
+        own = np.empty(150, dtype=[("event", bool), ("time", float)])
+        own["event"], own["time"] = y["event"] == cause, y["time"]
+        one = CoxPH().fit(X, own, ["a", "b"], **more)
+        np.testing.assert_array_equal(model.models_[cause].coef_, one.coef_)
+        np.testing.assert_array_equal(model.models_[cause].standard_errors_, one.standard_errors_)
+        assert model.n_events_[cause] == ((y["event"] == cause) & (more["sample_weight"] > 0)).sum()
+    assert model.n_fitted_ == (more["sample_weight"] > 0).sum()
+    with pytest.raises(DataError, match="1 of 150 rows enter"):
+        CauseSpecificCox().fit(X, y, entry=np.where(np.arange(150) == 4, 1e6, 0.0))

@@ -7,7 +7,13 @@ import pytest
 
 from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.prognosis.cox import CoxPH
-from aimed.prognosis.cox_diagnostics import proportional_hazards_test, residuals, schoenfeld_residuals
+from aimed.prognosis.cox_diagnostics import (
+    profile_intervals,
+    proportional_hazards_test,
+    residuals,
+    schoenfeld_residuals,
+)
+from aimed.prognosis.risk_sets import RiskSets, line_up, read_outcome
 
 
 def outcome(event, time):
@@ -214,3 +220,58 @@ def test_what_is_refused():
     y["time"][np.flatnonzero(y["event"])[0]] = 0
     with pytest.raises(StudyFileError, match="time 0"):
         proportional_hazards_test(CoxPH().fit(X, y), X, y, "log")
+
+
+def profile_value(X, y, ties, firth, j, b):
+    """Return the top of the likelihood with one coefficient fixed, by a general optimiser."""
+    from scipy.optimize import minimize
+
+    def value(rest):
+        beta = np.insert(rest, j, b)
+        risk = RiskSets(X, X.mean(axis=0), line_up(read_outcome(y)), None, ties == "efron")
+        point = risk.evaluate(beta / risk.unit)
+        bonus = 0.5 * np.linalg.slogdet(point.information)[1] if firth else 0.0
+        return -(point.loglik + bonus)
+
+    start = np.zeros(X.shape[1] - 1)
+    return -minimize(value, start, method="BFGS", options={"gtol": 1e-8}).fun
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("firth", [True, False])
+def test_profile_limits_are_where_the_likelihood_has_fallen(ties, firth):
+    rng = np.random.default_rng(4)
+    X = np.column_stack([rng.normal(size=60), rng.integers(0, 2, 60), rng.normal(size=60)])
+    y = np.empty(60, dtype=[("event", bool), ("time", float)])
+    y["event"], y["time"] = rng.random(60) < 0.5, np.ceil(rng.exponential(9 * np.exp(-X[:, 0])))
+    model = CoxPH(ties=ties, firth=firth).fit(X, y, ["a", "b", "c"])
+    found = profile_intervals(model, X, y)
+    for j in range(3):
+        top = profile_value(X, y, ties, firth, j, model.coef_[j])
+        for limit in found[j]:
+            assert top - profile_value(X, y, ties, firth, j, limit) == pytest.approx(1.920729, abs=2e-5)
+    np.testing.assert_allclose(found, model.confidence_intervals_, atol=0.35)
+    np.testing.assert_array_equal(profile_intervals(model, X, y, ["c", 0]), found[[2, 0]])
+    narrow = profile_intervals(model, X, y, level=0.5)
+    assert (found[:, 0] < narrow[:, 0]).all()
+    assert (narrow[:, 1] < found[:, 1]).all()
+
+
+def test_profile_limits_with_separation():
+    X = np.repeat([0.0, 1.0], 30)[:, None]
+    y = np.empty(60, dtype=[("event", bool), ("time", float)])
+    y["event"], y["time"] = (X[:, 0] == 1) & (np.arange(60) % 3 == 0), np.arange(60) % 17 + 1.0
+    model = CoxPH(firth=True).fit(X, y)
+    low, high = profile_intervals(model, X, y)[0]
+    wald = model.confidence_intervals_[0]
+    assert np.isfinite([low, high]).all()
+    # No event on one side: the likelihood stays high upwards, which Wald's interval cannot see.
+    assert high > wald[1]
+    assert low > wald[0]
+    assert low > 0
+    # Without the penalty there is no upper limit.
+    plain = CoxPH(firth=True).fit(X, y)
+    plain.firth = False
+    assert profile_intervals(plain, X, y)[0, 1] == np.inf
+    with pytest.raises(NotEstimableError, match="penalty"):
+        profile_intervals(CoxPH(penalty=1.0).fit(X, y), X, y)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
 
 import numpy as np
@@ -10,10 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from aimed.core import DataError, NotEstimableError, StudyFileError
+from aimed.core import DataError, NotEstimableError, StudyFileError, UnknownNameError
+from aimed.prognosis.coefficients import wald_test
 from aimed.prognosis.cox import CoxPH
+from aimed.prognosis.cox_diagnostics import residuals
+from aimed.prognosis.parametric import AcceleratedFailureTime
+from aimed.prognosis.risk_sets import RiskSets, line_up, read_outcome
 
 
 def outcome(event, time):
@@ -425,3 +432,88 @@ def test_summary_prints_like_r():
         none = str(CoxPH().fit(np.empty((200, 0)), y).summary_)
     assert "NA" in dropped
     assert none.startswith("  n= 200")
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_more_columns_than_rows_with_a_ridge_penalty(rich):
+    rng = np.random.default_rng(7)
+    n, p = 60, 150
+    X = rng.normal(size=(n, p)) * rng.uniform(0.1, 5, p) + 3
+    y = np.empty(n, dtype=[("event", bool), ("time", float)])
+    y["event"], y["time"] = rng.random(n) < 0.6, np.ceil(rng.exponential(9 * np.exp(-0.3 * X[:, 0])))
+    more = {"sample_weight": rng.uniform(0.5, 2, n), "strata": rng.integers(0, 2, n)} if rich else {}
+    theta = 100.0
+    model = CoxPH(penalty=theta).fit(X, y, **more)
+    assert model.coef_.shape == model.standard_errors_.shape == (p,)
+    read = read_outcome(y, None, more.get("sample_weight"), more.get("strata"))
+    risk = RiskSets(X, model.feature_means_, line_up(read), None, True)
+    point = risk.evaluate(model.coef_ / risk.unit)
+    # The slope of the likelihood is that of the penalty, in the space of the columns themselves.
+    np.testing.assert_allclose(point.gradient / risk.unit, theta * model.coef_, atol=1e-6)
+    information = point.information / np.outer(risk.unit, risk.unit) + theta * np.eye(p)
+    inverse = np.linalg.inv(information)
+    np.testing.assert_allclose(model.standard_errors_, np.sqrt(np.diag(inverse)), rtol=1e-6)
+    df = np.trace(inverse @ (information - theta * np.eye(p)))
+    assert model.tests_["likelihood_ratio"]["df"] == pytest.approx(df, rel=1e-6)
+    again = CoxPH.from_state(json.loads(json.dumps(model.to_state(), allow_nan=False)))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    np.testing.assert_array_equal(again.standard_errors_, model.standard_errors_)
+    clustered = CoxPH(penalty=theta).fit(X, y, cluster=np.arange(n) // 2, **more)
+    line = risk.line
+    scores = np.zeros((n // 2, p))
+    np.add.at(scores, line.order // 2, risk.score_sums(point.steps, np.arange(line.order.size), line.order.size))
+    robust = inverse @ (scores.T @ scores) @ inverse
+    np.testing.assert_allclose(clustered.standard_errors_, np.sqrt(np.diag(robust)), rtol=1e-5)
+    with pytest.raises(NotEstimableError, match="150 columns and fewer rows"):
+        residuals(model, X, y, "dfbeta", **more)
+
+
+def test_a_pickle_holds_no_training_row():
+    X, y = sample()
+    model = CoxPH().fit(X, y)
+    told = model.concordance_
+    fresh = CoxPH().fit(X, y)
+    blob = pickle.dumps(fresh)
+    assert len(blob) < 30_000
+    assert y["time"].tobytes() not in blob
+    assert pickle.loads(blob).concordance_ == told
+    assert copy.deepcopy(fresh).concordance_ == told
+    assert clone(CoxPH(firth=True)).firth
+
+
+def test_concordance_has_no_limit_of_rows():
+    rng = np.random.default_rng(0)
+    X, y = sample()
+    many = np.tile(np.arange(len(y)), 150)
+    X, y = X[many] + rng.normal(scale=1e-3, size=(many.size, X.shape[1])), y[many]
+    model = CoxPH().fit(X, y)
+    assert many.size > 20_000
+    assert model.concordance_[0] == pytest.approx(model.score(X, y), rel=1e-12)
+    late = CoxPH().fit(X, y, entry=y["time"] * 0.5)
+    assert late.concordance_[0] == pytest.approx(late.score(X, y, entry=y["time"] * 0.5))
+
+
+def test_wald_tests_of_terms():
+    X, y = sample()
+    model = CoxPH().fit(X, y, ["a", "b", "c"])
+    part = model.covariance_[np.ix_([2, 0], [2, 0])]
+    expected = model.coef_[[2, 0]] @ np.linalg.solve(part, model.coef_[[2, 0]])
+    found = model.wald_test(["c", 0])
+    assert found["statistic"] == pytest.approx(expected, rel=1e-10)
+    assert (found["df"], found["p"]) == (2.0, pytest.approx(np.exp(-expected / 2)))
+    whole = model.wald_test(["a", "b", "c"])
+    assert whole["statistic"] == pytest.approx(model.tests_["wald"]["statistic"], rel=1e-9)
+    assert model.wald_test(["b"])["p"] == pytest.approx(model.summary()[1]["p"], rel=1e-9)
+    robust = CoxPH().fit(X, y, ["a", "b", "c"], cluster=np.arange(len(y)) // 2)
+    assert robust.wald_test(["a", "b", "c"])["statistic"] == pytest.approx(robust.tests_["wald"]["statistic"])
+    weibull = AcceleratedFailureTime().fit(X, y)
+    assert wald_test(weibull, [0, 1, 2])["statistic"] == pytest.approx(weibull.tests_["wald"]["statistic"], rel=1e-8)
+    with pytest.raises(UnknownNameError, match="d"):
+        model.wald_test(["d"])
+    with pytest.raises(DataError, match="each column once"):
+        model.wald_test(["a", 0])
+    with pytest.raises(NotEstimableError, match="penalty"):
+        CoxPH(penalty=1.0).fit(X, y).wald_test([0])
+    dropped = CoxPH(collinear="drop").fit(np.column_stack([X, X[:, 0]]), y)
+    with pytest.raises(NotEstimableError, match="'x3' fixed at 0"):
+        dropped.wald_test([3])

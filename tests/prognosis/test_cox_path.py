@@ -58,11 +58,13 @@ def test_each_point_of_the_path_is_a_maximum(ties, l1_ratio, standardize, rich):
         l1_ratio, 20, penalty_factor=factor, standardize=standardize, ties=ties, tol=1e-18, alpha_min_ratio=0.005
     ).fit(X, y, **more)
     factor = factor / 1.5
+    weight = more.get("sample_weight", np.ones(200))
+    spread = np.sqrt(np.average((X - np.average(X, axis=0, weights=weight)) ** 2, axis=0, weights=weight))
     assert (np.diff(model.alphas_) < 0).all()
     assert (model.coef_path_[:, 0] == 0).all()
     for alpha, beta in zip(model.alphas_, model.coef_path_.T, strict=True):
-        slope, unit = slopes(X, y, beta, ties, **more)
-        scale = 1 / unit if standardize else np.ones(12)
+        slope = slopes(X, y, beta, ties, **more)[0]
+        scale = spread if standardize else np.ones(12)
         pull = slope - alpha * (1 - l1_ratio) * factor * scale**2 * beta
         bound = alpha * l1_ratio * factor * scale
         on = beta != 0

@@ -527,3 +527,28 @@ def test_inputs_are_left_as_they_are():
     forest.permutation_importance(X, y, n_repeats=1)
     np.testing.assert_array_equal(X, kept[0])
     np.testing.assert_array_equal(y, kept[1])
+
+
+def test_a_study_hands_categories_over_as_they_are():
+    from aimed.core import Variable
+    from aimed.fit.adapter import StudyModel
+
+    rng = np.random.default_rng(0)
+    site = Variable(name="site", kind="category", categories=tuple("abcdefgh"))
+    X = np.column_stack([rng.normal(size=800), rng.integers(0, 8, 800)]).astype(float)
+    X[rng.random(800) < 0.05, 1] = np.nan
+    y = outcome(np.ones(800, bool), rng.exponential(np.exp(-1.5 * np.isin(X[:, 1], [1, 4, 6]))), bool)
+    model = StudyModel(RECIPE, (Variable(name="age"), site), {"n_estimators": 30}).fit(X, y)
+    forest = model.estimator
+    assert forest.bins_.nominal.tolist() == [False, True]
+    assert forest.categorical_features == ["site"]
+    assert model.preparation.feature_origin_ == ["age", "site"]
+    risk = model.score(np.column_stack([np.zeros(8), np.arange(8)]))
+    assert risk[[1, 4, 6]].min() > 1.5 * risk[[0, 2, 3, 5, 7]].max()
+    # One split tells these apart, which indicators need three for.
+    values, base = forest.shap_values(model.preparation.transform(X[:5]))
+    np.testing.assert_allclose(base + values.sum(axis=1), model.score(X[:5]))
+    again = RECIPE.from_state(json.loads(json.dumps(RECIPE.to_state(forest), allow_nan=False)))
+    np.testing.assert_array_equal(again.predict(model.preparation.transform(X)), model.score(X))
+    unseen = np.array([[0.0, np.nan], [0.0, 99.0]])
+    np.testing.assert_array_equal(*model.score(unseen))

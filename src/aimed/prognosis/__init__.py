@@ -39,6 +39,10 @@ MODELS = Catalog(
             "aimed.prognosis.survival_forest:RECIPE",
             "Mean survival curve of many trees; takes missing values.",
         ),
+        "survival_boosting": (
+            "aimed.prognosis.survival_boosting:RECIPE",
+            "Small trees added one by one to the hazard of each interval; takes missing values.",
+        ),
         "accelerated_failure_time": (
             "aimed.prognosis.parametric:RECIPE",
             "Weibull, log-normal or log-logistic times, with acceleration factors.",
@@ -46,6 +50,30 @@ MODELS = Catalog(
         "royston_parmar": (
             "aimed.prognosis.royston_parmar:RECIPE",
             "Spline of log time, proportional hazards, hazard ratios.",
+        ),
+        "deepsurv": (
+            "aimed.prognosis.deepsurv:RECIPE",
+            "Cox with a neural network in place of the weighted sum; training needs aimed[deep].",
+        ),
+        "logistic_hazard": (
+            "aimed.prognosis.logistic_hazard:RECIPE",
+            "Neural network for the hazard of each interval; also competing risks; training needs aimed[deep].",
+        ),
+        "deephit": (
+            "aimed.prognosis.deephit:RECIPE",
+            "Neural network for the time of each kind of event, made to rank; training needs aimed[deep].",
+        ),
+        "cause_specific_cox": (
+            "aimed.prognosis.competing:CAUSE_SPECIFIC",
+            "Competing risks: a Cox model for each kind of event, put together to incidence.",
+        ),
+        "fine_gray": (
+            "aimed.prognosis.competing:FINE_GRAY",
+            "Competing risks: proportional hazards of the incidence itself.",
+        ),
+        "aalen_johansen": (
+            "aimed.prognosis.aalen_johansen:RECIPE",
+            "Baseline with competing risks: the same incidence for everyone.",
         ),
         "kaplan_meier": (
             "aimed.prognosis.kaplan_meier:RECIPE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +14,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from aimed.core import DataError, NotEstimableError, StudyFileError
+from aimed.fit.recipe import Recipe
 from aimed.metrics.arrays import labels, level_codes, patient_codes, vector, weights_of
-from aimed.prognosis.coefficients import coefficient_rows
+from aimed.prognosis.coefficients import coefficient_rows, refuse_wide
 from aimed.prognosis.cox import CoxPH
 from aimed.prognosis.curves import as_matrix, bent_line, choose_knots, knot_times, lines_at, six_digits, steps_at
 from aimed.prognosis.kernels.competing import incidences, residuals, risk_sums, scalar_sums
 from aimed.prognosis.newton import Columns, Derivatives, climb, estimable, weighted_gram
 
-__all__ = ["CauseSpecificCox", "FineGray", "GrayTest", "as_competing", "gray_test"]
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["CAUSE_SPECIFIC", "FINE_GRAY", "CauseSpecificCox", "FineGray", "GrayTest", "as_competing", "gray_test"]
 
 _GRID = 200
 _ROWS = 4096
@@ -384,7 +388,7 @@ class FineGray(BaseEstimator):  # type: ignore[misc]
             raise StudyFileError(f"collinear = '{self.collinear}'", "'raise' or 'drop'")
         if not (np.isfinite(self.penalty) and self.penalty >= 0):
             raise StudyFileError("the ridge penalty is negative or not finite", "a number >= 0")
-        values, found = as_matrix(X)
+        values, found = as_matrix(X, names=feature_names)
         codes, time, _ = as_competing(y, self.cause, self.causes)
         n, p = values.shape
         if n != time.size:
@@ -401,6 +405,7 @@ class FineGray(BaseEstimator):  # type: ignore[misc]
         self.n_fitted_, self.n_events_ = codes.size, int((codes == self.cause).sum())
         self.n_competing_ = int(((codes > 0) & (codes != self.cause)).sum())
 
+        refuse_wide(p, codes.size, self.n_events_, self.penalty, self.collinear)
         risk = _RiskSets.make(values, codes, time, int(self.cause), weights)
         unit, mean = risk.columns.unit, risk.columns.mean
         theta = np.full(p, float(self.penalty)) * unit**2
@@ -486,7 +491,7 @@ class FineGray(BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the linear predictor Xβ, shape (n,); higher means a higher incidence of the cause."""
         check_is_fitted(self, "coef_")
-        values, _ = as_matrix(X, self.n_features_in_)
+        values, _ = as_matrix(X, self.n_features_in_, _stored_names(self))
         return np.asarray(values @ self.coef_)
 
     def _baseline(self, times: ArrayLike) -> NDArray[np.float64]:
@@ -570,6 +575,10 @@ class FineGray(BaseEstimator):  # type: ignore[misc]
             lower[:, met] = -np.expm1(-np.exp(middle - half))
             upper[:, met] = -np.expm1(-np.exp(middle + half))
         return lower, upper
+
+    def risk_interval(self, X: Any, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return `incidence_interval`, under the name that models of every kind have for it."""
+        return self.incidence_interval(X, times)
 
     def score(self, X: Any, y: Any) -> float:
         """Return Wolbers' C: Harrell's, with rows that had another event kept as never having this one."""
@@ -760,7 +769,16 @@ class CauseSpecificCox(BaseEstimator):  # type: ignore[misc]
         self.level = level
         self.step_events = step_events
 
-    def fit(self, X: Any, y: Any, feature_names: Sequence[str] | None = None) -> CauseSpecificCox:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        feature_names: Sequence[str] | None = None,
+        *,
+        entry: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        cluster: ArrayLike | None = None,
+    ) -> CauseSpecificCox:
         """Fit a Cox model for every cause.
 
         Parameters
@@ -769,15 +787,19 @@ class CauseSpecificCox(BaseEstimator):  # type: ignore[misc]
         y : structured array, shape (n,)
             Event code, 0 to K, and time; see `as_competing`.
         feature_names : sequence of str, length p, optional
+        entry, sample_weight, cluster : arrays, shape (n,), optional
+            As in `aimed.prognosis.cox.CoxPH.fit`, for every model: late entry or (entry, time] pieces of a row,
+            weights, and rows that depend on each other.
         """
-        values, found = as_matrix(X)
+        values, found = as_matrix(X, names=feature_names)
         codes, time, causes = as_competing(y, None, self.causes)
         if values.shape[0] != time.size:
             raise DataError(f"X has {values.shape[0]} rows and y {time.size}", "one outcome a row")
         names = _names_of(self, feature_names, found, values.shape[1])
         self.causes_ = tuple(range(1, causes + 1))
-        self.n_fitted_ = time.size
-        self.n_events_ = {cause: int((codes == cause).sum()) for cause in self.causes_}
+        used = np.ones(time.size, dtype=bool) if sample_weight is None else weights_of(sample_weight, time.size) > 0
+        self.n_fitted_ = int(used.sum())
+        self.n_events_ = {cause: int(((codes == cause) & used).sum()) for cause in self.causes_}
         self.models_: dict[int, CoxPH] = {}
         for cause in self.causes_:
             if not self.n_events_[cause]:
@@ -789,12 +811,21 @@ class CauseSpecificCox(BaseEstimator):  # type: ignore[misc]
                 step_events=self.step_events,
             )  # fmt: skip
             try:
-                self.models_[cause] = model.fit(values, target, feature_names=names)
+                self.models_[cause] = model.fit(
+                    values, target, names, entry=entry, sample_weight=sample_weight, cluster=cluster
+                )
             except NotEstimableError as error:
                 raise NotEstimableError(f"cause {cause}: {error.got}", error.expected, error.do) from None
         self.reference_ = values.mean(axis=0)
         self._steps()
         return self
+
+    @property
+    def coef_(self) -> NDArray[np.float64]:
+        """Log hazard ratios of cause 1, which `predict` ranks by; those of all causes are in `models_`."""
+        if 1 not in self.models_:
+            raise NotEstimableError("no model for cause 1", "a cause that happened in training")
+        return np.asarray(self.models_[1].coef_)
 
     def _steps(self) -> None:
         parts = [np.asarray(model.unique_times_) for model in self.models_.values()]
@@ -958,6 +989,10 @@ class CauseSpecificCox(BaseEstimator):  # type: ignore[misc]
         """Return the chance of no event of any kind by each time, shape (n, t)."""
         left = 1.0 - self.predict_cumulative_incidence(X, times).sum(axis=2)
         return np.asarray(np.maximum(left, 0.0))
+
+    def risk_interval(self, X: Any, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return `incidence_interval` of cause 1."""
+        return self.incidence_interval(X, times, 1)
 
     def score(self, X: Any, y: Any, cause: int = 1) -> float:
         """Return Wolbers' C of one cause, for its incidence at the median time of its events."""
@@ -1191,3 +1226,46 @@ def gray_test(
     method = f"Gray's test, rho={rho:g}{'' if strata is None else ', stratified'}"
     levels = tuple(np.asarray(names).tolist())
     return GrayTest(statistic, df, float(stats.chi2.sf(statistic, df)), score, covariance, levels, cause, n, method)
+
+
+def _penalised(trial: optuna.Trial) -> dict[str, Any]:
+    # Choices, not a range, so that the plain model is one of them.
+    return {"penalty": trial.suggest_categorical("penalty", (0.0, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))}
+
+
+def _build_fine_gray(parameters: Mapping[str, Any], seed: int) -> FineGray:
+    # A packaged hazard must not step at the event of a single patient.
+    return FineGray(**{"collinear": "drop", "step_events": 5, **parameters})
+
+
+def _build_cause_specific(parameters: Mapping[str, Any], seed: int) -> CauseSpecificCox:
+    return CauseSpecificCox(**{"collinear": "drop", "step_events": 5, **parameters})
+
+
+FINE_GRAY = Recipe(
+    name="fine_gray",
+    title="Fine-Gray regression",
+    description="Proportional hazards of the subdistribution: each predictor moves the cumulative incidence itself.",
+    task="competing",
+    family="linear",
+    build=_build_fine_gray,
+    space=_penalised,
+    defaults={"penalty": 0.0},
+    from_state=FineGray.from_state,
+    ratio_name="subdistribution hazard ratio",
+)
+"""The catalogue entry ``fine_gray``."""
+
+CAUSE_SPECIFIC = Recipe(
+    name="cause_specific_cox",
+    title="Cause-specific Cox regression",
+    description="A Cox model for each kind of event; together they give the cumulative incidence of each.",
+    task="competing",
+    family="linear",
+    build=_build_cause_specific,
+    space=_penalised,
+    defaults={"penalty": 0.0},
+    from_state=CauseSpecificCox.from_state,
+    ratio_name="hazard ratio",
+)
+"""The catalogue entry ``cause_specific_cox``."""

@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.fit.recipe import Recipe
-from aimed.prognosis.coefficients import coefficient_rows, independent_columns
+from aimed.prognosis.coefficients import (
+    coefficient_rows,
+    independent_columns,
+    quadratic_test,
+    refuse_columns,
+    refuse_wide,
+    wald_test,
+)
 from aimed.prognosis.curves import (
     LineFunction,
     StepFunction,
@@ -50,7 +57,6 @@ __all__ = ["RECIPE", "Baseline", "CoxCurves", "CoxPH"]
 
 _BLOCK = 8192
 _GRID = 200
-_COUNTED = 20_000
 _Spread: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -122,7 +128,7 @@ class CoxCurves:
     def predict(self, X: Any, offset: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the linear predictor Xβ, plus the offset where given, shape (n,); higher means an earlier event."""
         check_is_fitted(self, "coef_")
-        values, _ = as_matrix(X, self.n_features_in_)
+        values, _ = as_matrix(X, self.n_features_in_, self._names())
         out = np.asarray(values @ self.coef_)
         return out if offset is None else out + np.asarray(offset, dtype=np.float64)
 
@@ -333,7 +339,8 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         Standard errors that hold when the model does not (Lin and Wei). `fit` with `cluster` implies it.
     firth : bool
         Maximise the likelihood times the root of the information (Firth, Heinze and Schemper): finite coefficients
-        when a column separates the events, and less bias with few.
+        when a column separates the events, and less bias with few. The intervals are Wald's; those to report then are
+        of `aimed.prognosis.cox_diagnostics.profile_intervals`.
 
     Attributes
     ----------
@@ -341,6 +348,7 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         Log hazard ratios for one unit of each column. With a penalty the errors come from the inverse of
         the penalised information, as in R; NaN for a dropped column. Robust when asked.
     covariance_ : float array, shape (p, p)
+        Empty, shape (0, 0), with a penalty and more columns than rows at risk.
     naive_covariance_ : float array, shape (p, p), or None
         The model's own, where `covariance_` is robust.
     confidence_intervals_ : float array, shape (p, 2)
@@ -365,8 +373,8 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
     strata_ : array, shape (s,), or None
         Labels of the strata.
     concordance_ : (float, float or None), or None
-        Harrell's C of the training rows and its standard error; not counted above 20,000 rows, nor the error with
-        late entry.
+        Harrell's C of the training rows and its standard error, counted when first asked for; with late entry among
+        rows at risk together, and then without an error. None without a usable pair.
     aliased_ : list of str
         Dropped columns.
     n_clusters_ : int or None
@@ -375,7 +383,8 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     Rows are sorted once; each Newton step costs O(np + np²) in blocks that fit the cache, and robust errors one pass
-    more. Curves stay flat after the last event time. `score` is Harrell's C.
+    more. With a penalty and more columns than rows the fit is done in the space that the rows span, and the cost grows
+    with p alone. Curves stay flat after the last event time. `score` is Harrell's C.
 
     Risk sets are (entry, time], so that a patient may be many rows with covariates that change; a row cut in two
     gives the same model. A weight of 2 is the same as the row twice with Breslow's ties; with Efron's it is R's average
@@ -416,6 +425,9 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
     >>> model.predict_survival_function(X[:1], times=[1.0, 5.0]).round(3).tolist()
     [[1.0, 0.784]]
     """
+
+    _ranked: tuple[float, float | None] | None
+    _to_rank: tuple[Outcome, NDArray[np.float64]] | None
 
     def __init__(
         self,
@@ -487,11 +499,21 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         with one_thread():
             mean = (values.mean(axis=0) if weight is None else weight @ values / weight.sum()) if p else np.zeros(0)
             line = line_up(outcome)
-            self._few(p, line.order.size)
-            risk = RiskSets(values, mean, line, outcome.offset, self.ties == "efron", _BLOCK)
-            theta = np.full(p, float(self.penalty)) * risk.unit**2
-            null = risk.evaluate(np.zeros(p))
-            keep = self._estimable(risk, null.information, names) if not self.penalty else np.ones(p, dtype=bool)
+            basis = None
+            if not self.penalty:
+                refuse_wide(p, line.order.size, self.n_events_, 0.0, self.collinear)
+            elif p > line.order.size:
+                basis, turned = _span(values, mean, line.order)
+            if basis is None:
+                risk = RiskSets(values, mean, line, outcome.offset, self.ties == "efron", _BLOCK)
+            else:
+                risk = RiskSets(turned, np.zeros(basis.shape[1]), line, outcome.offset, self.ties == "efron", _BLOCK)
+                names = [f"direction {j}" for j in range(basis.shape[1])]
+            theta = np.full(risk.unit.size, float(self.penalty)) * risk.unit**2
+            null = risk.evaluate(np.zeros(theta.size))
+            keep = np.ones(theta.size, dtype=bool)
+            if not self.penalty:
+                keep = self._estimable(risk, null.information, names)
             climb = self._climb_firth if self.firth else self._climb
             beta, at, steps, bonus = climb(risk, null, theta, keep, names)
             self.n_iter_ = steps
@@ -503,12 +525,29 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
             self.n_clusters_: int | None = None
             if self.robust or clusters is not None:
                 self._make_robust(risk, null.steps, at.steps, keep, clusters)
+            if basis is not None:
+                self._turn_back(basis)
             self.feature_means_ = mean
             self.mean_linear_predictor_ = float(mean @ self.coef_)
             self.strata_ = outcome.labels
             self._keep_curves(risk, at.steps, self.step_events, not self.penalty)
-        self.concordance_ = self._concordance(outcome, values @ self.coef_) if n <= _COUNTED else None
+        self._ranked, self._to_rank = None, (outcome, values @ self.coef_)
         return self
+
+    @property
+    def concordance_(self) -> tuple[float, float | None] | None:
+        """Harrell's C of the training rows and its standard error; see the class."""
+        check_is_fitted(self, "coef_")
+        if self._to_rank is not None:
+            self._ranked, self._to_rank = self._concordance(*self._to_rank), None
+        return self._ranked
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: no training rows."""
+        if hasattr(self, "coef_"):
+            _ = self.concordance_
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     def _check(self) -> None:
         if self.ties not in ("efron", "breslow"):
@@ -519,16 +558,6 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
             raise StudyFileError("the ridge penalty is negative or not finite", "a number >= 0")
         if self.firth and self.penalty:
             raise StudyFileError("firth = True and a ridge penalty", "one of them")
-
-    def _few(self, p: int, rows: int) -> None:
-        # Thousands of columns take long only to be found collinear.
-        least = rows if p < 1000 else min(rows, self.n_events_)
-        if p > least and not self.penalty and self.collinear == "raise":
-            raise NotEstimableError(
-                f"{p} columns for {rows} rows at risk and {self.n_events_} events",
-                "fewer columns than events",
-                "leave columns out, set a penalty > 0, or choose them with aimed.prognosis.cox_path.CoxPath",
-            )
 
     def _estimable(self, risk: RiskSets, information: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
         """Say which columns add information to the ones before them; raise or go on without the others."""
@@ -542,13 +571,8 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
             except linalg.LinAlgError:
                 pass
         keep, problems = independent_columns(gram, names)
-        if problems and self.collinear == "raise":
-            more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
-            raise NotEstimableError(
-                "; ".join(problems[:10] + more),
-                "columns that each add information",
-                "leave them out, or set a penalty > 0",
-            )
+        if self.collinear == "raise":
+            refuse_columns(problems, "leave them out, or set a penalty > 0")
         return keep
 
     def _climb(
@@ -676,9 +700,24 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
 
     def _set_covariance(self, covariance: NDArray[np.float64]) -> None:
         self.covariance_ = covariance
-        self.standard_errors_ = np.sqrt(np.diag(covariance))
-        half = special.ndtri(0.5 + 0.5 * self.level) * self.standard_errors_
+        self._set_errors(np.sqrt(np.diag(covariance)))
+
+    def _set_errors(self, errors: NDArray[np.float64]) -> None:
+        self.standard_errors_ = errors
+        half = special.ndtri(0.5 + 0.5 * self.level) * errors
         self.confidence_intervals_ = np.column_stack((self.coef_ - half, self.coef_ + half))
+
+    def _turn_back(self, basis: NDArray[np.float64]) -> None:
+        """Go from coefficients of the space that the rows span to those of the columns."""
+        self.coef_ = basis @ self.coef_
+        variance = np.einsum("ij,jk,ik->i", basis, self.covariance_, basis, optimize=True)
+        if self.naive_covariance_ is None:
+            # Of what no row speaks of, only the penalty knows something.
+            variance += np.maximum(1.0 - np.einsum("ij,ij->i", basis, basis), 0.0) / self.penalty
+        else:
+            self.naive_covariance_ = np.zeros((0, 0))
+        self.covariance_ = np.zeros((0, 0))
+        self._set_errors(np.sqrt(variance))
 
     def _make_robust(
         self, risk: RiskSets, null: Steps, at: Steps, keep: NDArray[np.bool_], clusters: NDArray[np.int64] | None
@@ -701,10 +740,10 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         self._set_covariance(covariance)
         if self.penalty or not keep.any():
             return
-        self.tests_["wald"] = _quadratic(self.coef_[keep], covariance[rows], df)
+        self.tests_["wald"] = quadratic_test(self.coef_[keep], covariance[rows], df)
         if not self.firth:
             start = risk.score_sums(null, to, size)[:, keep]
-            self.tests_["robust_score"] = _quadratic(start.sum(axis=0), start.T @ start, df)
+            self.tests_["robust_score"] = quadratic_test(start.sum(axis=0), start.T @ start, df)
         if self.tests_["wald"]["statistic"] is None:
             warnings.warn(
                 f"{size} clusters do not carry a joint test of {int(df)} coefficients; read single intervals with care",
@@ -815,6 +854,28 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         rows = (values[:, kept] - self.feature_means_[kept]) @ factor
         return np.asarray(own + cdist(rows, (mean / hazard[:, None]) @ factor, "sqeuclidean"))
 
+    def wald_test(self, terms: Sequence[str | int]) -> dict[str, float | None]:
+        """Test that some coefficients are all zero, as those that bend a spline; see `wald_test`.
+
+        Parameters
+        ----------
+        terms : sequence of str or int
+            Names or numbers of columns.
+
+        Examples
+        --------
+        >>> from aimed.fit.spline import RestrictedCubicSpline
+        >>> rng = np.random.default_rng(0)
+        >>> X, time = rng.normal(size=(300, 1)), rng.exponential(size=300)
+        >>> y = np.array([(True, t) for t in time * np.exp(-(X[:, 0] ** 2))], dtype=[("event", bool), ("time", float)])
+        >>> spline = RestrictedCubicSpline(4).fit(X)
+        >>> model = CoxPH().fit(spline.transform(X), y, spline.get_feature_names_out(["age"]))
+        >>> model.wald_test(["age'", "age''"])["p"] < 0.001
+        True
+        """
+        check_is_fitted(self, "coef_")
+        return wald_test(self, terms)
+
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict a column: term, coefficient, error, z, p, and the hazard ratio with its interval."""
         check_is_fitted(self, "coef_")
@@ -850,7 +911,7 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
     def to_state(self) -> dict[str, Any]:
         """Return the fitted model in JSON types; NaN becomes None."""
         check_is_fitted(self, "coef_")
-        names = getattr(self, "feature_names_in_", None)
+        names, p = getattr(self, "feature_names_in_", None), self.coef_.size
         curves = [baseline.to_state() for baseline in self.baselines_]
         if self.strata_ is not None:
             for curve, label in zip(curves, self.strata_.tolist(), strict=True):
@@ -860,6 +921,7 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
             "parameters": self.get_params(),
             "coef": self.coef_.tolist(),
             "covariance": _table(self.covariance_),
+            "standard_errors": self.standard_errors_.tolist() if p > self.covariance_.shape[0] else None,
             "naive_covariance": None if self.naive_covariance_ is None else _table(self.naive_covariance_),
             "clusters": self.n_clusters_,
             "feature_names": None if names is None else [str(n) for n in names],
@@ -881,13 +943,14 @@ class CoxPH(CoxCurves, BaseEstimator):  # type: ignore[misc]
         model = cls(**state["parameters"])
         model.coef_ = np.asarray(state["coef"], dtype=np.float64)
         p = model.coef_.size
-        model._set_covariance(_matrix(state["covariance"], p))
+        model.covariance_, wide = _matrix(state["covariance"]), state.get("standard_errors")
+        model._set_errors(np.sqrt(np.diag(model.covariance_)) if wide is None else np.asarray(wide, dtype=np.float64))
         # States from before strata and robust errors do not have these.
         naive, clusters, strata = state.get("naive_covariance"), state.get("clusters"), state.get("strata")
-        model.naive_covariance_ = None if naive is None else _matrix(naive, p)
+        model.naive_covariance_ = None if naive is None else _matrix(naive)
         model.n_clusters_ = None if clusters is None else int(clusters)
         concordance = state.get("concordance")
-        model.concordance_ = None if concordance is None else (concordance[0], concordance[1])
+        model._ranked, model._to_rank = None if concordance is None else (concordance[0], concordance[1]), None
         if state["feature_names"] is not None:
             model.feature_names_in_ = np.asarray(state["feature_names"], dtype=object)
         model.n_features_in_ = p
@@ -908,22 +971,29 @@ def _table(matrix: NDArray[np.float64]) -> list[list[float | None]]:
     return [[None if np.isnan(v) else v for v in row] for row in matrix.tolist()]
 
 
-def _matrix(table: Sequence[Sequence[float | None]], p: int) -> NDArray[np.float64]:
-    return np.array([[np.nan if v is None else v for v in row] for row in table], dtype=np.float64).reshape(p, p)
+def _matrix(table: Sequence[Sequence[float | None]]) -> NDArray[np.float64]:
+    rows = [[np.nan if v is None else v for v in row] for row in table]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(rows))
 
 
 def _test(statistic: float, df: float) -> dict[str, float | None]:
     return {"statistic": statistic, "df": df, "p": float(stats.chi2.sf(statistic, df)) if df > 0 else None}
 
 
-def _quadratic(vector: NDArray[np.float64], covariance: NDArray[np.float64], df: float) -> dict[str, float | None]:
-    """Test that a vector is zero; without a statistic when its covariance has not full rank."""
-    scale = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(scale, scale)
-    if not np.isfinite(correlation).all() or np.linalg.cond(correlation) > 1e12:
-        return {"statistic": None, "df": df, "p": None}
-    z = vector / scale
-    return _test(float(z @ linalg.solve(correlation, z, assume_a="pos")), df)
+def _span(
+    values: NDArray[np.float64], mean: NDArray[np.float64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return an orthonormal basis of the space that some rows span, shape (p, m), and all rows in it, shape (n, m).
+
+    With a ridge penalty the coefficients lie in this space (Hastie and Tibshirani, Biostatistics 2004;5:329).
+    """
+    basis, own = linalg.qr((values[rows] - mean).T, mode="economic", overwrite_a=True, check_finite=False)
+    # Rows less their mean span one dimension less than there are; equal rows span fewer.
+    length = np.linalg.norm(own, axis=1)
+    kept = length > 1e-10 * length.max(initial=0.0)
+    turned = np.zeros((values.shape[0], int(kept.sum())))
+    turned[rows] = own[kept].T
+    return np.ascontiguousarray(basis[:, kept]), turned
 
 
 def _concordance_at_risk(outcome: Outcome, score: NDArray[np.float64]) -> tuple[float, None] | None:

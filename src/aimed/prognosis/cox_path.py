@@ -18,6 +18,7 @@ from aimed.fit.recipe import Recipe
 from aimed.prognosis.coefficients import coefficient_rows
 from aimed.prognosis.cox import Baseline, CoxCurves
 from aimed.prognosis.risk_sets import (
+    BLOCK,
     Outcome,
     RiskSets,
     Steps,
@@ -222,7 +223,8 @@ class CoxPath(CoxCurves, BaseEstimator):  # type: ignore[misc]
         weight = outcome.weight
         mean = values.mean(axis=0) if weight is None else weight @ values / weight.sum()
         risk = RiskSets(values, mean, line_up(outcome), outcome.offset, self.ties == "efron")
-        scale = np.ones(mean.size) if self.standardize else risk.unit
+        # In units of the spread over the rows at risk, `risk` counts; the penalty's spread is of all rows by weight.
+        scale = risk.unit * (_spread(values, mean, weight) if self.standardize else 1.0)
         total = float(values.shape[0] if weight is None else weight.sum())
         # A constant column never enters.
         absolute = np.where(risk.varies, self.l1_ratio * factor * scale, 1e150)
@@ -309,6 +311,19 @@ class CoxPath(CoxCurves, BaseEstimator):  # type: ignore[misc]
         return model
 
 
+def _spread(values: Floats, mean: Floats, weight: Floats | None) -> Floats:
+    """Return the standard deviation of each column, by weight, in blocks."""
+    square, total = np.zeros(mean.size), 0.0
+    for begin in range(0, values.shape[0], BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        off = values[rows] - mean
+        off *= off
+        own = np.ones(off.shape[0]) if weight is None else weight[rows]
+        square += own @ off
+        total += float(own.sum())
+    return np.asarray(np.sqrt(square / total))
+
+
 def _folds(outcome: Outcome, cluster: ArrayLike | None, k: int, seed: int) -> NDArray[np.int64]:
     """Return a fold for each row, clusters whole, with about as many events in each."""
     n = outcome.time.size
@@ -354,6 +369,7 @@ class _Problem:
         self.gamma = np.zeros(p)
         self.work = np.zeros(0, np.intp)
         self.part = risk
+        self.room = np.empty(risk.X.shape[0] * (p // 2))
         self.information = np.zeros((0, 0))
         self.fresh = False
         self.steps: Steps = risk.scalars(risk.predictor(self.gamma))
@@ -369,13 +385,13 @@ class _Problem:
                 self._look_at(np.flatnonzero(self.absolute == 0.0))
                 self._climb(0.0, tol, max_iter)
                 self.slope = self._all_slopes()
-            # A hair above, so that rounding lets no column in at the first.
-            start = float(self._pull()[self.absolute > 0].max(initial=0.0)) * (1.0 + 1e-10)
+            start = self._first()
             if not start > 0:
                 raise NotEstimableError("no column is related to the events", "a column that varies")
             alphas = start * least ** (np.arange(count) / max(count - 1, 1))
         else:
-            start, alphas = np.inf, given
+            # From here on the strong rule may speak: at this penalty and above nothing enters.
+            start, alphas = self._first(), given
         before, careful, warned = start, 0, False
         found: list[tuple[Floats, float]] = []
         # Up to here all columns have been looked at; a column overlooked later takes the path back to this point.
@@ -436,7 +452,7 @@ class _Problem:
         """Let the quadratic model have these columns."""
         p = self.gamma.size
         self.work = np.arange(p) if 2 * work.size > p else work
-        self.part = self.risk if self.work.size == p else self.risk.columns(self.work)
+        self.part = self.risk if self.work.size == p else self.risk.columns(self.work, self.room)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -452,13 +468,20 @@ class _Problem:
         )
         return loglik / self.total - alpha * float(penalty.sum())
 
+    def _first(self) -> float:
+        """Return the penalty at which the first column enters, a hair above so that rounding lets none in."""
+        return float(self._pull()[self.absolute > 0].max(initial=0.0)) * (1.0 + 1e-10)
+
     def _widen(self, alpha: float, before: float) -> None:
         """See to it that columns whose slope may reach the penalty are looked at."""
         # Tibshirani's strong rule: a slope moves no faster than the penalty does.
-        reach = 2.0 * alpha - before if np.isfinite(before) else alpha
+        # After a large step it would let all columns in; those overlooked then come later.
+        reach = max(2.0 * alpha - before, 0.5 * alpha)
         pull = self._pull()
         wanted = np.flatnonzero((pull >= reach) | (self.gamma != 0))
-        if not np.isin(wanted, self.work).all() or not self.work.size:
+        known = np.zeros(pull.size, dtype=bool)
+        known[self.work] = True
+        if not known[wanted].all() or not self.work.size:
             # Half as many again, those nearest to their penalty, so that a new model is not made at each step.
             room = min(self.gamma.size, wanted.size + max(4, wanted.size // 2))
             pull[wanted] = np.inf

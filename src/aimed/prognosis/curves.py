@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "LineFunction",
     "StepFunction",
     "as_matrix",
+    "as_matrix_with_gaps",
     "as_survival",
     "bent_line",
     "choose_knots",
@@ -321,7 +323,9 @@ def as_survival(y: Any) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     return np.ascontiguousarray(array[events[0]], dtype=bool), time
 
 
-def as_matrix(X: Any, width: int | None = None) -> tuple[NDArray[np.float64], list[str] | None]:
+def as_matrix(
+    X: Any, width: int | None = None, names: Sequence[str] | None = None
+) -> tuple[NDArray[np.float64], list[str] | None]:
     """Read a complete matrix of numbers, and its column names where it carries any.
 
     Parameters
@@ -329,6 +333,8 @@ def as_matrix(X: Any, width: int | None = None) -> tuple[NDArray[np.float64], li
     X : array or data frame, shape (n, p)
     width : int, optional
         Number of columns it must have.
+    names : sequence of str, optional
+        What to call columns in messages; the data frame's names, or x0, x1, ..., when absent.
 
     Returns
     -------
@@ -342,7 +348,7 @@ def as_matrix(X: Any, width: int | None = None) -> tuple[NDArray[np.float64], li
         If X is not two-dimensional, holds text, missing or infinite values, or has another width.
     """
     columns = getattr(X, "columns", None)
-    names = [str(c) for c in columns] if columns is not None else None
+    found = [str(c) for c in columns] if columns is not None else None
     try:
         values = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError):
@@ -356,9 +362,57 @@ def as_matrix(X: Any, width: int | None = None) -> tuple[NDArray[np.float64], li
     if suspect:
         bad = ~np.isfinite(values)
         if bad.any():
+            which = np.flatnonzero(bad.any(axis=0))
+            known = list(names if names is not None else found or ())
+            listed = [f"'{known[j] if j < len(known) else f'x{j}'}'" for j in which[:10]]
+            more = [f"{which.size - 10} more"] if which.size > 10 else []
             raise DataError(
-                f"X has {int(bad.any(axis=1).sum())} rows with missing or infinite values",
+                f"X has {int(bad.any(axis=1).sum())} rows with missing or infinite values, in "
+                f"{', '.join(listed + more)}",
                 "complete rows",
                 "fill or leave out missing values with aimed.fit.prepare.Preparation",
             )
-    return values, names
+    return values, found
+
+
+def as_matrix_with_gaps(
+    X: Any, width: int | None = None, names: Sequence[str] | None = None
+) -> tuple[NDArray[np.float64], list[str] | None]:
+    """Read a matrix of numbers in which values may be missing (NaN), for models that take them as they are.
+
+    Parameters
+    ----------
+    X, width, names
+        As in `as_matrix`.
+
+    Returns
+    -------
+    values : float array, shape (n, p)
+        A view of X where X allows it.
+    names : list of str or None
+
+    Raises
+    ------
+    DataError
+        If X is not two-dimensional, holds text or infinite values, or has another width.
+    """
+    columns = getattr(X, "columns", None)
+    found = [str(c) for c in columns] if columns is not None else None
+    try:
+        values = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError("X holds text", "numbers, with categories as codes", "encode the categories first") from None
+    if values.ndim != 2:
+        raise DataError(f"X has {values.ndim} dimensions", "2 (rows and columns)")
+    if width is not None and values.shape[1] != width:
+        raise DataError(f"X has {values.shape[1]} columns", f"{width}, as in training")
+    # Without a mask as large as X: NaN gives way to any number in these.
+    if values.size and (np.fmax.reduce(values, axis=None) == np.inf or np.fmin.reduce(values, axis=None) == -np.inf):
+        bad = np.isinf(values).sum(axis=0)
+        j = int(np.argmax(bad > 0))
+        known = list(names if names is not None else found or ())
+        name = known[j] if j < len(known) else f"x{j}"
+        raise DataError(
+            f"column '{name}' has {int(bad[j])} infinite values", "numbers, or NaN where missing", "repair the column"
+        )
+    return values, found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from aimed.core import NotEstimableError
-from aimed.prognosis.coefficients import independent_columns
+from aimed.prognosis.coefficients import independent_columns, refuse_columns
 
 __all__ = ["Columns", "Derivatives", "climb", "estimable", "weighted_gram", "weighted_sums"]
 
@@ -131,10 +131,8 @@ def estimable(information: NDArray[np.float64], names: Sequence[str], collinear:
     [True, False]
     """
     keep, problems = independent_columns(information, names)
-    if problems and collinear == "raise":
-        raise NotEstimableError(
-            "; ".join(problems), "columns that each add information", "leave them out, or set collinear='drop'"
-        )
+    if collinear == "raise":
+        refuse_columns(problems, "leave them out, or set collinear='drop'")
     return keep
 
 

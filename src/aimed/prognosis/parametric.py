@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.fit.recipe import Recipe
 from aimed.metrics.arrays import patient_codes, vector, weights_of
-from aimed.prognosis.coefficients import coefficient_rows
+from aimed.prognosis.coefficients import coefficient_rows, refuse_wide
 from aimed.prognosis.curves import as_matrix, as_survival
 from aimed.prognosis.newton import Columns, Derivatives, climb, estimable, weighted_gram, weighted_sums
 
@@ -443,7 +443,7 @@ class SmoothCurves(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> tuple[Columns, FollowUp, NDArray[np.bool_]]:
         """Check the input, keep what describes it, and say which columns can be estimated."""
         self._check()
-        values, found = as_matrix(X)
+        values, found = as_matrix(X, names=feature_names)
         data = follow_up(y, sample_weight, entry, upper)
         n, p = values.shape
         if n != data.time.size:
@@ -457,6 +457,7 @@ class SmoothCurves(BaseEstimator, ABC):  # type: ignore[misc]
         self.n_features_in_, self.n_fitted_ = p, n
         happened = data.event if data.upper is None else data.event | np.isfinite(data.upper)
         self.n_events_ = int(happened.sum())
+        refuse_wide(p, n, self.n_events_, self.penalty, self.collinear)
         columns = Columns.of(values)
         keep = np.ones(p, dtype=bool)
         if not self.penalty and p:
@@ -545,7 +546,7 @@ class SmoothCurves(BaseEstimator, ABC):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the risk score X · `coef_`, shape (n,); higher means an earlier event."""
         check_is_fitted(self, "coef_")
-        values, _ = as_matrix(X, self.n_features_in_)
+        values, _ = as_matrix(X, self.n_features_in_, self._names())
         return np.asarray(values @ self.coef_)
 
     def _eta(

@@ -129,6 +129,10 @@ class PublishedFormula(BaseEstimator):  # type: ignore[misc]
         relative = np.exp(self.decision_function(X) - self.mean_linear_predictor)
         return np.asarray(np.exp(-relative[:, None] * np.interp(grid, known, hazard)))
 
+    def predict_cumulative_incidence(self, X: Any, times: ArrayLike) -> NDArray[np.float64]:
+        """Return 1 less `predict_survival_function`: with competing events a Cox formula is Fine and Gray's."""
+        return 1.0 - self.predict_survival_function(X, times)
+
     def score(self, X: Any, y: Any) -> float:
         """Return accuracy for a logit formula, Harrell's C for a Cox formula."""
         if self.link == "logit":
@@ -205,7 +209,7 @@ def published_recipe(
     link : {"logit", "cox"}
     baseline_survival, mean_linear_predictor
         See `PublishedFormula`; times may be text, as keys of a TOML table are.
-    task : {"binary", "survival"}, optional
+    task : {"binary", "survival", "competing"}, optional
         Follows from the link; given only to be checked.
     title : str, optional
     nonlinear : mapping of str to str, optional
@@ -230,11 +234,11 @@ def published_recipe(
         raise StudyFileError(f"the published formula '{name}' has no source", "a citation", "give source = '...'")
     if not coefficients:
         raise StudyFileError(f"the published formula '{name}' has no weights", "at least one")
-    tasks: dict[str, Task] = {"logit": "binary", "cox": "survival"}
+    tasks: dict[str, tuple[Task, ...]] = {"logit": ("binary",), "cox": ("survival", "competing")}
     if link not in tasks:
         raise StudyFileError(f"link = '{link}'", "'logit' or 'cox'")
-    if task is not None and task != tasks[link]:
-        raise StudyFileError(f"task '{task}' with link '{link}'", f"task '{tasks[link]}'")
+    if task is not None and task not in tasks[link]:
+        raise StudyFileError(f"task '{task}' with link '{link}'", f"task '{tasks[link][0]}'")
     formula = {
         "coefficients": dict(coefficients),
         "intercept": float(intercept),
@@ -247,7 +251,8 @@ def published_recipe(
         name=name,
         title=title or name,
         description=f"Published formula, used as it stands: {source}.",
-        task=tasks[link],
+        task=task or tasks[link][0],
+        also=tuple(other for other in tasks[link] if other != (task or tasks[link][0])),
         family="baseline",
         build=partial(_build, formula=formula),
         preparation={

@@ -124,18 +124,7 @@ def named_matrix(X: Any, feature_names: Sequence[str] | None, rows: int) -> tupl
     DataError
         If X is not complete, has other than `rows` rows, or there is not one name a column.
     """
-    try:
-        values, found = as_matrix(X)
-    except DataError as problem:
-        array = np.asarray(X)
-        if array.ndim != 2 or array.dtype.kind not in "fiub":
-            raise
-        columns = getattr(X, "columns", None)
-        names = [str(c) for c in (columns if feature_names is None and columns is not None else feature_names or ())]
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=0))
-        listed = [f"'{names[j] if j < len(names) else f'x{j}'}'" for j in bad[:10]]
-        more = [f"{bad.size - 10} more"] if bad.size > 10 else []
-        raise DataError(f"{problem.got}, in {', '.join(listed + more)}", problem.expected, problem.do) from None
+    values, found = as_matrix(X, names=feature_names)
     n, p = values.shape
     if n != rows:
         raise DataError(f"X has {n} rows and y {rows}", "one outcome a row")
@@ -417,14 +406,16 @@ class RiskSets:
         hits = np.flatnonzero(line.event)
         self._hits, self._hit_weight = hits, None if weighted is None else weighted[hits]
         self._weight = weighted
-        self._event_sum = X[hits].sum(axis=0) if weighted is None else weighted[hits] @ X[hits]
+        self._event_sum = cox.weighted_sum(X, np.where(line.event, line.weight, 0.0))
         self._block = max(1, min(block, max(256, _CELLS // max(X.shape[1], 1))))
         self._room: tuple[Floats, Floats] | None = None
 
-    def columns(self, which: NDArray[np.intp]) -> RiskSets:
-        """Return the same rows with some of the columns."""
+    def columns(self, which: NDArray[np.intp], room: Floats) -> RiskSets:
+        """Return the same rows with some of the columns, which are written to `room`, of at least as many cells."""
         part = copy.copy(self)
-        part.X = self.X.take(which, axis=1)
+        shape = self.X.shape[0], which.size
+        # Memory new to the process costs more than the copy; mode "raise" would copy once more.
+        part.X = self.X.take(which, axis=1, out=room[: shape[0] * shape[1]].reshape(shape), mode="clip")
         part.unit, part.varies, part._event_sum = self.unit[which], self.varies[which], self._event_sum[which]
         part._room = None
         return part

@@ -196,7 +196,7 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
     n_estimators : int
         Trees.
     max_features : {"sqrt", "log2"}, int, float or None
-        Columns tried at each node: a number, a share, or all.
+        Columns tried at each node: a number, a share (rounded), or all.
     min_samples_leaf : int
         Rows in a leaf, at least; a row counts with its weight, and as often as it was drawn.
     max_depth : int, optional
@@ -430,7 +430,7 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
         if asked in ("sqrt", "log2"):
             return max(1, int(math.sqrt(p) if asked == "sqrt" else math.log2(p)))
         if isinstance(asked, float | np.floating) and 0 < asked <= 1:
-            return max(1, int(asked * p))
+            return max(1, round(asked * p))
         if isinstance(asked, int | np.integer) and asked >= 1:
             return min(int(asked), p)
         raise StudyFileError(f"max_features = {asked!r}", "'sqrt', 'log2', an integer >= 1, a share up to 1.0, or None")
@@ -1183,6 +1183,7 @@ RECIPE = Recipe(
     title="Random survival forest",
     description="The mean survival curve of many trees, each grown on a resample of patients; takes missing values.",
     task="survival",
+    also=("competing",),
     family="tree",
     build=_build,
     space=_space,
@@ -1192,7 +1193,7 @@ RECIPE = Recipe(
         "max_features": 0.3,
         "splitter": "log-rank-score",
     },
-    preparation={"missing": "native", "standardise": False},
+    preparation={"missing": "native", "standardise": False, "encode": "codes"},
     to_state=_to_json,
     from_state=_from_json,
 )
