@@ -1,4 +1,4 @@
-"""Two complete results dictionaries made from simulated patients, so that their numbers agree with each other."""
+"""Three complete results dictionaries made from simulated patients, so that their numbers agree with each other."""
 
 from __future__ import annotations
 
@@ -593,6 +593,93 @@ def _model(primary, ratio_name):
     }
 
 
+def _nomogram(horizons):
+    """Points of three predictors, one of them with a turn, and the risk at each total."""
+    age = np.linspace(30, 100, 15)
+    bmi = np.array([15.0, 20.0, 25.0, 30.0, 35.0, 40.0])
+    axes = [
+        ("age", "Age (years)", "number", age.tolist(), (100 * (age - 30) / 70).tolist(), [0, 2, 4, 6, 8, 10, 12, 14]),
+        ("bmi", "Body mass index (kg/m2)", "number", bmi.tolist(), [40.0, 20.0, 8.0, 0.0, 5.0, 14.0], list(range(6))),
+        ("chf", "Congestive heart failure", "levels", ["no", "yes"], [0.0, 27.4], [0, 1]),
+    ]
+    total = np.arange(171)
+    risks = [
+        {"horizon": h, "risk": (1 / (1 + np.exp(-(total - 110 + 15 * k) / 25))).tolist()}
+        for k, h in enumerate(horizons)
+    ]
+    return {
+        "reason": None,
+        "predictors": [
+            {"variable": v, "label": lab, "kind": k, "values": x, "points": pts, "ticks": t}
+            for v, lab, k, x, pts, t in axes
+        ],
+        "without": ["Recurrent infarction"],
+        "total": 170,
+        "risks": risks,
+        "typical": {
+            "values": [70.0, 26.0, "no"],
+            "points": [57.0, 6.0, 0.0],
+            "total": 63.0,
+            "risk": [r["risk"][63] for r in risks],
+        },
+        "error": {
+            "bound": [0.021 + 0.001 * k for k in range(len(risks))],
+            "largest": [0.013] * len(risks),
+            "mean": [0.004] * len(risks),
+            "rows": 1001,
+            "outside": 0.046,
+        },
+    }
+
+
+def _proportional_hazards():
+    """Cardiogenic shock whose ratio falls, and a spline term that looks constant."""
+    t = np.linspace(4, 1700, 30)
+    shock, flat = 6.0 * np.exp(-t / 1500), 1.0 + 0.1 * np.sin(t / 300)
+    tests = [
+        ("Age (years)", 1, 0.03, 0.4, 0.53),
+        ("Body mass index (kg/m2)", 3, -0.04, 2.1, 0.55),
+        ("Cardiogenic shock", 1, -0.21, 9.8, 0.0017),
+    ]
+    return {
+        "transform": "km",
+        "rows": 1050,
+        "events": 378,
+        "df": 5,
+        "level": 0.95,
+        "terms": [
+            {"term": n, "df": d, "rho": r, "chi2": c, "p": p, "p_holm": 0.0051 if p < 0.05 else 1.0}
+            for n, d, r, c, p in tests
+        ],
+        "global": {"chi2": 12.6, "df": 5, "p": 0.027},
+        "curves": [
+            {
+                "term": "Cardiogenic shock",
+                "scale": "ratio",
+                "per": "1 against 0",
+                "constant": 3.0,
+                "times": t.tolist(),
+                "value": shock.tolist(),
+                "lower": (shock / 1.5).tolist(),
+                "upper": (shock * 1.5).tolist(),
+            },
+            {
+                "term": "Body mass index (kg/m2)",
+                "scale": "share",
+                "constant": 1.0,
+                "times": t.tolist(),
+                "value": flat.tolist(),
+                "lower": (flat - 0.5).tolist(),
+                "upper": (flat + 0.5).tolist(),
+            },
+        ],
+        "reason": None,
+        "refitted": True,
+        "repeated": False,
+        "cause": False,
+    }
+
+
 def binary() -> dict[str, Any]:
     """A classifier that ranks well and over-predicts in the top tenth."""
     rng = np.random.default_rng(11)
@@ -666,7 +753,7 @@ def binary() -> dict[str, Any]:
         "followup": None,
         "curve": None,
     }
-    r["model"] = _model("auroc", "odds ratio")
+    r["model"] = {**_model("auroc", "odds ratio"), "nomogram": _nomogram([None]), "proportional_hazards": None}
     r["performance"] = {
         "kind": "binary",
         "n": n,
@@ -783,6 +870,7 @@ def survival() -> dict[str, Any]:
                 "lower": low,
                 "upper": high,
                 "predicted": [float(np.mean(1 - risk(t)[rows])) for t in grid],
+                "censored": {"each": 5, "times": [400.0, 900.0, 1500.0]},
             }
         )
         counts[label] = [int((time[rows] >= t).sum()) for t in ticks]
@@ -826,10 +914,15 @@ def survival() -> dict[str, Any]:
             "survival": s_all,
             "lower": low_all,
             "upper": high_all,
+            "censored": {"each": 7, "times": [300.0, 600.0, 1000.0, 1600.0]},
             "at_risk": {"times": ticks, "counts": [int((time >= t).sum()) for t in ticks]},
         },
     }
-    r["model"] = _model("uno_c", "hazard ratio")
+    r["model"] = {
+        **_model("uno_c", "hazard ratio"),
+        "nomogram": _nomogram([365, 1095]),
+        "proportional_hazards": _proportional_hazards(),
+    }
     r["performance"] = {
         "kind": "survival",
         "unit": "day",
@@ -864,4 +957,60 @@ def survival() -> dict[str, Any]:
     }
     r["subgroups"] = _subgroups("uno_c", 2)
     r["explanation"] = _explanation("uno_c", "log hazard")
+    return r
+
+
+def competing() -> dict[str, Any]:
+    """The survival study when a death from another cause can come first."""
+    r = survival()
+    curve, groups = r["outcome"]["curve"], r["performance"]["curves"]["risk_groups"]["groups"]
+    any_event = [1 - v for v in curve["survival"]]
+    shares = {"death from a heart attack": 0.6, "death from cancer": 0.25, "another death": 0.15}
+    r["outcome"] |= {
+        "kind": "competing",
+        "label": "Death from a heart attack",
+        "competing": ["death from cancer", "another death"],
+        "curve": {
+            "times": curve["times"],
+            "causes": [
+                {
+                    "label": label,
+                    "incidence": [share * v for v in any_event],
+                    "lower": [max(0.0, share * v - 0.03) for v in any_event],
+                    "upper": [share * v + 0.03 for v in any_event],
+                }
+                for label, share in shares.items()
+            ],
+            "event_free": curve["survival"],
+            "at_risk": curve["at_risk"],
+        },
+    }
+    r["study"]["outcome_label"] = "Death from a heart attack"
+    for group in groups:
+        group["incidence"] = [0.6 * (1 - v) for v in group.pop("survival")]
+        lower, upper = group["lower"], group["upper"]
+        group["lower"], group["upper"] = [0.6 * (1 - v) for v in upper], [0.6 * (1 - v) for v in lower]
+        group["predicted"] = [0.6 * (1 - v) for v in group["predicted"]]
+    for measures in (r["performance"]["measures"], *r["performance"]["baselines"].values()):
+        if "uno_c" in measures:
+            measures["cause_specific_c"] = {**measures.pop("uno_c"), "name": "cause_specific_c"}
+        measures.pop("harrell_c", None)
+    for measures in r["performance"]["differences"].values():
+        measures["cause_specific_c"] = {**measures.pop("uno_c"), "name": "cause_specific_c"}
+    r["performance"]["kind"] = "competing"
+    r["performance"]["baselines"]["aalen_johansen"] = r["performance"]["baselines"].pop("kaplan_meier")
+    r["performance"]["differences"]["aalen_johansen"] = r["performance"]["differences"].pop("kaplan_meier")
+    r["performance"]["conventions"] = "Observed incidence is Aalen-Johansen's; risk is a cumulative incidence."
+    r["study"]["primary"] = "cause_specific_c"
+    for row in r["verdict"]["criteria"]:
+        row["text"], row["measure"] = row["text"].replace("uno_c", "cause_specific_c"), "cause_specific_c"
+    model = _model("ibs", "hazard ratio")
+    for row in model["leaderboard"]:
+        if row["name"] == "kaplan_meier":
+            row["name"], row["title"] = "aalen_johansen", "Same incidence for all"
+    model["proportional_hazards"] = {**_proportional_hazards(), "cause": True}
+    model["nomogram"] = {"reason": "the risk of the model does not follow from one sum over its predictors"}
+    r["model"] = model
+    r["subgroups"] = _subgroups("cause_specific_c", 2)
+    r["explanation"] = _explanation("cause_specific_c", "log hazard")
     return r

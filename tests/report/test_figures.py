@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from aimed.core import UnknownNameError
@@ -20,10 +21,11 @@ _spec = importlib.util.spec_from_file_location("report_sample", Path(__file__).w
 sample = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sample)
 
-B, S = sample.binary(), sample.survival()
+B, S, C = sample.binary(), sample.survival(), sample.competing()
 CURVES, TIMES = B["performance"]["curves"], S["performance"]["curves"]
 CONTEXT = Context(measures=B["performance"]["measures"])
 LATER = Context(measures=S["performance"]["measures"], horizon="365")
+RISING = Context(outcome="Death from a heart attack", horizon="365", competing=True)
 CASES = {
     "flow": ({"flow": B["data"]["flow"], "parts": B["data"]["parts"]}, CONTEXT),
     "missingness": ({"missing": B["data"]["missing"]}, CONTEXT),
@@ -34,7 +36,10 @@ CASES = {
     "decision_curve": ({"curve": TIMES["decision"]["365"], "chosen": 0.2}, LATER),
     "survival_groups": (TIMES["risk_groups"], LATER),
     "outcome_curve": ({**S["outcome"]["curve"], "horizons": [365, 1095]}, LATER),
+    "incidence_stack": ({**C["outcome"]["curve"], "horizons": [365, 1095]}, RISING),
     "over_time": (TIMES["over_time"], LATER),
+    "ratios_over_time": (S["model"]["proportional_hazards"], LATER),
+    "nomogram": (S["model"]["nomogram"], LATER),
     "forest": (
         {"subgroups": B["subgroups"], "measure": "auroc", "overall": B["performance"]["measures"]["auroc"]},
         CONTEXT,
@@ -169,3 +174,141 @@ def test_coefficients_say_their_step():
     assert [row[1].text for row in figure.table.cells()][:2] == ["10 years", "1 year"]
     bare = [{k: v for k, v in c.items() if k not in ("per", "p")} for c in B["model"]["coefficients"]]
     assert len(FIGURES["forest"]({"ratios": bare}, CONTEXT).table.columns) == 3
+
+
+def test_a_ratio_forest_aligns_step_estimate_and_p():
+    figure = FIGURES["forest"]({"ratios": B["model"]["coefficients"], "ratio_name": "odds ratio"}, CONTEXT)
+    for head in ("for a difference of", "estimate (interval)", ">p</text>"):
+        assert head in figure.svg
+    assert ">10 years</text>" in figure.svg
+    assert figure.svg.count(">vs the reference</text>") == sum("=" in c["term"] for c in B["model"]["coefficients"])
+    assert figure.svg.count(">&lt;0.001</text>") == sum(c["p"] < 0.001 for c in B["model"]["coefficients"])
+
+
+def _terms(n):
+    return [{"term": f"x{k}", "ratio": 1.0 + 0.01 * k, "ratio_lower": 0.9, "ratio_upper": 2.0 + k} for k in range(n)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 40, 75])
+def test_a_ratio_forest_takes_one_term_or_many(n):
+    figure = FIGURES["forest"]({"ratios": _terms(n), "ratio_name": "hazard ratio"}, CONTEXT)
+    assert len(figure.table.rows) == n
+    drawn = sum(f">x{k}</text>" in figure.svg for k in range(n))
+    assert drawn == min(n, 60)
+    assert ("60 of 75 terms farthest from 1" in figure.caption) == (n == 75)
+    # Those left to the table are the ones nearest to 1.
+    assert all((f">x{k}</text>" in figure.svg) == (k >= 15) for k in range(n)) or n < 75
+
+
+def test_an_interval_without_bound_ends_in_an_arrow_and_does_not_squeeze_the_others():
+    plain = [{"term": "a", "ratio": 1.2, "ratio_lower": 1.0, "ratio_upper": 1.5}]
+    wild = [*plain, {"term": "b", "ratio": 4e7, "ratio_lower": 1e-6, "ratio_upper": 9e12}]
+    figure = FIGURES["forest"]({"ratios": wild, "ratio_name": "hazard ratio"}, CONTEXT)
+    assert "Arrows: the line goes on beyond the axis." in figure.caption
+    assert ">&gt;9\u202f999 (&lt;0.01 to &gt;9\u202f999)</text>" in figure.svg
+    assert "Arrows" not in FIGURES["forest"]({"ratios": plain, "ratio_name": "hazard ratio"}, CONTEXT).caption
+    ticks = [float(v) for v in re.findall(r">([0-9.]+)</text>", figure.svg)]
+    assert max(ticks) <= 200
+    assert min(ticks) >= 0.005
+
+
+def test_terms_of_several_hazards_stand_under_the_event_they_are_for():
+    rows = [
+        {"label": f"Age ({cause})", "cause_label": cause, "ratio": r, "ratio_lower": r / 1.2, "ratio_upper": r * 1.2}
+        for cause, r in (("relapse", 1.3), ("death", 2.0))
+    ]
+    figure = FIGURES["forest"]({"ratios": rows, "ratio_name": "hazard ratio"}, CONTEXT)
+    assert figure.svg.count(">Age</text>") == 2
+    assert figure.svg.index(">relapse</text>") < figure.svg.index(">death</text>")
+    assert [row[0].text for row in figure.table.cells()] == ["Age (relapse)", "Age (death)"]
+    rows[1] |= {"ratio_lower": None, "ratio_upper": None}
+    assert "Open boxes have no interval." in FIGURES["forest"]({"ratios": rows, "ratio_name": "ratio"}, CONTEXT).caption
+    assert "Open boxes" not in figure.caption
+
+
+def test_a_penalised_forest_says_that_it_has_no_intervals():
+    bare = [{"term": t, "ratio": r, "ratio_lower": None, "ratio_upper": None, "p": None, "note": "penalised"}
+            for t, r in (("a", 1.5), ("b", 0.8))]  # fmt: skip
+    figure = FIGURES["forest"]({"ratios": bare, "ratio_name": "hazard ratio"}, CONTEXT)
+    assert "without intervals" in figure.caption
+    assert ">estimate</text>" in figure.svg
+    assert "interval" not in figure.svg
+    assert ">1.50</text>" in figure.svg
+
+
+def test_incidences_are_stacked_to_one_and_labelled_with_their_intervals():
+    data, context = CASES["incidence_stack"]
+    figure = FIGURES["incidence_stack"](data, context)
+    for row in figure.table.cells():
+        shares = [float(c.text.split(" ")[0]) for c in row[2:]]
+        assert sum(shares) == pytest.approx(1, abs=0.002)
+    for cause in data["causes"]:
+        assert f">{cause['label']}</text>" in figure.svg
+        assert f"{100 * cause['incidence'][-1]:.0f}% (" in figure.svg
+    for n in data["at_risk"]["counts"]:
+        assert f">{n}</text>" in figure.svg
+    assert "Kaplan-Meier" not in figure.caption + figure.alt
+    # What is free of all events can be left out: it is the rest.
+    assert FIGURES["incidence_stack"]({**data, "event_free": None}, context).table.cells()[-1][-1].text == (
+        figure.table.cells()[-1][-1].text
+    )
+
+
+def test_groups_with_competing_events_rise_and_are_named_after_the_outcome():
+    groups = C["performance"]["curves"]["risk_groups"]
+    figure = FIGURES["survival_groups"](groups, RISING)
+    assert figure.title.startswith("By 1\u202f800 days the incidence of death from a heart attack is ")
+    assert "Aalen-Johansen" in figure.caption
+    assert "Cumulative incidence" in figure.svg
+    for word in ("Kaplan", "Free of the event", "free of the event"):
+        assert word not in figure.svg + figure.caption + figure.alt + figure.title + figure.table.columns[-1]
+    flipped = {**groups, "groups": [{**g, "predicted": [1 - p for p in g["predicted"]]} for g in groups["groups"]]}
+    assert FIGURES["survival_groups"](flipped, RISING).svg == figure.svg
+
+
+def test_marks_of_censoring_are_drawn_and_explained():
+    for name in ("survival_groups", "outcome_curve"):
+        data, context = CASES[name]
+        bare = json.loads(json.dumps(data))
+        for group in bare.get("groups", [bare]):
+            group["censored"] = None
+        with_marks, without = FIGURES[name](data, context), FIGURES[name](bare, context)
+        assert len(with_marks.svg) > len(without.svg)
+        assert "more patients were censored" in with_marks.caption
+        assert "censored" not in without.caption
+
+
+def test_ratios_over_time_draw_no_point_of_a_patient():
+    data, context = CASES["ratios_over_time"]
+    figure = FIGURES["ratios_over_time"](data, context)
+    assert "no residual of a patient is drawn" in figure.caption
+    assert figure.title == "The hazard ratio of Cardiogenic shock falls from 5.98 to 1.93 over follow-up"
+    assert {row[0].text for row in figure.table.cells()} == {c["term"] for c in data["curves"]}
+    one = {**data, "curves": data["curves"][:1]}
+    assert FIGURES["ratios_over_time"](one, context).width < figure.width
+
+
+def test_a_nomogram_can_be_read_from_its_drawing():
+    data, context = CASES["nomogram"]
+    figure = FIGURES["nomogram"](data, context)
+    width, left = 900 - 230 - 26, 230
+    places = {
+        text: float(x) for x, text in re.findall(r"translate\(([0-9.]+) [0-9.]+\)[^>]*>([^<]+)</text>", figure.svg)
+    } or {text: float(x) for x, text in re.findall(r'<text[^>]* x="([0-9.]+)"[^>]*>([^<]+)</text>', figure.svg)}
+    # Age 65 has half the points, and stands under 50 of the scale at the top.
+    assert places["yes"] == pytest.approx(left + width * 0.274, abs=1.5)
+    # The total axis ends at what the axes can add up to: 100 + 40 + 27.4 points.
+    at = float(np.interp(0.5, data["risks"][0]["risk"], range(171)))
+    assert places["50%"] == pytest.approx(left + width * (at - 15) / 168, abs=30)
+    assert "Without weight: Recurrent infarction." in figure.caption
+    assert "by no more than 2.2 for anyone within the axes" in figure.caption
+
+
+def test_a_curve_that_turns_back_has_a_line_for_each_way():
+    from aimed.report.figures.nomogram import _runs
+
+    assert _runs(np.array([0.0, 5.0, 10.0])) == [(0, 2)]
+    assert _runs(np.array([40.0, 20.0, 0.0, 5.0, 14.0])) == [(0, 2), (2, 4)]
+    # A turn of less than a point is a straight line to the eye.
+    assert _runs(np.array([10.0, 5.0, 0.0, 0.4, 0.2])) == [(0, 4)]
+    assert _runs(np.array([0.0, 9.0, 2.0, 8.0])) == [(0, 1), (1, 2), (2, 3)]

@@ -39,7 +39,7 @@ IDS = [
     "checklists",
     "reproduce",
 ]
-KINDS = {"binary": sample.binary, "survival": sample.survival}
+KINDS = {"binary": sample.binary, "survival": sample.survival, "competing": sample.competing}
 VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
 
 

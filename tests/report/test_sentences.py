@@ -283,3 +283,49 @@ def test_choice_sentence_of_the_run_is_told_in_words():
     assert "less than one standard error" in said
     assert "log_loss" not in said
     assert "although Forest scored better" in sentences.model({"title": "Logistic", "leaderboard": rows})
+
+
+def zph(*terms, events=500, df=None, p=0.4, **more):
+    return {
+        "terms": [{"term": t, "p_holm": q, "p": q, "rho": rho, "df": 1} for t, q, rho in terms],
+        "global": {"p": p, "df": len(terms)},
+        "df": df or len(terms),
+        "events": events,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "starts", "holds"),
+    [
+        (zph(("a", 0.5, 0.1)), "No hazard ratio is shown to change over follow-up (smallest adjusted p 0.50, a).", ""),
+        (zph(("a", 0.5, 0.1), p=0.01), "No hazard ratio is shown", "global p 0.010"),
+        (zph(("a", 0.5, 0.1), events=9), "There is not enough evidence", "9 events for 1 coefficient are fewer than"),
+        (zph(("a", 0.01, 0.1), ("b", 0.3, 0.0)), "The hazard ratio of a is not constant", "it rises with time"),
+        (zph(("a", 0.01, -0.1)), "The hazard ratio of a is not constant", "it falls with time"),
+        (zph(("b", 0.03, 0.1), ("a", 0.01, 0.1)), "The hazard ratios of a and b are not", "smallest adjusted p 0.010"),
+        # Few events do not hide a clear finding.
+        (zph(("a", 0.01, 0.1), events=9), "The hazard ratio of a is not constant", "Stratify by the term"),
+        (zph(("a", 0.5, 0.1), repeated=True), "No hazard ratio", "its p values are too small"),
+        ({"reason": "one event time."}, "Proportional hazards could not be tested: one event time.", ""),
+        ({"terms": []}, "Proportional hazards were not tested.", ""),
+    ],
+)
+def test_proportional_hazards_sentences(block, starts, holds):
+    said = sentences.proportional_hazards(block)
+    assert said.startswith(starts)
+    assert holds in said
+
+
+def test_incidence_titles_name_what_is_left():
+    one = {"label": "relapse", "incidence": [0, 0.3]}
+    two = {"label": "death", "incidence": [0, 0.1]}
+    three = {"label": "loss", "incidence": [0, 0.05]}
+
+    def title(*causes):
+        free = 1 - sum(c["incidence"][-1] for c in causes)
+        return titles.incidence_stack({"times": [0, 30], "causes": causes, "event_free": [1, free]}, "day")
+
+    assert title(one, two) == "By 30 days the incidence of relapse is 30% and that of death 10%; 60% have had neither"
+    assert title(one, two, three).endswith("is 30% and that of the other events 15%; 55% have had none of them")
+    assert titles.incidence_stack({"times": [], "causes": []}, "day").endswith("could not be estimated")

@@ -55,6 +55,13 @@ MEASURES: dict[str, MeasureName] = {
     "uno_c": MeasureName(
         "Uno's C", "higher", 0.5, "Discrimination", "Share of pairs ranked in the right order, weighted for censoring."
     ),
+    "cause_specific_c": MeasureName(
+        "Cause-specific C",
+        "higher",
+        0.5,
+        "Discrimination",
+        "Share of pairs in the right order; a patient with another event counts as never having this one.",
+    ),
     "auc": MeasureName(
         "AUC", "higher", 0.5, "Discrimination", "Chance that an early case has the higher risk than one still free."
     ),

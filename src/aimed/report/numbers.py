@@ -24,6 +24,8 @@ __all__ = [
     "p_value",
     "percent",
     "points",
+    "ratio",
+    "ratio_interval",
     "seconds",
     "short",
     "step",
@@ -92,6 +94,38 @@ def interval(value: float | None, lower: float | None, upper: float | None, digi
     if not is_number(lower) or not is_number(upper):
         return fixed(value, digits)
     return f"{fixed(value, digits)} ({fixed(lower, digits)} to {fixed(upper, digits)})"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio with about three digits that matter; what is beyond any use says only that.
+
+    Examples
+    --------
+    >>> ratio(1.0423), ratio(12.44), ratio(312.4), ratio(4e8), ratio(0.002), ratio(None)
+    ('1.04', '12.4', '312', '>9\u202f999', '<0.01', '–')
+    """
+    if value is None or not is_number(value):
+        return ABSENT
+    if value >= 9999.5:
+        return f">9{THIN}999"
+    if 0 <= value < 0.005:
+        return "<0.01"
+    return fixed(value, 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0)
+
+
+def ratio_interval(value: float | None, lower: float | None, upper: float | None) -> str:
+    """Return a ratio with its interval.
+
+    Examples
+    --------
+    >>> ratio_interval(4.69, 2.76, 12.44), ratio_interval(1.1, None, None)
+    ('4.69 (2.76 to 12.4)', '1.10')
+    """
+    if not is_number(value):
+        return "not estimable"
+    if not is_number(lower) or not is_number(upper):
+        return ratio(value)
+    return f"{ratio(value)} ({ratio(lower)} to {ratio(upper)})"
 
 
 def measure(record: Mapping[str, Any] | None, digits: int = 3) -> str:

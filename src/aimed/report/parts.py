@@ -271,6 +271,8 @@ class Context:
         What kind of intervals these are, one sentence; empty when not known.
     measures : dict
         Measures of the model by name.
+    competing : bool
+        Whether other events can come first, so that risks are cumulative incidences.
     """
 
     outcome: str = "outcome"
@@ -279,6 +281,18 @@ class Context:
     level: float = 0.95
     how: str = ""
     measures: dict[str, Any] = field(default_factory=dict)
+    competing: bool = False
+
+    @property
+    def observed(self) -> str:
+        """Name of the estimator that gives the observed risk of censored rows.
+
+        Examples
+        --------
+        >>> Context().observed, Context(competing=True).observed
+        ('Kaplan-Meier', 'Aalen-Johansen')
+        """
+        return "Aalen-Johansen" if self.competing else "Kaplan-Meier"
 
     def measure(self, base: str) -> dict[str, Any] | None:
         """Return a measure at the horizon of the figure, or None.

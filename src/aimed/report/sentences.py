@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,9 +12,11 @@ __all__ = [
     "absent",
     "beats",
     "calibration",
+    "changing",
     "checklists",
     "checks",
     "column",
+    "course",
     "data",
     "deployment",
     "discrimination",
@@ -22,9 +25,11 @@ __all__ = [
     "join",
     "judged",
     "model",
+    "nomogram",
     "outcome",
     "performance",
     "plural",
+    "proportional_hazards",
     "stability",
     "subgroups",
     "top_tenth",
@@ -405,6 +410,141 @@ def model(block: Record, unit: str = "day") -> str:
         rival = pick(baselines, key=lambda r: float(r["mean"]))
         sentence += f", against {numbers.short(rival['mean'])} for {rival['title']}"
     return sentence + "."
+
+
+def changing(block: Record, alpha: float = 0.05) -> list[Record]:
+    """Return the tests of the terms whose hazards are shown not to be proportional, after Holm's adjustment.
+
+    Examples
+    --------
+    >>> [t["term"] for t in changing({"terms": [{"term": "a", "p_holm": 0.01}, {"term": "b", "p_holm": 0.2}]})]
+    ['a']
+    """
+    found = [t for t in block.get("terms") or [] if numbers.is_number(t.get("p_holm")) and float(t["p_holm"]) < alpha]
+    return sorted(found, key=lambda t: float(t["p_holm"]))
+
+
+_EVENTS_A_COLUMN = 10
+
+
+def proportional_hazards(block: Record) -> str:
+    """Return what the test of proportional hazards says, what that means and what to do.
+
+    Examples
+    --------
+    >>> shock = {"term": "Shock", "p": 0.001, "p_holm": 0.002, "rho": -0.3}
+    >>> said = proportional_hazards({"terms": [shock], "global": {"p": 0.001, "df": 1}, "df": 1, "events": 90})
+    >>> said.partition('. ')[0]
+    'The hazard ratio of Shock is not constant over follow-up (adjusted p 0.002): it falls with time'
+    >>> proportional_hazards({"terms": [{"term": "Shock", "p": 0.4, "p_holm": 0.4}], "global": {"p": 0.4}, "df": 1,
+    ...                       "events": 9})  # doctest: +NORMALIZE_WHITESPACE
+    'There is not enough evidence to judge proportional hazards: 9 events for 1 coefficient are fewer than 10 a
+    coefficient. No term is shown to change, which is no sign that none does.'
+    """
+    if block.get("reason"):
+        return f"Proportional hazards could not be tested: {str(block['reason']).rstrip('.')}."
+    terms = [t for t in block.get("terms") or [] if numbers.is_number(t.get("p_holm"))]
+    whole = (block.get("global") or {}).get("p")
+    if not terms:
+        return "Proportional hazards were not tested."
+    events, df = block.get("events"), block.get("df")
+    few = numbers.is_number(events) and numbers.is_number(df) and events < _EVENTS_A_COLUMN * df
+    found = changing(block)
+    caution = (
+        " Patients have several rows, which the test takes for patients: its p values are too small."
+        if block.get("repeated")
+        else ""
+    )
+    if found:
+        names_of = join([str(t["term"]) for t in found[:3]] + ([f"{len(found) - 3} more"] if len(found) > 3 else []))
+        worst = numbers.p_value(float(found[0]["p_holm"]))
+        how = "adjusted p " if len(found) == 1 else "smallest adjusted p "
+        verb, ratio = ("is", "ratio") if len(found) == 1 else ("are", "ratios")
+        way = f": it {course(block, found[0])} with time" if len(found) == 1 else ""
+        return (
+            f"The hazard {ratio} of {names_of} {verb} not constant over follow-up ({how}{worst}){way}. The {ratio} of "
+            f"the model {'is an average' if len(found) == 1 else 'are averages'} over follow-up, and risks may be too "
+            "high early and too low late, or the other way round: look at the calibration at each horizon. Stratify by "
+            "the term, let its effect change with time, or compare with a model that assumes no proportional hazards."
+            f"{caution}"
+        )
+    if few:
+        return (
+            f"There is not enough evidence to judge proportional hazards: {plural(float(events or 0), 'event')} for "
+            f"{plural(float(df or 0), 'coefficient')} are fewer than {_EVENTS_A_COLUMN} a coefficient. No term is "
+            f"shown to change, which is no sign that none does.{caution}"
+        )
+    least = min(terms, key=lambda t: float(t["p_holm"]))
+    text = (
+        f"No hazard ratio is shown to change over follow-up (smallest adjusted p {numbers.p_value(least['p_holm'])}, "
+        f"{least['term']})"
+    )
+    if numbers.is_number(whole) and whole < 0.05:
+        return (
+            f"{text}, but all terms together do not fit constant ratios (global p {numbers.p_value(whole)}): look at "
+            f"the calibration at each horizon.{caution}"
+        )
+    return f"{text}.{caution}"
+
+
+def course(block: Record, term: Record) -> str:
+    """Return the verb for how the hazard ratio of a term, or the effect of several columns, moves over follow-up.
+
+    Examples
+    --------
+    >>> course({"curves": [{"term": "a", "scale": "ratio", "value": [6.0, 4.0, 2.0]}]}, {"term": "a"})
+    'falls'
+    >>> course({"curves": [{"term": "a", "scale": "ratio", "value": [2.0, 6.0, 2.1]}]}, {"term": "a"})
+    'goes up and down'
+    """
+    curve: Record = next((c for c in block.get("curves") or [] if c.get("term") == term.get("term")), {})
+    values = [float(v) for v in curve.get("value") or [] if numbers.is_number(v)]
+    if curve.get("scale") == "ratio":
+        values = [math.log(v) for v in values if v > 0]
+    if len(values) < 2:
+        rho = term.get("rho")
+        return "changes" if not numbers.is_number(rho) else "rises" if rho > 0 else "falls"
+    net = values[-1] - values[0]
+    if abs(net) < 0.5 * (max(values) - min(values)):
+        return "goes up and down"
+    return "rises" if net > 0 else "falls"
+
+
+def nomogram(block: Record, unit: str = "day") -> str:
+    """Return how far a reading of the nomogram is from the model, or why there is none.
+
+    Examples
+    --------
+    >>> nomogram({"error": {"bound": [0.021], "largest": [0.013], "mean": [0.003], "rows": 332, "outside": 0.05},
+    ...           "risks": [{"horizon": 365}]})  # doctest: +NORMALIZE_WHITESPACE
+    'Read to whole points the risk by 365 days is off by 0.3 percentage points on average and by 1.3 at most in 332
+    training rows, and by no more than 2.1 for anyone within the axes; 5.0% of the training rows lie beyond an axis.'
+    >>> nomogram({"reason": "20 predictors have weight"})
+    'There is no nomogram: 20 predictors have weight.'
+    """
+    if block.get("reason"):
+        return f"There is no nomogram: {str(block['reason']).rstrip('.')}."
+    error, risks = block.get("error") or {}, block.get("risks") or []
+    bounds = [float(b) for b in error.get("bound") or [] if numbers.is_number(b)]
+    if not bounds:
+        return "How far a reading is from the model was not recorded."
+    k = max(range(len(bounds)), key=lambda i: bounds[i])
+    horizon = (risks[k] if k < len(risks) else {}).get("horizon")
+    when = f" by {numbers.horizon(horizon, unit)}" if numbers.is_number(horizon) else ""
+    text = f"Read to whole points the risk{when} is off by "
+    mean, largest = error.get("mean") or [], error.get("largest") or []
+    if k < len(mean) and k < len(largest):
+        text += (
+            f"{numbers.fixed(100 * float(mean[k]), 1)} percentage points on average and by "
+            f"{numbers.fixed(100 * float(largest[k]), 1)} at most in {numbers.count(error.get('rows'))} training rows, "
+            f"and by no more than {numbers.fixed(100 * bounds[k], 1)} for anyone within the axes"
+        )
+    else:
+        text += f"no more than {numbers.fixed(100 * bounds[k], 1)} percentage points for anyone within the axes"
+    outside = error.get("outside")
+    if numbers.is_number(outside) and outside > 0:
+        text += f"; {numbers.percent(outside)} of the training rows lie beyond an axis"
+    return text + "."
 
 
 def uncertainty(perf: Record | None, primary: str, optimism: Record | None, unit: str = "day") -> str:

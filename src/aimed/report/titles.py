@@ -13,12 +13,16 @@ __all__ = [
     "effects",
     "flow",
     "importance",
+    "incidence_stack",
+    "inside",
     "leaderboard",
     "missingness",
+    "nomogram",
     "outcome_curve",
     "over_time",
     "precision_recall",
     "ratios",
+    "ratios_over_time",
     "roc",
     "subgroups",
     "survival_groups",
@@ -29,6 +33,17 @@ Record = Mapping[str, Any]
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def inside(label: str) -> str:
+    """Return a label as it stands inside a sentence: small first letter, unless it is a short form or a name.
+
+    Examples
+    --------
+    >>> inside("Death in hospital"), inside("ICU death")
+    ('death in hospital', 'ICU death')
+    """
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
 def flow(steps: Sequence[Record]) -> str:
@@ -173,33 +188,123 @@ def decision_curve(curve: Record) -> str:
     )
 
 
-def survival_groups(groups: Sequence[Record], unit: str, end: float | None) -> str:
+def survival_groups(groups: Sequence[Record], unit: str, end: float | None, outcome: str = "the event") -> str:
     """Return the title of the risk-group curves: how far apart the extremes end.
+
+    Groups with a cumulative incidence, because other events compete, are told apart by it.
 
     Examples
     --------
     >>> survival_groups([{"label": "low", "survival": [1, 0.9], "lower": [1, 0.8], "upper": [1, 0.95]},
     ...                  {"label": "high", "survival": [1, 0.4], "lower": [1, 0.3], "upper": [1, 0.5]}], "day", 365)
     'At 365 days 90% (low) and 40% (high) of patients are free of the event'
+    >>> survival_groups([{"label": "low", "incidence": [0, 0.1]}, {"label": "high", "incidence": [0, 0.6]}], "day", 365,
+    ...                 "relapse")
+    'By 365 days the incidence of relapse is 10% (low) and 60% (high)'
     """
+    rising = any(g.get("incidence") for g in groups)
+    curve, plain = ("incidence", "Incidence") if rising else ("survival", "Survival")
     if len(groups) < 2:
-        return "Survival by predicted risk"
+        return f"{plain} by predicted risk"
 
     def last(group: Record, key: str) -> float | None:
         known = [v for v in group.get(key) or [] if numbers.is_number(v)]
         return float(known[-1]) if known else None
 
     a, b = groups[0], groups[-1]
-    first, second = last(a, "survival"), last(b, "survival")
+    first, second = last(a, curve), last(b, curve)
     if first is None or second is None:
-        return "Survival by predicted risk"
+        return f"{plain} by predicted risk"
     bounds = [last(a, "lower"), last(a, "upper"), last(b, "lower"), last(b, "upper")]
-    when = f"At {numbers.horizon(end, unit)}" if end is not None else "At the end"
+    at = "By" if rising else "At"
+    when = f"{at} {numbers.horizon(end, unit)}" if end is not None else f"{at} the end"
     if None not in bounds and bounds[0] <= bounds[3] and bounds[2] <= bounds[1]:  # type: ignore[operator]
         return f"{when} the lowest and the highest risk group cannot be told apart"
+    both = f"{numbers.percent(first, 0)} ({a['label']}) and {numbers.percent(second, 0)} ({b['label']})"
     return (
-        f"{when} {numbers.percent(first, 0)} ({a['label']}) and {numbers.percent(second, 0)} ({b['label']}) "
-        "of patients are free of the event"
+        f"{when} the incidence of {outcome} is {both}" if rising else f"{when} {both} of patients are free of the event"
+    )
+
+
+def incidence_stack(data: Record, unit: str) -> str:
+    """Return the title of the stacked incidences: what has happened by the end, the outcome of interest first.
+
+    Examples
+    --------
+    >>> incidence_stack({"times": [0, 365], "causes": [{"label": "relapse", "incidence": [0, 0.3]},
+    ...                  {"label": "death", "incidence": [0, 0.1]}], "event_free": [1, 0.6]}, "day")
+    'By 365 days the incidence of relapse is 30% and that of death 10%; 60% have had neither'
+    """
+
+    def last(values: Sequence[Any] | None) -> float | None:
+        known = [v for v in values or [] if numbers.is_number(v)]
+        return float(known[-1]) if known else None
+
+    causes = [(str(c.get("label")), last(c.get("incidence"))) for c in data.get("causes") or []]
+    shares = [(label, share) for label, share in causes if share is not None]
+    if not shares or not data.get("times"):
+        return "The incidence of the events could not be estimated"
+    (label, share), rest = shares[0], shares[1:]
+    end = float(data["times"][-1])
+    when = numbers.horizon(round(end) if end >= 10 else round(end, 1), unit)
+    text = f"By {when} the incidence of {inside(label)} is {numbers.percent(share, 0)}"
+    if len(rest) == 1:
+        text += f" and that of {inside(rest[0][0])} {numbers.percent(rest[0][1], 0)}"
+    elif rest:
+        text += f" and that of the other events {numbers.percent(sum(s for _, s in rest), 0)}"
+    free = last(data.get("event_free"))
+    none = "neither" if len(rest) == 1 else "none of them"
+    return text + (f"; {numbers.percent(free, 0)} have had {none}" if free is not None and rest else "")
+
+
+def ratios_over_time(block: Record) -> str:
+    """Return the title of the curves of hazard ratios: which term changes, and from what to what.
+
+    Examples
+    --------
+    >>> curve = {"term": "Shock", "scale": "ratio", "value": [6.0, 2.1]}
+    >>> ratios_over_time({"terms": [{"term": "Shock", "p_holm": 0.01}], "curves": [curve]})
+    'The hazard ratio of Shock falls from 6.00 to 2.10 over follow-up'
+    >>> ratios_over_time({"terms": [{"term": "Shock", "p_holm": 0.4}], "curves": [curve]})
+    'No hazard ratio is shown to change over follow-up; Shock comes nearest'
+    """
+    curves = list(block.get("curves") or [])
+    changed = {str(t.get("term")) for t in sentences.changing(block)}
+    first = next((c for c in curves if str(c.get("term")) in changed), None)
+    if first is None:
+        near = f"; {curves[0].get('term')} comes nearest" if curves else ""
+        return f"No hazard ratio is shown to change over follow-up{near}"
+    known = [float(v) for v in first.get("value") or [] if numbers.is_number(v)]
+    if first.get("scale") != "ratio" or len(known) < 2:
+        return f"The effect of {first.get('term')} changes over follow-up"
+    verb = sentences.course(block, first)
+    if verb not in ("rises", "falls"):
+        return f"The hazard ratio of {first.get('term')} {verb} over follow-up"
+    return (
+        f"The hazard ratio of {first.get('term')} {verb} from {numbers.ratio(known[0])} to {numbers.ratio(known[-1])} "
+        "over follow-up"
+    )
+
+
+def nomogram(block: Record, unit: str) -> str:
+    """Return the title of the nomogram: who carries the points, and what a typical patient's risk is.
+
+    Examples
+    --------
+    >>> nomogram({"predictors": [{"label": "Age"}, {"label": "Sex"}], "risks": [{"horizon": 365}],
+    ...           "typical": {"total": 120, "risk": [0.184]}}, "day")
+    'Age moves the risk most, then Sex; 120 points, those of a typical patient, mean a risk of 18% by 365 days'
+    """
+    labels = [str(p.get("label")) for p in block.get("predictors") or []]
+    text = f"{labels[0]} moves the risk most" + (f", then {labels[1]}" if len(labels) > 1 else "")
+    typical, risks = block.get("typical") or {}, block.get("risks") or []
+    if not typical.get("risk") or not risks:
+        return text
+    horizon = risks[0].get("horizon")
+    when = f" by {numbers.horizon(horizon, unit)}" if numbers.is_number(horizon) else ""
+    return (
+        f"{text}; {numbers.count(typical.get('total'))} points, those of a typical patient, mean a risk of "
+        f"{numbers.percent(typical['risk'][0], 0)}{when}"
     )
 
 

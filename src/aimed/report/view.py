@@ -14,12 +14,14 @@ __all__ = [
     "block",
     "calibration_curve",
     "chosen_threshold",
+    "competing",
     "context",
     "horizons",
     "measures",
     "primary",
     "record",
     "thresholds",
+    "timed",
     "tuning_metric",
     "unit",
 ]
@@ -86,7 +88,7 @@ def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
     """
     found = measures(results)
     named = block(results, "study", "primary")
-    for name in (named, "auroc", "uno_c", "harrell_c", *found):
+    for name in (named, "auroc", "uno_c", "harrell_c", "cause_specific_c", *found):
         if name in found:
             return str(name), found[str(name)]
     return str(named or "auroc"), None
@@ -101,9 +103,31 @@ def horizons(results: Results) -> list[str]:
     ['90', '365']
     """
     found = {at for name in measures(results) if (at := names.split_name(name)[1])}
-    if block(results, "performance", "kind") == "survival":
+    if timed(results):
         found |= set(block(results, "performance", "curves", "calibration") or {})
     return sorted(found, key=float)
+
+
+def timed(results: Results) -> bool:
+    """Return whether the outcome is a time to an event, with or without competing events.
+
+    Examples
+    --------
+    >>> timed({"performance": {"kind": "competing"}}), timed({"performance": {"kind": "binary"}})
+    (True, False)
+    """
+    return block(results, "performance", "kind") in ("survival", "competing")
+
+
+def competing(results: Results) -> bool:
+    """Return whether other events compete with the outcome.
+
+    Examples
+    --------
+    >>> competing({"outcome": {"kind": "competing"}}), competing({"performance": {"kind": "survival"}})
+    (True, False)
+    """
+    return "competing" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
 
 
 def _main_horizon(results: Results) -> str | None:
@@ -126,6 +150,7 @@ def context(results: Results, horizon: str | None = None) -> Context:
         level=level,
         how=how,
         measures=measures(results),
+        competing=competing(results),
     )
 
 

@@ -1,9 +1,11 @@
-"""What the two survival figures share: time ticks and the rows of numbers at risk under an axis."""
+"""What the figures over follow-up share: ticks, marks of censoring and the numbers at risk under an axis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from aimed.report import numbers, style
 
@@ -45,3 +47,25 @@ def ticks_of(block: Mapping[str, Any] | None, end: float) -> list[float]:
     """Return the times at which numbers at risk are given, or six even ones."""
     times = [float(t) for t in (block or {}).get("times") or [] if numbers.is_number(t)]
     return times or [end * i / 5 for i in range(6)]
+
+
+def place(times: Any, t: float) -> int:
+    """Return the place of the last time of a curve that is not after `t`."""
+    return max(0, min(int(np.searchsorted(times, t, side="right")) - 1, int(times.size) - 1))
+
+
+def censor_ticks(ax: Any, times: Any, curve: Any, marks: Mapping[str, Any] | None, colour: str) -> int | None:
+    """Mark censoring on a step curve, and return how many patients a mark stands for; None where none is drawn."""
+    at = [float(t) for t in (marks or {}).get("times") or [] if numbers.is_number(t)]
+    each = (marks or {}).get("each")
+    places = [place(times, t) for t in at]
+    known = [(t, float(curve[i])) for t, i in zip(at, places, strict=True) if np.isfinite(curve[i])]
+    if not known or not numbers.is_number(each):
+        return None
+    ax.plot(*zip(*known, strict=True), ls="none", marker="|", ms=8, mew=1.2, color=colour)
+    return int(each)
+
+
+def said_of_ticks(each: int | None) -> str:
+    """Return the clause of the caption on the marks of censoring."""
+    return "" if each is None else f" A small upright stroke: {each} more patients were censored."

@@ -10,6 +10,9 @@ from aimed.report import names, numbers, sentences, style, titles
 from aimed.report.parts import Cell, Context, Figure, Table, num
 
 WIDTH, ROW, TOP, LABEL, ESTIMATE = 760, 25, 34, 230, 168
+WIDE, STEP, P = 900, 128, 54
+MOST, EXTREME = 60, 50.0
+"""Rows of a drawing; a model with more terms has the rest in the table."""
 
 
 def draw(data: Mapping[str, Any], context: Context) -> Figure:
@@ -95,19 +98,22 @@ def _ratios(data: Mapping[str, Any], context: Context) -> Figure:
     rows = [
         {
             "label": str(r.get("label") or r.get("term")),
+            "per": _step(r.get("per")),
             "value": r.get("ratio"),
             "lower": r.get("ratio_lower"),
             "upper": r.get("ratio_upper"),
-            "p": r.get("p"),
+            "p": numbers.p_value(r["p"]) if numbers.is_number(r.get("p")) else "",
             "state": "",
+            "cause": str(r.get("cause_label") or ""),
         }
         for r in given
     ]
-    svg = _plot(rows, ratio.capitalize(), 1.0, "1", True, str(data.get("salt") or "ratios"), ())
-    tested, stepped = (any(r.get(k) not in (None, "") for r in given) for k in ("p", "per"))
+    shown, left_out = _farthest(rows)
+    svg = _plot(_by_cause(shown), _capital(ratio), 1.0, "1", True, str(data.get("salt") or "ratios"), ())
+    tested, stepped = any(r["p"] for r in rows), any(r["per"] for r in rows)
     notes = list(dict.fromkeys(str(r["note"]) for r in given if r.get("note")))
     head = ["Term", "For a difference of"] if stepped else ["Term"]
-    head += [f"{ratio.capitalize()} ({context.band})", "Coefficient (interval)"]
+    head += [f"{_capital(ratio)} ({context.band})", "Coefficient (interval)"]
     head += (["p"] if tested else []) + (["Note"] if len(notes) > 1 else [])
     body: list[list[Any]] = []
     for r in given:
@@ -123,18 +129,65 @@ def _ratios(data: Mapping[str, Any], context: Context) -> Figure:
     said_once = f" {notes[0][:1].upper()}{notes[0][1:].rstrip('.')}." if len(notes) == 1 else ""
     spline = any(str(r.get("label") or r.get("term")).endswith("'") for r in given)
     parts = " Terms marked ' are parts of one curve and are read together." if spline else ""
-    steps = " The step of each term stands in the table." if stepped else ""
-    said = "; ".join(f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'], 2)}" for r in rows)
+    known = [r for r in shown if _usable(r, True)]
+    bounded = [r for r in known if _span(r, True)]
+    kind = (
+        f"with {context.band}s, on a log axis; the dashed line at 1 means no association. Box area grows with "
+        "precision."
+        if bounded
+        else "on a log axis, without intervals; the dashed line at 1 means no association."
+    )
+    low, high = _range(shown, 1.0, True)
+    ends = (r[k] for r in known for k in ("value", "lower", "upper") if numbers.is_number(r[k]))
+    some = " Open boxes have no interval." if bounded and len(bounded) < len(known) else ""
+    arrows = " Arrows: the line goes on beyond the axis." if any(e < low or e > high for e in ends) else ""
+    rest = (
+        f" Shown are the {len(shown)} of {len(rows)} terms farthest from 1; all are in the table." if left_out else ""
+    )
+    said = "; ".join(f"{r['label']} {numbers.ratio_interval(r['value'], r['lower'], r['upper'])}" for r in shown)
     return Figure(
         svg,
         titles.ratios(given, ratio),
-        f"{ratio.capitalize()}s of the terms of the model with {context.band}s, on a log axis; the "
-        f"dashed line at 1 means no association. Box area grows with precision.{steps}{parts}{said_once} "
-        "They describe the model and are not causal effects.",
+        f"{_capital(ratio)}s of the terms of the model {kind}{some}{arrows}{rest}{parts}{said_once} Ratios describe "
+        "the model and are not causal effects.",
         f"Forest plot of {ratio}s. {said}.",
         table,
-        WIDTH,
+        WIDE if stepped or tested else WIDTH,
     )
+
+
+def _step(per: object) -> str:
+    text = numbers.step(per) if per not in (None, "") else ""
+    return "vs the reference" if text.startswith("against the reference") else text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _by_cause(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the terms of each kind of event under its name, where a model has hazards for several."""
+    out: list[dict[str, Any]] = []
+    last = ""
+    for row in rows:
+        cause = row["cause"]
+        if cause and cause != last:
+            out.append({"heading": cause})
+            last = cause
+        out.append({**row, "label": row["label"].removesuffix(f" ({cause})"), "indent": True} if cause else row)
+    return out
+
+
+def _farthest(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the rows to draw, in their order, and whether some were left to the table."""
+    if len(rows) <= MOST:
+        return rows, False
+
+    def distance(k: int) -> float:
+        return abs(math.log(rows[k]["value"])) if _usable(rows[k], True) else -1.0
+
+    kept = set(sorted(range(len(rows)), key=distance, reverse=True)[:MOST])
+    return [r for k, r in enumerate(rows) if k in kept], True
 
 
 def _numbers(measure: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,10 +210,13 @@ def _plot(
 ) -> str:
     body = ROW * len(rows)
     columns = {"n": LABEL + 46, "events": LABEL + 106}
-    left = LABEL + 132 if counts else LABEL + 20
-    width = WIDTH - left - ESTIMATE
+    stepped, tested = any(r.get("per") for r in rows), any(r.get("p") for r in rows)
+    whole = WIDE if stepped or tested else WIDTH
+    left = LABEL + (132 if counts else STEP + 36 if stepped else 20)
+    ends = whole - 4 - (P if tested else 0)
+    width = ends + 4 - left - ESTIMATE
     with style.drawing(salt):
-        fig, add = style.canvas(WIDTH, TOP + body + 56)
+        fig, add = style.canvas(whole, TOP + body + 56)
         ax = add(left, TOP, width, body)
         if log:
             ax.set_xscale("log")
@@ -183,12 +239,14 @@ def _plot(
             ink = style.INK if _sure(row) else style.MUTED
             x = 18 if row.get("indent") else 4
             style.place(fig, x, y, style.clip_text(row["label"], 36), weight=strong, color=ink)
+            if row.get("per"):
+                style.place(fig, LABEL + 18, y, style.clip_text(row["per"], 22), color=style.MUTED, size=11)
             for key in counts:
                 style.place(fig, columns[key], y, numbers.count(row.get(key)), ha="right", color=ink)
             if not _usable(row, log):
                 style.place(
                     fig,
-                    WIDTH - 4,
+                    ends,
                     y,
                     style.clip_text(row.get("note") or "not estimable", 58),
                     ha="right",
@@ -196,14 +254,22 @@ def _plot(
                     size=11,
                 )
                 continue
-            text = numbers.interval(row["value"], row["lower"], row["upper"], 2 if log else 3)
-            style.place(fig, WIDTH - 4, y, text, ha="right", weight=strong, color=ink)
+            spelt = numbers.ratio_interval if log else numbers.interval
+            text = spelt(row["value"], row["lower"], row["upper"])
+            style.place(fig, ends, y, text, ha="right", weight=strong, color=ink)
+            if row.get("p"):
+                style.place(fig, whole - 4, y, row["p"], ha="right", color=ink)
             _box(ax, i, row, (low, high), finest, log)
         for key in counts:
             style.place(
                 fig, columns[key], TOP - 16, "n" if key == "n" else "events", ha="right", color=style.MUTED, size=11
             )
-        style.place(fig, WIDTH - 4, TOP - 16, "estimate (interval)", ha="right", color=style.MUTED, size=11)
+        header = "estimate (interval)" if any(_span(r, log) for r in rows) else "estimate"
+        heads = [(ends, header, "right")]
+        heads += [(LABEL + 18, "for a difference of", "left")] if stepped else []
+        heads += [(whole - 4, "p", "right")] if tested else []
+        for x, text, side in heads:
+            style.place(fig, x, TOP - 16, text, ha=side, color=style.MUTED, size=11)
         ax.spines["left"].set_visible(False)
         ax.set_xlabel(f"{title}{' (log axis)' if log else ''}")
         if line and center is not None and low <= center <= high and line == "all patients":
@@ -219,7 +285,7 @@ def _box(ax: Any, i: int, row: Mapping[str, Any], limits: tuple[float, float], f
     colour = style.BASE if not _sure(row) else style.WARN if row.get("state") == "not met" else style.ACCENT
     lower, upper = row.get("lower"), row.get("upper")
     if numbers.is_number(lower) and numbers.is_number(upper):
-        a, b = max(lower, limits[0]), min(upper, limits[1])
+        a, b = (min(max(e, limits[0]), limits[1]) for e in (lower, upper))
         ax.plot([a, b], [i, i], color=colour, lw=1.4)
         for out, x, marker in ((lower < limits[0], a, 8), (upper > limits[1], b, 9)):
             if out:
@@ -227,10 +293,14 @@ def _box(ax: Any, i: int, row: Mapping[str, Any], limits: tuple[float, float], f
     if row.get("overall"):
         ax.plot(row["value"], i, "D", color=colour, ms=8)
         return
+    if not limits[0] <= row["value"] <= limits[1]:
+        x, marker = (limits[0], 8) if row["value"] < limits[0] else (limits[1], 9)
+        ax.plot(x, i, marker=marker, color=colour, ms=9, clip_on=False)
+        return
     span = _span(row, log)
-    size = 4.5 + 5.5 * (math.sqrt(finest / span) if span else 1.0)
-    face = colour if _sure(row) else style.PAPER
-    ax.plot(min(max(row["value"], limits[0]), limits[1]), i, "s", mec=colour, mfc=face, mew=1.3, ms=min(size, 10))
+    size = 4.5 + 5.5 * math.sqrt(finest / span) if span else 6.5
+    face = colour if _sure(row) and span else style.PAPER
+    ax.plot(row["value"], i, "s", mec=colour, mfc=face, mew=1.3, ms=min(size, 10))
 
 
 def _span(row: Mapping[str, Any], log: bool) -> float:
@@ -249,6 +319,8 @@ def _range(rows: list[dict[str, Any]], center: float | None, log: bool) -> tuple
     if not values:
         return (0.5, 2.0) if log else (0.0, 1.0)
     if log:
+        # A separated term has an estimate without bound; it must not flatten the others.
+        values = [min(max(v, 1 / EXTREME), EXTREME) for v in values]
         ends = [e for e in ends if e > 0]
         low = max(min([*values, *ends]), min(values) / 3)
         high = min(max([*values, *ends]), max(values) * 3)

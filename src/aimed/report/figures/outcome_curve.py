@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from aimed.report import numbers, style, titles
 from aimed.report.figures import _survival
 from aimed.report.parts import Context, Figure, Table, num
@@ -20,7 +18,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     Parameters
     ----------
     data : mapping
-        ``times``, ``survival``, ``lower``, ``upper``, ``at_risk``, and ``horizons`` to mark.
+        ``times``, ``survival``, ``lower``, ``upper``, ``at_risk``, ``censored`` (each, times) where known, and
+        ``horizons`` to mark.
     context : Context
 
     Returns
@@ -44,6 +43,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
                 ax.text(h + 0.01 * end, 0.03, numbers.horizon(h, context.unit), color=style.MUTED, size=11)
         style.band(ax, times, low, high, style.ACCENT, step=True)
         ax.step(times, s, where="post", color=style.ACCENT)
+        each = _survival.censor_ticks(ax, times, s, data.get("censored"), style.ACCENT)
         ax.set(ylim=(0, 1.02), ylabel="Free of the event")
         style.percent_axis(ax.yaxis)
         _survival.time_ticks(ax, ticks, end)
@@ -54,7 +54,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     rows, spoken = [], []
     first: list[Any] = next(iter(rows_at_risk.values()), [])
     for k, t in enumerate(ticks):
-        i = max(0, min(int(np.searchsorted(times, t, side="right")) - 1, times.size - 1))
+        i = _survival.place(times, t)
         n = first[k] if k < len(first) else None
         estimate = numbers.interval_at(i, s, low, high)
         rows.append([num(_survival.tick(t, end), t), num(numbers.count(n), n), num(estimate)])
@@ -63,7 +63,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         svg,
         titles.outcome_curve(data, context.unit),
         f"Kaplan-Meier estimate of the whole cohort with its {context.band} band; dotted lines are "
-        "the horizons of the study.",
+        f"the horizons of the study.{_survival.said_of_ticks(each)}",
         f"Kaplan-Meier curve of the cohort. Free of the event at {'; '.join(spoken)}.",
         Table([f"Time ({context.unit}s)", "At risk", f"Free of the event ({context.band})"], rows),
         WIDTH,

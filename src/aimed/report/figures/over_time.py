@@ -79,7 +79,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         titles.over_time(data),
         "Cumulative/dynamic AUC and Brier score at each time on the test part, weighted for "
         f"censoring, with {context.band} bands. "
-        "The null model gives everyone the Kaplan-Meier risk.",
+        f"The null model gives everyone the {context.observed} risk.",
         f"Two curves over time. AUC {numbers.fixed(_first(auc))} at the start and "
         f"{numbers.fixed(_last(auc))} at the end; Brier score "
         f"{numbers.fixed(_last(brier))} at the end, null model {numbers.fixed(_last(null))}.",

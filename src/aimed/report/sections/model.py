@@ -6,13 +6,14 @@ from collections import Counter
 
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
-from aimed.report.parts import Block, Cell, Code, Facts, Heading, Note, Section, Table, num
+from aimed.report.parts import Block, Cell, Code, Context, Facts, Heading, Note, Section, Table, num
 from aimed.report.sections.uncertainty import optimism_facts
 
 _MISSING = {
     "mean_indicators": "filled with the mean of the training part, with an indicator that says where",
     "mean": "filled with the mean of the training part",
     "complete_case": "rows with a missing value were left out",
+    "multiple_imputation": "multiple imputation, pooled by Rubin's rules",
     "iterative": "filled by regression on the other variables of the training part",
     "native": "left as they are; the model itself takes missing values",
 }
@@ -77,6 +78,12 @@ def build(results: view.Results) -> Section:
             Heading("Coefficients"),
             FIGURES["forest"]({"ratios": block["coefficients"], "ratio_name": name, "salt": "ratios"}, context),
         ]
+    if block.get("imputation"):
+        blocks += _imputation(block["imputation"], block.get("coefficients") or [])
+    if block.get("proportional_hazards"):
+        blocks += _proportional_hazards(block["proportional_hazards"], context)
+    if block.get("nomogram"):
+        blocks += _nomogram(block["nomogram"], context)
     if block.get("optimism"):
         name, _ = view.primary(results)
         said = "; ".join(f"{k}: {v}" for k, v in optimism_facts(block["optimism"], name, context.unit))
@@ -84,6 +91,83 @@ def build(results: view.Results) -> Section:
     if block.get("sample_size"):
         blocks += _sample_size(block["sample_size"], context.unit)
     return Section("model", "Model", sentences.model(block, context.unit), blocks)
+
+
+def _imputation(block: view.Results, coefficients: list[view.Results]) -> list[Block]:
+    columns = block.get("columns") or {}
+    most = sorted(columns.items(), key=lambda item: -int(item[1]))[:5]
+    listed = ", ".join(f"{name} {numbers.count(n)}" for name, n in most) + (", ..." if len(columns) > 5 else "")
+    largest = block.get("largest_fmi")
+    facts = [
+        ("Imputed data sets", f"m = {block.get('sets')}, pooled by Rubin's rules"),
+        ("Incomplete training rows", f"{numbers.count(block.get('rows'))} of {numbers.count(block.get('n'))}"),
+        ("Incomplete predictors", f"{len(columns)}{f' ({listed})' if listed else ''}"),
+    ]
+    if numbers.is_number(largest):
+        facts.append(("Largest fraction of missing information", f"{numbers.fixed(largest)} ({block.get('term')})"))
+    out: list[Block] = [Heading("Multiple imputation"), Facts(facts)]
+    pooled = [c for c in coefficients if numbers.is_number(c.get("fmi"))]
+    if pooled:
+        rows = [
+            [
+                str(c.get("label") or c.get("term")),
+                *(num(numbers.fixed(c.get(k), 3), c.get(k)) for k in ("estimate", "standard_error")),
+                num(numbers.fixed(c.get("df"), 0), c.get("df")),
+                num(numbers.fixed(c.get("fmi")), c.get("fmi")),
+            ]
+            for c in pooled
+        ]
+        head = ["Term", "Coefficient", "Standard error", "Degrees of freedom", "Fraction of missing information"]
+        out.append(Table(head, rows, "Pooled coefficients", wide=False))
+    return out
+
+
+def _proportional_hazards(block: view.Results, context: Context) -> list[Block]:
+    said = sentences.proportional_hazards(block)
+    cause = (
+        " Hazards are those of the outcome; patients with another event count as censored."
+        if block.get("cause")
+        else ""
+    )
+    out: list[Block] = [
+        Heading("Proportional hazards"),
+        Note(said + cause, "absent" if block.get("reason") else "warn" if sentences.changing(block) else "plain"),
+    ]
+    if any(c.get("times") for c in block.get("curves") or []):
+        out.append(FIGURES["ratios_over_time"](block, context))
+    tests = [t for t in block.get("terms") or [] if numbers.is_number(t.get("p"))]
+    if tests:
+        whole = block.get("global") or {}
+        rows = [[str(t.get("term")), *_test(t), num(numbers.p_value(t.get("p_holm")), t.get("p_holm"))] for t in tests]
+        rows.append([Cell("All terms together", strong=True), *_test(whole), ""])
+        n = numbers.count(block.get("events"))
+        out.append(
+            Table(
+                ["Term", "rho", "Chi-squared", "df", "p", "Adjusted p"],
+                rows,
+                f"Score test of proportional hazards on {n} events of the training part, time scaled by the "
+                "Kaplan-Meier curve; rho above 0: the coefficient grows. Adjusted for the number of terms by Holm",
+                sortable=True,
+                wide=False,
+            )
+        )
+    return out
+
+
+def _test(row: view.Results) -> list[Cell]:
+    return [
+        num(numbers.fixed(row.get("rho"), 2), row.get("rho")),
+        num(numbers.fixed(row.get("chi2"), 2), row.get("chi2")),
+        num(numbers.count(row.get("df")), row.get("df")),
+        num(numbers.p_value(row.get("p")), row.get("p")),
+    ]
+
+
+def _nomogram(block: view.Results, context: Context) -> list[Block]:
+    heading = Heading("Nomogram")
+    if block.get("reason") or not block.get("predictors") or not block.get("risks"):
+        return [heading, Note(sentences.nomogram(block, context.unit), "absent")] if block.get("reason") else []
+    return [heading, FIGURES["nomogram"](block, context)]
 
 
 def _tuning(block: view.Results, unit: str) -> Facts:

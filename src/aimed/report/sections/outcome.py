@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimed.report import numbers, sentences, view
+from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Facts, Section, Table, num
 
@@ -14,7 +14,9 @@ def build(results: view.Results) -> Section:
     if not block:
         return Section("outcome", title, sentences.absent("The outcome"), (), False)
     unit = view.unit(results)
-    facts = [("Outcome", numbers.number(block.get("label"))), ("Kind", numbers.number(block.get("kind")))]
+    facts = [("Outcome", numbers.number(block.get("label"))), ("Kind", _kind(block.get("kind")))]
+    if block.get("competing"):
+        facts.append(("Events that compete", sentences.join([str(c) for c in block["competing"]])))
     if block.get("horizons"):
         facts.append(("Horizons", sentences.join([numbers.horizon(h, unit) for h in block["horizons"]])))
     follow = block.get("followup") or {}
@@ -38,16 +40,26 @@ def build(results: view.Results) -> Section:
             Table(
                 ["Part", "n", "Events", "With the outcome (interval)"],
                 rows,
-                "How often the outcome happens",
+                f"How often the outcome happens{_by(prevalence, unit)}",
                 wide=False,
             )
         )
     curve = block.get("curve")
-    if curve and curve.get("times") and curve.get("survival"):
-        blocks.append(
-            FIGURES["outcome_curve"]({**curve, "horizons": block.get("horizons") or []}, view.context(results))
-        )
+    if curve and curve.get("times"):
+        kind = "incidence_stack" if curve.get("causes") else "outcome_curve" if curve.get("survival") else ""
+        if kind:
+            blocks.append(FIGURES[kind]({**curve, "horizons": block.get("horizons") or []}, view.context(results)))
     return Section("outcome", title, sentences.outcome(block), blocks)
+
+
+def _by(prevalence: view.Results, unit: str) -> str:
+    at = {names.split_name(str(m.get("name") or ""))[1] or "" for m in prevalence.values() if m}
+    horizon = at.pop() if len(at) == 1 else ""
+    return f" by {numbers.horizon(horizon, unit)}" if horizon.replace(".", "", 1).isdigit() else ""
+
+
+def _kind(kind: object) -> str:
+    return "time to the first of several events" if kind == "competing" else numbers.number(kind)
 
 
 def percent_interval(measure: view.Results) -> str:

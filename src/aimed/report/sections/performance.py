@@ -35,7 +35,7 @@ def build(results: view.Results) -> Section:
         blocks.append(differences)
     curves = perf.get("curves") or {}
     blocks += _discrimination(results, curves, main)
-    horizons: list[str | None] = [h for h in view.horizons(results)] if perf.get("kind") == "survival" else [None]  # noqa: C416
+    horizons: list[str | None] = [h for h in view.horizons(results)] if view.timed(results) else [None]  # noqa: C416
     calibration = [
         FIGURES["calibration"]({"curve": curve}, view.context(results, h))
         for h in horizons
@@ -110,7 +110,7 @@ def _utility(results: view.Results, curves: view.Results, horizons: list[str | N
         rows = view.thresholds(results, h)
         if rows:
             out += threshold_tables(rows, context.when)
-            counts = counts_table(rows, context.when, view.block(results, "performance", "n"))
+            counts = counts_table(rows, context.when, view.block(results, "performance", "n"), context.observed)
             out += [counts] if counts else []
     return [Heading("Clinical utility"), *out] if out else []
 

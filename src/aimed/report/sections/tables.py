@@ -71,7 +71,9 @@ _OTHERS = (("lr_positive", "LR+"), ("lr_negative", "LR−"), ("f1", "F1"), ("net
 _COUNTS = (("tp", "TP"), ("fp", "FP"), ("fn", "FN"), ("tn", "TN"))
 
 
-def counts_table(rows: Sequence[view.Results], when: str = "", n: object = None) -> Table | None:
+def counts_table(
+    rows: Sequence[view.Results], when: str = "", n: object = None, observed: str = "Kaplan-Meier"
+) -> Table | None:
     """Return the four counts at each threshold, of the test part and of 1,000 such patients; None without any.
 
     Examples
@@ -99,7 +101,7 @@ def counts_table(rows: Sequence[view.Results], when: str = "", n: object = None)
         body.append(line)
     size = f" (n = {numbers.count(n)})" if numbers.is_number(n) else ""
     kind = (
-        f"Patients expected at each threshold{when} by Kaplan-Meier estimates, which allow for censoring"
+        f"Patients expected at each threshold{when} by {observed} estimates, which allow for censoring"
         if expected
         else "Patients at each threshold"
     )
