@@ -43,20 +43,26 @@ def made_up(n=400, seed=5):
     return X, y, s
 
 
-def fitted(name, calibrate=False, **preparation):
+def competing(n=400, seed=5):
+    _, _, s = made_up(n, seed)
+    codes = np.where(s["event"], np.random.default_rng(seed + 1).integers(1, 3, n), 0)
+    return np.array(list(zip(codes, s["time"], strict=True)), dtype=[("event", int), ("time", float)])
+
+
+def fitted(name, calibrate=False, task=None, **preparation):
     X, y, s = made_up()
-    recipe = MODELS[name]
+    recipe = MODELS[name].for_task(task or MODELS[name].task)
     model = StudyModel(recipe, VARIABLES, preparation=preparation, seed=3)
-    model.fit(X, y if recipe.task == "binary" else s)
+    model.fit(X, {"binary": y, "survival": s, "competing": competing()}[recipe.task])
     if calibrate:
         model.calibrator = Sigmoid(-0.2, 0.8)
     return model, X
 
 
-def packed(name, folder, **kwargs):
-    model, X = fitted(name, calibrate=MODELS[name].task == "binary")
+def packed(name, folder, task=None, **kwargs):
+    model, X = fitted(name, calibrate=MODELS[name].task == "binary", task=task)
     kwargs = {"meta": META, "schema": describe(model, X), "extra_members": {"README.md": "# Card"}, **kwargs}
-    if model.recipe.task == "survival":
+    if model.recipe.task != "binary":
         kwargs = {"horizons": HORIZONS, "times": [100.0, 300.0, 500.0], **kwargs}
     return pack(model, folder, **kwargs), model, X
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aimed.core import Binary, Cohort, Split, Survival, Variable
 
@@ -100,3 +102,35 @@ def seen():
         return {(f.severity.value, f.where) for f in findings if f.severity.value != "NOTE"}
 
     return look
+
+
+def make_chests(seed: int, n: int, size: int = 128) -> np.ndarray:
+    """Return drawn chests that share their coarse shape and differ in everything finer, shape (n, size, size)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+    side = np.abs(x - 0.5) * 2
+    chest = 0.42 + 0.35 * y
+    lungs = ((y - 0.4) / 0.28) ** 2 + ((side - 0.45) / 0.3) ** 2 < 1
+    chest[lungs] -= 0.3
+    chest[(y < 0.15) & (side > 0.4)] = 0.1
+    chest[side > 0.9] = 0.1
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    shape = 1 / np.maximum(frequency, 2 / size) ** 1.3
+    noise = np.fft.ifft2(np.fft.fft2(rng.normal(size=(n, size, size))) * shape).real
+    noise /= noise.std(axis=(1, 2), keepdims=True)
+    return np.clip(255 * (chest + 0.08 * noise), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def chests():
+    """Return the maker of drawn chests: ``chests(seed, n, size)``."""
+    return make_chests
+
+
+@pytest.fixture(scope="session")
+def cxr_320(shared_data):
+    """Return the 1,000 real chest X-rays of cxr_320, shape (1000, 320, 320), and the rows of their table."""
+    with open(shared_data("cxr_320", "nih_join.csv"), encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    folder = shared_data("cxr_320")
+    return np.stack([np.asarray(Image.open(folder / row["file"]).convert("L")) for row in rows]), rows

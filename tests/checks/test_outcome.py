@@ -7,7 +7,7 @@ import pytest
 
 from aimed.checks.context import Context
 from aimed.checks.outcome import check
-from aimed.core import Binary, CompetingRisks, Continuous, Fold, Multilabel, Split, Survival
+from aimed.core import Binary, CompetingRisks, Continuous, Fold, Multilabel, Severity, Split, Survival
 
 
 @pytest.mark.parametrize("value", [0, 1])
@@ -97,7 +97,7 @@ def test_every_outcome_type_is_understood(clean, split_of, seen):
     cause = rng.integers(0, 3, cohort.n)
     values = np.where(rng.random((cohort.n, 2)) < 0.2, np.nan, rng.integers(0, 2, (cohort.n, 2)))
     for outcome, notes in [
-        (CompetingRisks(cause=cause, time=np.ones(cohort.n), labels=("relapse", "death")), 1),
+        (CompetingRisks(cause=cause, time=np.ones(cohort.n), labels=("relapse", "death")), 2),
         (Multilabel(values=values, targets=("Edema", "Mass")), 2),
         (Continuous(values=rng.normal(size=cohort.n), unit="kPa"), 1),
     ]:
@@ -116,3 +116,15 @@ def test_a_continuous_outcome_is_checked_for_constancy_and_shift(clean, split_of
     shifted = check(Context(replace(cohort, outcome=Continuous(values=values, unit="kPa")), split))
     assert shifted[0].severity.value == "WARN"
     assert shifted[0].evidence["difference"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_rare_competing_event_stops_and_a_frequent_one_is_noted(clean, split_of):
+    cohort = clean(0)
+    cause = np.ones(cohort.n, dtype=int)
+    cause[:1000], cause[1000:1008] = 2, 3
+    outcome = CompetingRisks(cause=cause, time=np.ones(cohort.n), labels=("relapse", "death", "transplant"))
+    found = check(Context(replace(cohort, outcome=outcome), split_of(cohort)))
+    by_where = {f.where: f for f in found}
+    assert by_where["outcome:transplant"].severity is Severity.STOP
+    assert by_where["outcome:transplant"].evidence["events"] <= 8
+    assert by_where["outcome:death"].severity is Severity.NOTE

@@ -62,6 +62,16 @@ effects = 2
 """
 
 
+COMPETING = (
+    SURVIVAL.replace("small-survival", "small-competing")
+    .replace(
+        'event = "died"',
+        'event = "status"\nevent_value = "died"\ncompeting = { transplanted = "Transplantation" }\nlabel = "Death"',
+    )
+    .replace("uno_c", "cause_specific_c")
+)
+
+
 def table(n: int = 400, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     age = rng.normal(60, 10, n).round(1)
@@ -96,6 +106,19 @@ def survival_study(tmp_path):
     """A folder with a table and a survival study; returns the path of the study file."""
     table().drop("dead").write_csv(tmp_path / "table.csv")
     (tmp_path / "study.toml").write_text(SURVIVAL)
+    return tmp_path / "study.toml"
+
+
+@pytest.fixture
+def competing_study(tmp_path):
+    """A folder with a table and a study of death that transplantation can prevent; returns the study file."""
+    frame = table().drop("dead")
+    other = np.random.default_rng(9).exponential(700, frame.height).round() + 1
+    first = other < frame["days"].to_numpy()
+    status = np.where(first, "transplanted", np.where(frame["died"].to_numpy() == 1, "died", "alive"))
+    days = np.minimum(other, frame["days"].to_numpy())
+    frame.drop("died").with_columns(days=pl.Series(days), status=pl.Series(status)).write_csv(tmp_path / "table.csv")
+    (tmp_path / "study.toml").write_text(COMPETING)
     return tmp_path / "study.toml"
 
 

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 import aimed
+from aimed.bundle.load import load
 from aimed.core import DataError, RefusedError
 from aimed.study.run import Reporter
 
@@ -42,7 +43,7 @@ def without_time(results: dict) -> dict:
     return out
 
 
-@pytest.mark.parametrize("which", ["risk_study", "survival_study"])
+@pytest.mark.parametrize("which", ["risk_study", "survival_study", "competing_study"])
 def test_one_run_leaves_everything(which, request):
     file = request.getfixturevalue(which)
     run = aimed.study(file).run(file.parent / "run")
@@ -69,6 +70,45 @@ def test_one_run_leaves_everything(which, request):
     test_rows = pl.read_parquet(folder / "predictions.parquet")
     assert set(reasons["id"]) <= set(test_rows["id"])
     assert test_rows.height == run.results["data"]["parts"]["test"]["n"]
+
+
+@pytest.mark.parametrize("candidate", ["cause_specific_cox", "fine_gray", "survival_forest", "survival_boosting"])
+def test_competing_events_go_through_every_stage(competing_study, cli, candidate):
+    text = competing_study.read_text().replace("[tune]\n", f'[model]\ncandidates = ["{candidate}"]\n[tune]\n', 1)
+    competing_study.write_text(text)
+    run = aimed.study(competing_study).run(competing_study.parent / "run")
+    record = run.results
+    assert record["outcome"]["kind"] == record["performance"]["kind"] == "competing"
+    assert record["outcome"]["competing"] == ["Transplantation"]
+    causes = record["outcome"]["curve"]["causes"]
+    assert [c["label"] for c in causes] == ["Death", "Transplantation"]
+    total = np.sum([c["incidence"] for c in causes], axis=0) + record["outcome"]["curve"]["event_free"]
+    np.testing.assert_allclose(total.astype(float), 1)
+    assert record["performance"]["baselines"]["aalen_johansen"]["cause_specific_c"]["value"] == 0.5
+    # Treating transplantation as censoring would overstate the risk; the predicted incidence must not.
+    assert 0.7 < record["performance"]["measures"]["oe@300"]["value"] < 1.4
+    html = run.report.read_text()
+    assert "Transplantation" in html
+    new = competing_study.parent / "new.csv"
+    pl.read_csv(competing_study.parent / "table.csv").drop_nulls().head(5).write_csv(new)
+    code, out, err = cli("predict", competing_study.parent / "run", new, "--id", "patient", "--json")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        assert 0 < row["risk"][0] < row["risk"][1] < 1
+
+
+def test_a_rare_competing_event_stops_the_run(competing_study):
+    frame = pl.read_csv(competing_study.parent / "table.csv")
+    kept = frame.with_row_index().with_columns(
+        status=pl.when((pl.col("status") == "transplanted") & (pl.col("index") > 40))
+        .then(pl.lit("alive"))
+        .otherwise(pl.col("status"))
+    )
+    kept.drop("index").write_csv(competing_study.parent / "table.csv")
+    with pytest.raises(DataError, match="Transplantation"):
+        aimed.study(competing_study).run(competing_study.parent / "run")
 
 
 def test_the_test_part_shares_no_patient(risk_study):
@@ -205,11 +245,41 @@ def test_complete_case_counts_rows_without_prediction(risk_study):
     assert any("no prediction" in line for line in run.results["limits"]["limitations"])
 
 
-@pytest.mark.parametrize("missing", ["iterative", "mean"])
+@pytest.mark.parametrize("missing", ["iterative", "mean", "multiple_imputation"])
 def test_other_ways_with_missing_values(risk_study, missing):
     risk_study.write_text(risk_study.read_text() + f'[predictors]\nmissing = "{missing}"\n')
     run = aimed.study(risk_study).run(risk_study.parent / "run")
     assert run.results["model"]["missing_method"] == missing
+
+
+@pytest.mark.parametrize("which", ["survival_study", "competing_study"])
+def test_multiple_imputation_goes_through_every_stage(which, request):
+    path = request.getfixturevalue(which)
+    cause = "cause_specific_cox" if which == "competing_study" else "cox"
+    text = path.read_text().replace("[predictors]", '[predictors]\nmissing = "multiple_imputation"\nimputations = 4')
+    fixed = f'[model]\ncandidates = ["{cause}"]\n[model.parameters.{cause}]\npenalty = 0.0\n'
+    path.write_text(text + fixed)
+    table = pl.read_csv(path.parent / "table.csv")
+    table.with_columns(patient=pl.Series([f"P{i:04d}" for i in range(table.height)])).write_csv(
+        path.parent / "table.csv"
+    )
+    run = aimed.study(path).run(path.parent / "run")
+    block = run.results["model"]
+    assert block["missing_method"] == "multiple_imputation"
+    assert block["imputation"]["sets"] == 4
+    assert set(block["imputation"]["columns"]) == {"marker"}
+    pooled = next(row for row in block["coefficients"] if row["term"] == "marker")
+    assert 0 < pooled["fmi"] < 1
+    assert pooled["lower"] < pooled["estimate"] < pooled["upper"]
+    assert pooled["standard_error"] > 0
+    assert block["imputation"]["largest_fmi"] >= pooled["fmi"]
+    report = (run.folder / "report.html").read_text()
+    assert "m = 4 imputed data sets" in report
+    assert "Fraction of missing information" in report
+    assert "Rubin" in report
+    rows = load(run.folder / "bundle").predict({"age": ["60", "60"], "sex": ["male", "male"], "marker": ["4", ""]})
+    known, unknown = (row.upper[0] - row.lower[0] for row in rows)
+    assert unknown > known
 
 
 def test_optimism_is_measured_when_asked(risk_study):
@@ -407,6 +477,17 @@ def test_repeated_rows_widen_every_interval(risk_study):
     a, b = (next(c for c in r["model"]["coefficients"] if c["term"] == "age") for r in (single, copied))
     assert width(b) > 0.7 * width(a)
     assert "several rows" in b["note"]
+
+
+def test_robust_errors_of_a_cox_study_survive_a_restart(survival_study):
+    folder = survival_study.parent / "run"
+    first = aimed.study(survival_study).run(folder).results["model"]["coefficients"]
+    age = next(c for c in first if c["term"] == "age")
+    assert "robust error" in age["note"]
+    assert age["lower"] < age["estimate"] < age["upper"]
+    for stage in ("explain", "audit", "report", "package"):
+        (folder / "stages" / f"{stage}.json").unlink(missing_ok=True)
+    assert aimed.study(survival_study).run(folder).results["model"]["coefficients"] == first
 
 
 def test_native_missing_values_are_for_trees(risk_study):

@@ -126,7 +126,7 @@ def test_fixed_parameters_are_not_searched():
 def test_one_standard_error_rule():
     tuning = run(*simulated())
     simple, tree = tuning.rows[1], tuning.rows[2]
-    judge = FOLD_METRICS["log_loss"]
+    judge = FOLD_METRICS["binary", "log_loss"]
     simple.folds, tree.folds = [0.50, 0.52, 0.48], [0.49, 0.52, 0.48]
     assert _choose([simple, tree], judge)[0] is simple
     tree.folds = [0.40, 0.42, 0.38]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from aimed.core import Binary, DataError, MissingExtraError, StudyFileError, Survival, UnknownNameError
+from aimed.core import Binary, CompetingRisks, DataError, MissingExtraError, StudyFileError, Survival, UnknownNameError
 from aimed.readers import builtin
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
@@ -100,6 +100,38 @@ def test_survival_and_horizon_outcomes():
     assert isinstance(by30.outcome, Binary)
     assert by30.outcome.values.tolist() == [1, 0, 0, 0, 0]  # the row censored at day 20 has left
     assert by30.flow[-1].removed == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "event_value", "competing"),
+    [
+        ([1, 0, 2, 1, 0, 2], 1, {"2": "transplant"}),
+        (["dead", "alive", "Transplanted ", "dead", "alive", "transplanted"], "dead", {"transplanted": "transplant"}),
+        ([7, 0, 1, 7, 0, 1], 7, {"1": "transplant"}),
+    ],
+)
+def test_competing_events_are_declared_by_value(values, event_value, competing):
+    columns = OutcomeColumns(time="days", event="dead", event_value=event_value, competing=competing, label="death")
+    outcome = read_table(FRAME.with_columns(dead=pl.Series(values)), patient="pid", outcome=columns).outcome
+    assert isinstance(outcome, CompetingRisks)
+    assert outcome.cause.tolist() == [1, 0, 2, 1, 0, 2]
+    assert outcome.labels == ("death", "transplant")
+
+
+@pytest.mark.parametrize(
+    ("values", "competing", "words"),
+    [
+        ([1, 0, 2, 3, 0, 2], {"2": "transplant"}, "4 different values"),
+        ([1, 3, 2, 3, 0, 2], {"2": "transplant"}, "4 different values"),
+        ([1, 0, 1, 0, 0, 1], {"2": "transplant"}, "has the competing event 'transplant'"),
+        ([1, 0, 3, 1, 0, 3], {"2": "transplant"}, "has the competing event 'transplant'"),
+        ([2, 0, 2, 2, 0, 2], {"2": "transplant"}, "has no events"),
+    ],
+)
+def test_events_that_are_not_declared_are_refused(values, competing, words):
+    columns = OutcomeColumns(time="days", event="dead", competing=competing)
+    with pytest.raises(DataError, match=words):
+        read_table(FRAME.with_columns(dead=pl.Series(values)), patient="pid", outcome=columns)
 
 
 @pytest.mark.parametrize(

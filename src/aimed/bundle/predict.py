@@ -41,7 +41,7 @@ class PredictedRow:
         For linear models the three inputs that move the log odds or log hazard most, compared with an average
         training row: ``{"variable", "label", "contribution"}``.
     survival : tuple of float, optional
-        The curve at the bundle's times, when asked for.
+        The chance of being free of the event at the bundle's times, when asked for.
     """
 
     row: int
@@ -94,7 +94,7 @@ class Bundle:
         self._members = dict(members or {})
         self.digest = str(manifest.get("checksum", ""))
         outcome = manifest["outcome"]
-        survival = model.recipe.task == "survival"
+        survival = model.recipe.task != "binary"
         self.horizons = tuple(float(h) for h in outcome["horizons"] or ()) if survival else ()
         self.times = tuple(float(t) for t in outcome["times"] or ())
         asked = [(one.name, one.kind) for one in schema.inputs]
@@ -208,19 +208,18 @@ class Bundle:
         offer = getattr(self.model.estimator, "risk_interval", None)
         if offer is None:
             return None, None
-        Z = self.model.preparation.transform(X)
-        rows = np.isfinite(Z).all(axis=1)
-        if not rows.any():
-            return None, None
-        found = offer(Z[rows], times=self.horizons) if self.model.recipe.task == "survival" else offer(Z[rows])
-        if found is None:
-            return None, None
-        ends = [np.asarray(end, dtype=np.float64).reshape(-1, width) for end in found]
-        if self.model.calibrator is not None:
-            ends = [self.model.calibrator.transform(end[:, 0])[:, None] for end in ends]
         limits = np.full((2, X.shape[0], width), np.nan)
-        limits[:, rows] = ends
-        return limits[0], limits[1]
+        answered = False
+        for rows, Z in self.model.inputs(X):
+            found = offer(Z, times=self.horizons) if self.horizons else offer(Z)
+            if found is None:
+                return None, None
+            ends = [np.asarray(end, dtype=np.float64).reshape(-1, width) for end in found]
+            if self.model.calibrator is not None:
+                ends = [self.model.calibrator.transform(end[:, 0])[:, None] for end in ends]
+            limits[:, rows] = ends
+            answered = True
+        return (limits[0], limits[1]) if answered else (None, None)
 
     def _contributions(self, X: NDArray[np.float64]) -> list[list[dict[str, Any]]]:
         """Return the inputs that move the linear predictor most, terms of one input added up."""

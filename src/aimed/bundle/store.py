@@ -11,6 +11,7 @@ from aimed.bundle.members import dump, parse, read_member, replace_folder
 from aimed.calibrate.choose import restore, state_of
 from aimed.core import AimedError, BundleError
 from aimed.fit.adapter import StudyModel
+from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
 from aimed.fit.recipe import Recipe
 from aimed.prognosis import MODELS
@@ -51,7 +52,8 @@ def encode(model: StudyModel) -> dict[str, bytes]:
         "parameters": dict(model.parameters),
         "seed": model.seed,
         "n_fitted": model.n_fitted,
-        "state": recipe.to_state(model.estimator) if recipe.store == "json" else None,
+        "clustered": model.clustered,
+        "state": _state(model) if recipe.store == "json" else None,
     }
     members = {
         "pipeline.json": dump(model.preparation.to_state()),
@@ -82,12 +84,15 @@ def decode(members: Mapping[str, bytes]) -> StudyModel:
             expected = type(recipe.build(dict(recipe.defaults), 0))
             estimator = load_estimator(members["model.skops"], expected)
         elif recipe.from_state is not None:
-            estimator = recipe.from_state(record["state"])
+            state = record["state"]
+            pooled = "pooled" in state
+            estimator = PooledEstimator.from_state(state, recipe.from_state) if pooled else recipe.from_state(state)
         else:
             raise BundleError(f"model '{recipe.name}' cannot be rebuilt from JSON", "a stored model", "pack it again")
         calibrator = None if calibration is None else restore(calibration)
         model = StudyModel.assemble(recipe, preparation, estimator, calibrator, record["parameters"])
         model.seed, model.n_fitted = int(record["seed"]), int(record["n_fitted"])
+        model.clustered = bool(record["clustered"])
         model.preparation_options = {k: v for k, v in preparation.get_params(deep=False).items() if k != "variables"}
     except BundleError:
         raise
@@ -106,6 +111,12 @@ def decode(members: Mapping[str, bytes]) -> StudyModel:
     return model
 
 
+def _state(model: StudyModel) -> dict[str, Any]:
+    if isinstance(model.estimator, PooledEstimator):
+        return model.estimator.to_state(model.recipe.to_state)
+    return model.recipe.to_state(model.estimator)
+
+
 def _is_published(recipe: Recipe, estimator: Any) -> bool:
     from aimed.prognosis.published import PublishedFormula
 
@@ -115,7 +126,7 @@ def _is_published(recipe: Recipe, estimator: Any) -> bool:
 def _recipe(record: Mapping[str, Any]) -> Recipe:
     if not record["published"]:
         recipe: Recipe = MODELS[record["recipe"]]
-        return recipe
+        return recipe.for_task(record["task"])
     from aimed.prognosis.published import published_recipe
 
     state = record["state"]
@@ -128,6 +139,7 @@ def _recipe(record: Mapping[str, Any]) -> Recipe:
         link=state["link"],
         baseline_survival=dict(state["baseline_survival"]) if state["baseline_survival"] else None,
         mean_linear_predictor=state["mean_linear_predictor"],
+        task=record["task"],
     )
 
 

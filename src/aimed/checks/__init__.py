@@ -22,6 +22,7 @@ CHECKS = Catalog(
         "columns": ("aimed.checks.columns:check", "Constant, id-like, sparse and wrongly typed predictors."),
         "missingness": ("aimed.checks.missingness:check", "Missing values by variable, outcome and group."),
         "sample_size": ("aimed.checks.sample_size:check", "Rows and events against Riley's minimum sample size."),
+        "image_labels": ("aimed.checks.image_labels:check", "Findings that contradict each other or are misspelt."),
         "censoring": ("aimed.checks.censoring:check", "Follow-up, censoring before the horizon and on predictors."),
     },
     group="aimed.checks",

@@ -11,7 +11,7 @@ from aimed.checks.arrays import critical, mean_difference, of, plural, rate_rati
 from aimed.checks.context import Context, Target
 from aimed.checks.reporter import Reporter
 from aimed.core.finding import Finding
-from aimed.core.outcome import Continuous
+from aimed.core.outcome import CompetingRisks, Continuous
 
 __all__ = ["check"]
 
@@ -22,6 +22,7 @@ _SAY = Reporter(
 )
 _FEW = 50
 _FEW_TEST = 100
+_FEW_COMPETING = 20
 _RARE = 0.01
 _ALPHA = 0.001
 _RISK_SHIFT = 0.02
@@ -33,7 +34,7 @@ def check(context: Context) -> list[Finding]:
     """Return findings on the outcome of each target, overall and by part.
 
     * STOP: no outcome; no event (all censored); no row without the event (yes/no outcomes); a constant continuous
-      outcome; a part with no event, or with nothing but events.
+      outcome; a part with no event, or with nothing but events; fewer than 20 competing events of one kind to train on.
     * WARN: fewer than 50 events, or rows without the event; a tuning fold that judges on no event; another
       frequency in test than in train (two-sided p < 0.001 clustered by patient, and more than 2 points and a fifth
       apart, a rate ratio beyond 1.25 with follow-up, or 0.25 standard deviations).
@@ -54,6 +55,25 @@ def check(context: Context) -> list[Finding]:
     found: list[Finding] = []
     for target in context.targets:
         found += _one(context, target)
+    if isinstance(outcome, CompetingRisks):
+        found += _competing(context, outcome)
+    return found
+
+
+def _competing(context: Context, outcome: CompetingRisks) -> list[Finding]:
+    """Every kind of event is modelled, so each needs its events."""
+    found = []
+    cause = outcome.cause[context.rows]
+    for k, label in enumerate(outcome.labels[1:], 2):
+        events = int((cause == k).sum())
+        where, n = f"outcome:{label}", int(cause.size)
+        if events < _FEW_COMPETING:
+            message = f"{of(events, cause.size)} to train on have the competing event '{label}', fewer than "
+            message += f"{_FEW_COMPETING}."
+            found.append(_SAY.stop(where, message, "Join rare kinds of event under one value.", n=n, events=events))
+        else:
+            message = f"{of(events, cause.size)} to train on have '{label}' first."
+            found.append(_SAY.note(where, message, n=n, events=events))
     return found
 
 

@@ -209,6 +209,12 @@ class CompetingRisks:
         rows = np.asarray(rows)
         return CompetingRisks(cause=self.cause[rows], time=self.time[rows], unit=self.unit, labels=self.labels)
 
+    def structured(self) -> NDArray[Any]:
+        """Return a structured array with fields ``event`` (0 censored, 1 to K the cause) and ``time``."""
+        y = np.empty(self.n, dtype=[("event", np.int64), ("time", np.float64)])
+        y["event"], y["time"] = self.cause, self.time
+        return y
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multilabel:

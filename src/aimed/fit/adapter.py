@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from aimed.core import DataError, NotEstimableError, Variable
+from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
 from aimed.fit.recipe import Recipe
 
-__all__ = ["Calibrator", "StudyModel"]
+__all__ = ["FEW_SETS", "Calibrator", "Imputed", "StudyModel", "fewer_sets"]
 
 
 SMALL = 2_000_000
 """Cells below which a fit runs on one thread."""
+FEW_SETS = 3
+"""Imputed data sets of a fit that is only compared with others, in tuning and in refits on draws of patients."""
+
+Imputed: TypeAlias = tuple[Preparation, list[NDArray[np.float64]]]
+"""A fitted preparation, and the model inputs of every imputed version of the rows it was fitted on."""
 
 
-def _takes_names(estimator: Any) -> bool:
-    return "feature_names" in inspect.signature(estimator.fit).parameters
+def _takes(estimator: Any, name: str) -> bool:
+    return name in inspect.signature(estimator.fit).parameters
+
+
+def fewer_sets(preparation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return preparation options with no more than `FEW_SETS` imputed data sets.
+
+    Examples
+    --------
+    >>> fewer_sets({"missing": "multiple_imputation"})["imputations"], fewer_sets({"missing": "mean"})
+    (3, {'missing': 'mean'})
+    """
+    options = dict(preparation or {})
+    if options.get("missing") == "multiple_imputation":
+        options["imputations"] = min(FEW_SETS, int(options.get("imputations", FEW_SETS)))
+    return options
 
 
 class Calibrator(Protocol):
@@ -44,16 +64,20 @@ class StudyModel:
     parameters : mapping
         Estimator parameters.
     preparation : mapping
-        Keyword arguments for `Preparation`, on top of the recipe's; a baseline keeps its own, and a
-        linear model its own way with missing values where "native" is asked.
+        Keyword arguments for `Preparation`, on top of the recipe's; a baseline keeps its own, a linear model or
+        a network its own way with missing values where "native" is asked, and a tree model where
+        "multiple_imputation" is.
     seed : int
 
     Attributes
     ----------
     preparation, estimator, calibrator
-        The fitted parts; ``calibrator`` may be None.
+        The fitted parts; ``calibrator`` may be None. With multiple imputation the estimator is a
+        `aimed.fit.pooled.PooledEstimator` of one fit a data set.
     n_fitted : int
         Rows the estimator saw; fewer than given when incomplete rows are left out.
+    clustered : bool
+        Whether the estimator's own errors take a patient's rows as dependent.
 
     Notes
     -----
@@ -75,14 +99,19 @@ class StudyModel:
         # A baseline says itself how it wants its inputs: a published formula takes them raw.
         asked = dict(preparation) if preparation and recipe.family != "baseline" else {}
         # A sum of weighted predictors has no way with a missing one; trees have.
-        if asked.get("missing") == "native" and recipe.family == "linear":
+        if asked.get("missing") == "native" and recipe.family in ("linear", "network"):
             del asked["missing"]
+        if asked.get("missing") == "multiple_imputation":
+            asked["random_state"] = seed
+            if recipe.family != "linear":
+                asked = {k: v for k, v in asked.items() if k not in ("missing", "imputations", "random_state")}
         self.preparation_options = {**recipe.preparation, **asked}
         self.seed = seed
         self.preparation = Preparation(self.variables, **self.preparation_options)
         self.estimator: Any = None
         self.calibrator: Calibrator | None = None
         self.n_fitted = 0
+        self.clustered = False
 
     @classmethod
     def assemble(
@@ -99,8 +128,31 @@ class StudyModel:
         model.preparation_options = {k: v for k, v in preparation.get_params().items() if k != "variables"}
         return model
 
-    def fit(self, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:
-        """Fit preparation and estimator on the rows given, and on nothing else."""
+    def impute(self, X: NDArray[np.float64], y: NDArray[Any]) -> Imputed:
+        """Return what `fit` makes of the rows before it fits, to share it between models that are prepared alike."""
+        preparation = Preparation(self.variables, **self.preparation_options)
+        return preparation, list(preparation.fit_versions(X, y))
+
+    def fit(
+        self,
+        X: NDArray[np.float64],
+        y: NDArray[Any],
+        imputed: Imputed | None = None,
+        patient: NDArray[Any] | None = None,
+    ) -> StudyModel:
+        """Fit preparation and estimator on the rows given, and on nothing else.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+        y : array, shape (n,)
+        imputed : optional
+            For multiple imputation, the result of `impute` on the same rows, where it is at hand.
+        patient : array, shape (n,), optional
+            Where patients have several rows, an estimator that can makes its errors robust to that: `clustered`.
+        """
+        if self.preparation.imputes:
+            return self._fit_versions(X, y, imputed)
         self.preparation = Preparation(self.variables, **self.preparation_options).fit(X, y)
         Z = self.preparation.transform(X)
         rows = self._usable(Z)
@@ -111,34 +163,113 @@ class StudyModel:
                 "choose [predictors] missing = 'mean_indicators'",
             )
         target = y[rows]
-        if self.recipe.task == "binary" and np.unique(target).size < 2:
-            raise NotEstimableError(
-                f"the {target.size} rows to fit on have one class only", "rows with and without the outcome"
-            )
+        self._two_classes(target)
         self.n_fitted = int(rows.sum())
-        estimator = self.recipe.build(self.parameters, self.seed)
-        named = {"feature_names": self.preparation.feature_names_out_} if _takes_names(estimator) else {}
+        estimator, named = self._unfitted()
+        codes = None if patient is None else np.unique(patient[rows], return_inverse=True)[1]
+        self.clustered = codes is not None and int(codes.max()) + 1 < codes.size and _takes(estimator, "cluster")
+        if self.clustered:
+            named["cluster"] = codes
         # Thread teams cost more than they bring on small tables.
         with threadpool_limits(1 if Z.size < SMALL else None):
             self.estimator = estimator.fit(Z if rows.all() else Z[rows], target, **named)
         return self
+
+    def _fit_versions(self, X: NDArray[np.float64], y: NDArray[Any], imputed: Imputed | None) -> StudyModel:
+        self._two_classes(y)
+        self.n_fitted = X.shape[0]
+        versions: Iterable[NDArray[np.float64]]
+        if imputed is not None:
+            self.preparation, versions = imputed
+        else:
+            self.preparation = Preparation(self.variables, **self.preparation_options)
+            versions = self.preparation.fit_versions(X, y)
+        estimator, named = self._unfitted()
+        with threadpool_limits(1 if X.size < SMALL else None):
+            self.estimator = PooledEstimator(estimator).fit(versions, y, **named)
+        return self
+
+    def _unfitted(self) -> tuple[Any, dict[str, Any]]:
+        """Return the estimator, told which inputs are codes of categories, and what else its fit takes."""
+        estimator = self.recipe.build(self.parameters, self.seed)
+        if not _takes(estimator, "feature_names"):
+            return estimator, {}
+        nominal = self.preparation.nominal_features_
+        if nominal and "categorical_features" in estimator.get_params(deep=False):
+            estimator.set_params(categorical_features=nominal)
+        return estimator, {"feature_names": self.preparation.feature_names_out_}
+
+    def _two_classes(self, target: NDArray[Any]) -> None:
+        if self.recipe.task == "binary" and np.unique(target).size < 2:
+            raise NotEstimableError(
+                f"the {target.size} rows to fit on have one class only", "rows with and without the outcome"
+            )
 
     def _usable(self, Z: NDArray[np.float64]) -> NDArray[np.bool_]:
         if self.preparation.passes_missing:
             return np.ones(Z.shape[0], dtype=bool)
         return np.asarray(np.isfinite(Z).all(axis=1))
 
+    def inputs(self, X: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.intp] | slice, NDArray[np.float64]]]:
+        """Yield rows that can be predicted, with what the estimator takes for them.
+
+        Parameters
+        ----------
+        X : float array, shape (n, p)
+
+        Yields
+        ------
+        rows : int array of shape (r,), or slice(None) for all rows
+        Z : float array, shape (r, f); with multiple imputation (m, r, f) for rows with missing values
+        """
+        if not self.preparation.imputes:
+            Z = self.preparation.transform(X)
+            usable = self._usable(Z)
+            if usable.all():
+                yield slice(None), Z
+            elif usable.any():
+                yield np.flatnonzero(usable), Z[usable]
+            return
+        gaps = np.isnan(np.asarray(X, dtype=np.float64)).any(axis=1)
+        if not gaps.any():
+            yield slice(None), self.preparation.transform(X)
+            return
+        if not gaps.all():
+            yield np.flatnonzero(~gaps), self.preparation.transform(X[~gaps])
+        yield from self.preparation.versions(X, np.flatnonzero(gaps))
+
     def _predict(
         self, X: NDArray[np.float64], call: Callable[[NDArray[np.float64]], NDArray[np.float64]], width: int = 0
     ) -> NDArray[np.float64]:
-        Z = self.preparation.transform(X)
-        rows = self._usable(Z)
-        if rows.all():
-            return np.asarray(call(Z), dtype=np.float64)
         out = np.full((X.shape[0], width) if width else X.shape[0], np.nan)
-        if rows.any():
-            out[rows] = call(Z[rows])
+        for rows, Z in self.inputs(X):
+            if isinstance(rows, slice):
+                return np.asarray(call(Z), dtype=np.float64)
+            out[rows] = call(Z)
         return out
+
+    @property
+    def imputation(self) -> dict[str, Any] | None:
+        """What multiple imputation did, for the results; None where there was none.
+
+        ``sets``, ``rounds``, ``rows`` of ``n`` that were incomplete, ``columns`` (missing values by variable), and the
+        ``largest_fmi`` of the coefficients with its ``term``; None where no coefficient has an interval.
+        """
+        imputer = self.preparation.imputer_ if self.preparation.imputes else None
+        if imputer is None or not isinstance(self.estimator, PooledEstimator):
+            return None
+        table = self.estimator.coefficient_table(self.preparation.feature_names_out_)
+        known = [row for row in table if row.get("fmi") is not None]
+        worst = max(known, key=lambda row: float(row["fmi"]), default=None)
+        return {
+            "sets": imputer.imputations,
+            "rounds": imputer.rounds,
+            "rows": imputer.n_incomplete_rows_,
+            "n": self.n_fitted,
+            "columns": dict(imputer.incomplete_),
+            "largest_fmi": None if worst is None else worst["fmi"],
+            "term": None if worst is None else worst["term"],
+        }
 
     def raw_risk(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the estimator's own probability before calibration, shape (n,); binary outcomes only."""
@@ -163,6 +294,16 @@ class StudyModel:
         return 1.0 - self.survival(X, horizons)
 
     def survival(self, X: NDArray[np.float64], times: ArrayLike) -> NDArray[np.float64]:
-        """Return survival probabilities, shape (n, t), at the times given; survival outcomes only."""
+        """Return the chance of being free of the event by each time, shape (n, t); not for binary outcomes.
+
+        With competing events it is 1 less the incidence of the cause of interest: those who had another event are
+        free of it.
+        """
         grid = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        if self.recipe.task == "competing":
+            return 1.0 - self._predict(X, lambda Z: self._incidence(Z, grid), width=grid.size)
         return self._predict(X, lambda Z: self.estimator.predict_survival_function(Z, times=grid), width=grid.size)
+
+    def _incidence(self, Z: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.asarray(self.estimator.predict_cumulative_incidence(Z, times=grid), dtype=np.float64)
+        return np.clip(found[:, :, 0] if found.ndim == 3 else found, 0.0, 1.0)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from aimed.core import DataError
 
 if TYPE_CHECKING:
     import optuna
 
 __all__ = ["Recipe", "Task"]
 
-Task: TypeAlias = Literal["binary", "survival"]
-"""The kind of outcome that a model family can predict."""
+Task: TypeAlias = Literal["binary", "survival", "competing"]
+"""The kind of outcome that a model family can predict; "competing" is survival with several kinds of event."""
 
 
 def _identity_state(estimator: Any) -> dict[str, Any]:
@@ -30,13 +32,17 @@ class Recipe:
         Catalogue name and the name shown to people.
     description : str
         One plain sentence for the report.
-    task : {"binary", "survival"}
-    family : {"linear", "tree", "baseline"}
-        Decides which explanations exist: coefficients and linear SHAP, tree SHAP, or none.
+    task : {"binary", "survival", "competing"}
+    also : tuple of str
+        Other kinds of outcome that the same family predicts; see `for_task`.
+    family : {"linear", "tree", "network", "baseline"}
+        Decides which explanations exist: coefficients and linear SHAP, tree SHAP, or none of these.
     build : callable
         ``build(parameters, seed)`` returns an unfitted estimator that follows scikit-learn's conventions
         (binary: ``predict_proba``) or scikit-survival's (survival: ``fit(X, structured y)``, ``predict`` where
-        higher is worse, ``predict_survival_function(X, times=...)`` as an array of shape (n, t)).
+        higher is worse, ``predict_survival_function(X, times=...)`` as an array of shape (n, t)). With competing
+        events y holds 0 for censored and 1 to K for the cause, cause 1 is the one of interest, and
+        ``predict_cumulative_incidence(X, times=...)`` has shape (n, t), or (n, t, K) for all causes.
     space : callable, optional
         ``space(trial)`` draws parameters from an Optuna trial; None when there is nothing to tune.
     defaults : mapping
@@ -55,7 +61,8 @@ class Recipe:
     title: str
     description: str
     task: Task
-    family: Literal["linear", "tree", "baseline"]
+    also: tuple[Task, ...] = ()
+    family: Literal["linear", "tree", "network", "baseline"]
     build: Callable[[Mapping[str, Any], int], Any]
     space: Callable[[optuna.Trial], dict[str, Any]] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -64,3 +71,19 @@ class Recipe:
     to_state: Callable[[Any], dict[str, Any]] = _identity_state
     from_state: Callable[[Mapping[str, Any]], Any] | None = None
     ratio_name: str | None = None
+
+    def for_task(self, task: Task) -> Recipe:
+        """Return the recipe set to one of the kinds of outcome it predicts.
+
+        Raises
+        ------
+        DataError
+            If it does not predict that kind.
+        """
+        if task == self.task:
+            return self
+        if task not in self.also:
+            raise DataError(
+                f"{self.title} does not predict {task} outcomes", " or ".join((self.task, *self.also)), "choose another"
+            )
+        return replace(self, task=task, also=tuple(t for t in (self.task, *self.also) if t != task))

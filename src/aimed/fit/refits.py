@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from aimed.core import Measure, NotEstimableError
-from aimed.fit.adapter import StudyModel
-from aimed.metrics.concordance import harrell_c
+from aimed.fit.adapter import StudyModel, fewer_sets
+from aimed.metrics.concordance import cause_specific_c, harrell_c
 from aimed.metrics.discrimination import auroc
 from aimed.metrics.draws import PatientDraws
 
@@ -34,8 +34,12 @@ def patient_draws(patient: ArrayLike, draws: int, seed: int) -> Iterator[NDArray
 
 
 def refit(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:
-    """Fit the recipe and parameters of a model anew, preparation included; calibration is left out."""
-    again = StudyModel(model.recipe, model.variables, model.parameters, model.preparation_options, model.seed)
+    """Fit the recipe and parameters of a model anew, preparation included; calibration is left out.
+
+    With multiple imputation, of fewer data sets (`aimed.fit.adapter.FEW_SETS`).
+    """
+    options = fewer_sets(model.preparation_options)
+    again = StudyModel(model.recipe, model.variables, model.parameters, options, model.seed)
     return again.fit(X, y)
 
 
@@ -44,6 +48,8 @@ def _rank(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> float:
     rows = np.isfinite(score)
     if model.recipe.task == "binary":
         return float(auroc(y[rows], score[rows]))
+    if model.recipe.task == "competing":
+        return float(cause_specific_c(y["event"][rows], y["time"][rows], score[rows], tau=float(y["time"].max())))
     return float(harrell_c(y["event"][rows], y["time"][rows], score[rows]))
 
 
@@ -98,8 +104,8 @@ def optimism_corrected(
             continue
         if progress is not None:
             progress(i / draws, "optimism")
-    name = "auroc" if model.recipe.task == "binary" else "harrell_c"
-    events = int(y.sum() if model.recipe.task == "binary" else y["event"].sum())
+    name = {"binary": "auroc", "survival": "harrell_c", "competing": "cause_specific_c"}[model.recipe.task]
+    events = int(((y if model.recipe.task == "binary" else y["event"]) == 1).sum())
     optimism = float(np.mean(gaps)) if gaps else float("nan")
     low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2]) if drawn else (np.nan, np.nan)
     return {

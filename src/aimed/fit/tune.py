@@ -17,12 +17,12 @@ from optuna.storages import journal as journals
 from scipy import stats
 
 from aimed.core import DataError, Fold, NotEstimableError, UnknownNameError, Variable
-from aimed.fit.adapter import StudyModel
+from aimed.fit.adapter import Imputed, StudyModel, fewer_sets
 from aimed.fit.recipe import Recipe, Task
 from aimed.metrics.accuracy import brier, log_loss
-from aimed.metrics.concordance import harrell_c, uno_c
+from aimed.metrics.concordance import cause_specific_c, harrell_c, uno_c
 from aimed.metrics.discrimination import auroc
-from aimed.metrics.survival_accuracy import integrated_brier
+from aimed.metrics.survival_accuracy import integrated_brier, integrated_brier_incidence
 
 __all__ = ["FOLD_METRICS", "FoldMetric", "Row", "Tuning", "predict_out_of_fold", "tune"]
 
@@ -71,8 +71,20 @@ def _ibs(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], grid: NDArr
     return float(integrated_brier(y["event"][rows], y["time"][rows], survival[rows], seen))
 
 
-FOLD_METRICS: dict[str, FoldMetric] = {
-    m.name: m
+def _wolbers(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], grid: NDArray[np.float64]) -> float:
+    known, score = _known(model.score(X), y)
+    return float(cause_specific_c(known["event"], known["time"], score, tau=float(grid[-1])))
+
+
+def _ibs_incidence(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], grid: NDArray[np.float64]) -> float:
+    seen = grid[grid < float(y["time"].max())]
+    risk = model.risk(X, seen)
+    rows = np.isfinite(risk).all(axis=1)
+    return float(integrated_brier_incidence(y["event"][rows], y["time"][rows], risk[rows], seen))
+
+
+FOLD_METRICS: dict[tuple[Task, str], FoldMetric] = {
+    (m.task, m.name): m
     for m in (
         FoldMetric("log_loss", "binary", "minimize", _binary(log_loss)),
         FoldMetric("auroc", "binary", "maximize", _binary(auroc)),
@@ -80,9 +92,11 @@ FOLD_METRICS: dict[str, FoldMetric] = {
         FoldMetric("harrell_c", "survival", "maximize", _harrell),
         FoldMetric("uno_c", "survival", "maximize", _uno),
         FoldMetric("ibs", "survival", "minimize", _ibs),
+        FoldMetric("cause_specific_c", "competing", "maximize", _wolbers),
+        FoldMetric("ibs", "competing", "minimize", _ibs_incidence),
     )
 }
-"""Metrics a fold can be judged by."""
+"""Metrics a fold can be judged by, by kind of outcome and name."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,20 +232,32 @@ def tune(
     of the study file) whose mean is within one standard error of the paired fold differences to the best.
     Each trial draws with a sampler seeded by the number of finished trials, so that a resumed search draws
     what an uninterrupted one would. Reaching the time budget is the one thing that can change the result.
+    With multiple imputation, folds are compared with `aimed.fit.adapter.FEW_SETS` data sets.
     """
     task = candidates[0].task
-    names = [m.name for m in FOLD_METRICS.values() if m.task == task]
+    names = [name for kind, name in FOLD_METRICS if kind == task]
     if metric not in names:
         raise UnknownNameError("tuning metric", metric, names)
-    judge = FOLD_METRICS[metric]
+    judge = FOLD_METRICS[task, metric]
     times = np.asarray([] if grid is None else grid, dtype=np.float64)
     start = clock.monotonic()
     fixed = {name: dict(p) for name, p in (parameters or {}).items()}
 
+    # Imputed data sets depend on no tuned parameter; every trial shares them.
+    compared = fewer_sets(preparation)
+    ready: dict[tuple[int, str], Imputed] = {}
+
     def evaluate(recipe: Recipe, values: Mapping[str, Any]) -> list[float]:
         out = []
-        for fold in folds:
-            model = StudyModel(recipe, variables, values, preparation, seed).fit(X[fold.fit], y[fold.fit])
+        for place, fold in enumerate(folds):
+            model = StudyModel(recipe, variables, values, compared, seed)
+            imputed = None
+            if model.preparation.imputes:
+                key = (place, repr(sorted(model.preparation_options.items())))
+                if key not in ready:
+                    ready[key] = model.impute(X[fold.fit], y[fold.fit])
+                imputed = ready[key]
+            model.fit(X[fold.fit], y[fold.fit], imputed)
             out.append(judge.score(model, X[fold.tune], y[fold.tune], times))
         return out
 

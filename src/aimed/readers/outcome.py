@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aimed.core import Binary, DataError, FlowStep, Outcome, StudyFileError, Survival
+from aimed.core import Binary, CompetingRisks, DataError, FlowStep, Outcome, StudyFileError, Survival
 from aimed.core.outcome import TimeUnit
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.readers.columns import as_number
@@ -26,6 +27,8 @@ class OutcomeColumns:
         A binary outcome and the value that means it is present.
     time, event, event_value : str, str and value
         A time-to-event outcome; the event is seen where ``event`` equals ``event_value``.
+    competing : mapping of str to str
+        Other values of ``event``, as text, and what each kind of event is called.
     horizon : float, optional, in ``unit``
         With ``time`` and ``event``: the binary outcome "event by the horizon". Rows censored before it are
         removed and counted.
@@ -38,6 +41,7 @@ class OutcomeColumns:
     time: str | None = None
     event: str | None = None
     event_value: float | str | bool = 1
+    competing: Mapping[str, str] = field(default_factory=dict)
     horizon: float | None = None
     unit: TimeUnit = "day"
     label: str = "outcome"
@@ -58,6 +62,12 @@ def _equals(column: pl.Series, value: float | str | bool) -> pl.Series:
             [str(bool(value)).lower()] if value in (0, 1) else []
         )
     return text == value.strip().lower()
+
+
+def _levels(column: pl.Series) -> int:
+    """Count different values, words without their case and the blanks around them."""
+    words = column.dtype == pl.String
+    return (column.str.strip_chars().str.to_lowercase() if words else column).n_unique()
 
 
 def _binary_values(column: pl.Series, positive: float | str | bool | None, name: str) -> NDArray[np.int8]:
@@ -135,11 +145,12 @@ def read_outcome(
             "a value in every row",
             f"add the inclusion rule '{spec.event} is known'",
         )
-    if event_column.n_unique() > 2:
+    others = 1 + len(spec.competing)
+    if _levels(event_column) > 1 + others:
         raise DataError(
-            f"the event column '{spec.event}' has {event_column.n_unique()} different values",
-            "two: event and censored",
-            "code competing events as censored only if that is the question, or exclude them",
+            f"the event column '{spec.event}' has {_levels(event_column)} different values",
+            "two: event and censored" if not spec.competing else f"{1 + others}: the kinds of event, and censored",
+            "name the other kinds of event in [outcome] competing = { value = 'what it is' }",
         )
     event = _equals(event_column, spec.event_value).fill_null(False).to_numpy().astype(bool)
     time = _numbers(table[f"outcome:{spec.time}"], spec.time, "time")
@@ -156,6 +167,8 @@ def read_outcome(
             "rows with the event",
             "correct [outcome] event_value",
         )
+    if spec.competing:
+        return _competing(event_column, event, time, spec), None
     if spec.horizon is None:
         return Survival(event=event, time=time, unit=spec.unit, label=spec.label), None
     known = event | (time >= spec.horizon)
@@ -181,3 +194,31 @@ def read_outcome(
             "choose another horizon",
         )
     return Binary(values=values, label=spec.label), known
+
+
+def _competing(
+    column: pl.Series, event: NDArray[np.bool_], time: NDArray[np.float64], spec: OutcomeColumns
+) -> CompetingRisks:
+    """Return the outcome with the declared kinds of event; one further value may be left, which is censored."""
+    cause = event.astype(np.int16)
+    for k, (value, label) in enumerate(spec.competing.items(), 2):
+        try:
+            rows = _equals(column, float(value))
+        except ValueError:
+            rows = _equals(column, value)
+        seen = rows.fill_null(False).to_numpy().astype(bool)
+        if not seen.any():
+            raise DataError(
+                f"no row of the event column '{spec.event}' has the competing event '{label}'",
+                "rows with it",
+                "correct the value in [outcome] competing, or take the line out",
+            )
+        cause[seen] = k
+    left = _levels(column.filter(pl.Series(cause == 0)))
+    if left > 1:
+        raise DataError(
+            f"{left} values of the event column '{spec.event}' are not declared",
+            "one, for censored rows",
+            "name every kind of event in [outcome] competing",
+        )
+    return CompetingRisks(cause=cause, time=time, unit=spec.unit, labels=(spec.label, *spec.competing.values()))

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 import aimed
 from aimed.bundle.schema import Schema
-from aimed.core import Binary, Cohort, Measure, NotEstimableError, Split, Survival
+from aimed.core import Binary, Cohort, CompetingRisks, Measure, NotEstimableError, Split, Survival
 from aimed.fit.adapter import StudyModel
-from aimed.metrics.draws import bootstrap_weights
+from aimed.metrics.calibration_competing import incidence_by
+from aimed.metrics.censor_marks import censor_marks
+from aimed.metrics.competing import aalen_johansen
+from aimed.metrics.draws import PatientDraws
 from aimed.metrics.nonparametric import kaplan_meier, median_followup, survival_at
 from aimed.metrics.proportions import wilson
 from aimed.study.describe import describe_data
@@ -33,6 +36,9 @@ __all__ = ["reproduce", "results"]
 
 PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap", "skops", "matplotlib")
 
+OF_THE_MODEL = ("coefficients", "proportional_hazards", "nomogram")
+"""What the explanation stage computes and the record keeps with the model."""
+
 
 def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
     outcome = cohort.outcome
@@ -42,6 +48,7 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
         "label": outcome_label(spec),
         "unit": spec.outcome.unit,
         "horizons": list(spec.outcome.at()),
+        "competing": list(spec.outcome.competing.values()),
         "reference_standard": spec.outcome.reference_standard,
         "followup": None,
         "curve": None,
@@ -107,9 +114,69 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
             "survival": curve.at(grid),
             "lower": below,
             "upper": above,
+            "censored": censor_marks(outcome.time, ~outcome.event, grid),
             "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
         }
+    elif isinstance(outcome, CompetingRisks):
+        block |= _competing(spec, cohort, outcome, parts)
     return block
+
+
+def _competing(
+    spec: StudySpec, cohort: Cohort, outcome: CompetingRisks, parts: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Any]:
+    """Return incidence by the last horizon in each part, follow-up, and the curves of all kinds of event."""
+    level, seed, horizon = spec.evaluate.level, spec.study.seed, float(spec.outcome.at()[-1])
+    prevalence = {}
+    for part, rows in parts.items():
+        cause, time = outcome.cause[rows], outcome.time[rows]
+        low: float | None
+        high: float | None
+        if _repeated(cohort, rows):
+            low, high = _by_patient(cohort, rows, partial(_incidence, cause, time, horizon), level, seed)
+            method = PATIENT_METHOD
+        else:
+            bounds = aalen_johansen(cause, time, cause=1, level=level).interval_at([horizon])
+            low, high, method = float(bounds[0][0]), float(bounds[1][0]), "Aalen-Johansen, log-log interval"
+        prevalence[part] = Measure(
+            name=f"risk@{horizon:g}",
+            value=incidence_by(cause, time, horizon),
+            lower=low,
+            upper=high,
+            n=rows.size,
+            events=int((cause == 1).sum()),
+            level=level,
+            method=method,
+        ).to_dict()
+    clustered = _repeated(cohort, parts["all"])
+    median, lower, upper = median_followup(outcome.cause > 0, outcome.time, level)
+    end = float(np.quantile(outcome.time, 0.98))
+    grid, ticks = np.linspace(0.0, end, 81), np.linspace(0.0, end, 6)
+    curve = aalen_johansen(outcome.cause, outcome.time, level=level, patient=cohort.patient if clustered else None)
+    incidence, (below, above) = curve.at(grid), curve.interval_at(grid)
+    return {
+        "prevalence": prevalence,
+        "followup": {
+            "median": median,
+            "lower": None if clustered else lower,
+            "upper": None if clustered else upper,
+        },
+        "curve": {
+            "times": grid,
+            "causes": [
+                {
+                    "label": label,
+                    "events": int((outcome.cause == k + 1).sum()),
+                    "incidence": incidence[:, k],
+                    "lower": below[:, k],
+                    "upper": above[:, k],
+                }
+                for k, label in enumerate(outcome.labels)
+            ],
+            "event_free": 1.0 - incidence.sum(axis=1),
+            "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
+        },
+    }
 
 
 PATIENT_DRAWS = 300
@@ -129,11 +196,19 @@ def _risk(event: NDArray[np.bool_], time: NDArray[np.float64], horizon: float, w
     return 1.0 - float(survival_at(event, time, horizon, weights))
 
 
+def _incidence(
+    cause: NDArray[np.int16], time: NDArray[np.float64], horizon: float, weights: NDArray[np.float64]
+) -> float:
+    drawn = weights > 0
+    found = aalen_johansen(cause[drawn], time[drawn], weights[drawn], cause=1)
+    return float(found.at([horizon])[0])
+
+
 def _by_patient(
     cohort: Cohort, rows: NDArray[np.int64], statistic: Callable[[NDArray[np.float64]], float], level: float, seed: int
 ) -> tuple[float | None, float | None]:
     found = []
-    for weights in bootstrap_weights(cohort.patient[rows], None, PATIENT_DRAWS, seed):
+    for weights in PatientDraws(cohort.patient[rows], rows.size, draws=PATIENT_DRAWS, seed=seed).rows():
         try:
             found.append(statistic(np.asarray(weights, dtype=np.float64)))
         except NotEstimableError:
@@ -167,21 +242,21 @@ def _simple_model(spec: StudySpec, fitted: Mapping[str, Any], performance: Mappi
         return {
             "beaten": False,
             "sentence": f"No other candidate beat the simple model by more than one standard error on the tuning "
-            f"folds, so {fitted['title'].lower()} was kept. {fitted['choice']}",
+            f"folds, so {fitted['title']} was kept. {fitted['choice']}",
         }
     gap = performance["differences"].get(simple.name, {}).get(primary)
     if gap is None or gap["value"] is None or gap["lower"] is None:
-        return {"beaten": None, "sentence": f"The difference to {simple.title.lower()} could not be estimated."}
+        return {"beaten": None, "sentence": f"The difference to {simple.title} could not be estimated."}
     lower_is_better = primary.partition("@")[0] in LOWER_IS_BETTER
     value, low, high = (-1.0 if lower_is_better else 1.0) * np.asarray([gap["value"], gap["lower"], gap["upper"]])
     low, high = min(low, high), max(low, high)
     beaten = bool(low > 0)
     text = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
     if beaten:
-        sentence = f"{fitted['title']} beats {simple.title.lower()} in {primary} by {text} on the test part."
+        sentence = f"{fitted['title']} beats {simple.title} in {primary} by {text} on the test part."
     else:
         sentence = (
-            f"{fitted['title']} does not beat {simple.title.lower()} on the test part: the gain in {primary} is "
+            f"{fitted['title']} does not beat {simple.title} on the test part: the gain in {primary} is "
             f"{text}. The simple model is as good as shown."
         )
     return {"beaten": beaten, "sentence": sentence}
@@ -259,13 +334,13 @@ def results(
             "threshold": calibrated["threshold"],
             "sample_size": sample,
             "optimism": calibrated["optimism"],
-            "coefficients": explanation.get("coefficients"),
+            **{name: explanation.get(name) for name in OF_THE_MODEL},
             "ratio_name": model.recipe.ratio_name,
         },
         "performance": dict(performance),
         "stability": stability,
         "subgroups": subgroups,
-        "explanation": {k: v for k, v in explanation.items() if k != "coefficients"},
+        "explanation": {k: v for k, v in explanation.items() if k not in OF_THE_MODEL},
         "failures": failures,
         "limits": None,
         "checklists": {},

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import Binary, Cohort, Outcome, Split, Survival, Variable, is_missing
+from aimed.core import Binary, Cohort, CompetingRisks, Outcome, Split, Survival, Variable, is_missing
 from aimed.core.cohort import SMALL_CELL
 
 __all__ = ["describe_data", "event_flags"]
 
 
 def event_flags(outcome: Outcome | None) -> NDArray[np.bool_]:
-    """Return True for rows with the event, whatever the outcome type."""
+    """Return True for rows with the event (the one of interest), whatever the outcome type."""
     if isinstance(outcome, Binary):
         return np.asarray(outcome.values, dtype=bool)
     if isinstance(outcome, Survival):
         return np.asarray(outcome.event)
+    if isinstance(outcome, CompetingRisks):
+        return np.asarray(outcome.cause == 1)
     return np.zeros(0 if outcome is None else outcome.n, dtype=bool)
 
 

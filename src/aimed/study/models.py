@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from aimed.core import StudyFileError
 from aimed.fit.recipe import Recipe
@@ -47,16 +49,33 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
     if name.startswith("score:"):
         return _score_named(spec, name)
     recipe: Recipe = MODELS[name]
-    if recipe.task != kind:
-        fitting = sorted(n for n in MODELS if MODELS[n].task == kind)
+    if kind not in (recipe.task, *recipe.also):
+        fitting = sorted(n for n in MODELS if kind in (MODELS[n].task, *MODELS[n].also))
         raise StudyFileError(
             f"the model '{name}' is for {recipe.task} outcomes", f"one for this task: {', '.join(fitting)}"
         )
-    return recipe
+    recipe = recipe.for_task(kind)
+    return _declared(recipe, 1 + len(spec.outcome.competing)) if kind == "competing" else recipe
+
+
+def _declared(recipe: Recipe, causes: int) -> Recipe:
+    """Return the recipe with estimators that know how many causes there are: a fold may lack a rare one."""
+
+    def build(parameters: Mapping[str, Any], seed: int) -> Any:
+        estimator = recipe.build(parameters, seed)
+        return estimator.set_params(causes=causes) if "causes" in estimator.get_params() else estimator
+
+    return replace(recipe, build=build)
 
 
 def _score_named(spec: StudySpec, name: str) -> Recipe:
     """Return the recipe of ``score:NAME``, or of ``score:NAME:recalibrated``."""
+    if task_of(spec).kind == "competing":
+        raise StudyFileError(
+            f"the baseline '{name}' in a study with competing events",
+            "a baseline that predicts incidence",
+            "use 'aalen_johansen', or a published formula",
+        )
     key, _, how = name.removeprefix("score:").partition(":")
     if how not in ("", "recalibrated"):
         raise StudyFileError(f"the baseline '{name}'", f"'score:{key}' or 'score:{key}:recalibrated'")

@@ -160,6 +160,12 @@ def write_study(
             f"event = {toml_string(str(event))}",
             f"horizons_days = {toml_value([float(h) for h in horizons_days])}",
         ]
+        if kinds[str(event)]["levels"] > 2:
+            lines += [
+                "# event has more than two values: say what the events that compete with it are called.",
+                "# event_value = 1",
+                '# competing = { 2 = "death from another cause" }',
+            ]
     else:
         lines.append(f"column = {toml_string(str(outcome))}")
         if positive is not None:
@@ -175,7 +181,7 @@ def write_study(
         "include = [",
         *(f"  {toml_string(c)}," for c in predictors),
         "]",
-        'missing = "mean_indicators"    # or complete_case, iterative, native',
+        'missing = "mean_indicators"    # or multiple_imputation, complete_case, iterative, native',
         *([f"# set aside as dates or free text: {', '.join(aside)}"] if aside else []),
         "",
         "# Say what the columns mean; values outside the range are reported.",

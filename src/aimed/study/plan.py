@@ -17,7 +17,11 @@ _FIT_SECONDS = {
     "decision_tree": 0.1,
     "random_forest": 2.5,
     "gradient_boosting": 0.5,
-    "cox": 0.08,
+    "cox": 0.02,
+    "cox_lasso": 0.3,
+    "survival_forest": 0.5,
+    "cause_specific_cox": 0.05,
+    "fine_gray": 0.3,
     "prevalence": 0.005,
     "kaplan_meier": 0.005,
 }
@@ -78,7 +82,7 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
             "calibrate",
             ", ".join(spec.calibrate.methods)
             if task.kind == "binary"
-            else "none: survival models are judged as fitted",
+            else "none: models of time to event are judged as fitted",
         ),
         (
             "evaluate",

@@ -18,7 +18,7 @@ __all__ = ["StudySpec", "load_spec", "read_spec"]
 TaskName: TypeAlias = Literal["risk", "classify", "survival"]
 """Tasks that exist today; later ones join here."""
 
-Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "native", "mean"]
+Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "multiple_imputation", "native", "mean"]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -69,6 +69,7 @@ class OutcomePart(_Strict):
     time: str | None = None
     event: str | None = None
     event_value: int | float | str | bool = 1
+    competing: dict[str, str] = Field(default_factory=dict)
     unit: Literal["day", "month", "year"] = "day"
     horizon: float | None = Field(default=None, gt=0)
     horizon_days: float | None = Field(default=None, gt=0)
@@ -85,6 +86,10 @@ class OutcomePart(_Strict):
             raise ValueError(f"unit is '{self.unit}': write 'horizon' or 'horizons' in {self.unit}s")
         if (self.horizon and self.horizon_days) or (self.horizons and self.horizons_days):
             raise ValueError("write the horizon once, with or without '_days'")
+        if self.competing and self.event is None:
+            raise ValueError("'competing' names values of the event column; there is no 'event'")
+        if str(self.event_value).strip().lower() in {k.strip().lower() for k in self.competing}:
+            raise ValueError("'competing' names the value of 'event_value'; an event is of one kind")
         return self
 
     def at(self) -> tuple[float, ...]:
@@ -99,6 +104,7 @@ class PredictorPart(_Strict):
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     missing: Missing = "mean_indicators"
+    imputations: int = Field(default=10, ge=2, le=200)
     nonlinear: dict[str, str] = Field(default_factory=dict)
     allow: tuple[str, ...] = ()
 
@@ -346,6 +352,8 @@ class StudySpec(_Strict):
             raise ValueError("[outcome] of a survival study needs 'time', 'event' and 'horizons_days'")
         if self.study.task == "classify" and out.column is None:
             raise ValueError("[outcome] of a classify study needs 'column'")
+        if self.study.task != "survival" and out.competing:
+            raise ValueError("[outcome] 'competing' needs task 'survival'")
         if self.study.task == "risk" and out.column is None and len(out.at()) != 1:
             raise ValueError("[outcome] of a risk study needs 'column', or 'time', 'event' and one 'horizon_days'")
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from aimed.bundle.schema import Schema, describe
 from aimed.calibrate.choose import Chosen, choose
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
-from aimed.core import Binary, Cohort, DataError, Finding, Split, Survival
+from aimed.core import Binary, Cohort, CompetingRisks, DataError, Finding, Outcome, Split, Survival
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
 from aimed.explain.reasons import reasons
@@ -22,7 +22,8 @@ from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe
 from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
 from aimed.fit.tune import Tuning, predict_out_of_fold, tune
-from aimed.metrics.concordance import harrell_c
+from aimed.metrics.calibration_competing import incidence_by
+from aimed.metrics.concordance import cause_specific_c, harrell_c
 from aimed.metrics.discrimination import auroc
 from aimed.metrics.evaluate import evaluate_binary, evaluate_survival, measures_binary, measures_survival
 from aimed.metrics.nonparametric import kaplan_meier
@@ -30,6 +31,7 @@ from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
 from aimed.study.describe import event_flags
+from aimed.study.linear import nomogram_of, proportional_hazards_of, readable_steps
 from aimed.study.models import recipes_of, simplest
 from aimed.study.spec import StudySpec
 from aimed.study.store import RunFolder
@@ -65,7 +67,7 @@ def _silent(share: float, text: str = "") -> None:
 def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
     """Draw train, test and tuning folds as the study file says."""
     test, seed = spec.split.test, spec.study.seed
-    events = event_flags(cohort.outcome).astype(np.int64)
+    events = strata(cohort.outcome)
     match test.by:
         case "time":
             if cohort.time is None:
@@ -80,6 +82,13 @@ def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
         case _:
             parts = by_patient(cohort.patient, fraction=test.fraction, seed=seed, stratum=events)
     return with_folds(spec, cohort, parts)
+
+
+def strata(outcome: Outcome | None) -> NDArray[np.int64]:
+    """Return what every part should hold its share of: rows with the event, or with each kind of event."""
+    if isinstance(outcome, CompetingRisks):
+        return np.asarray(outcome.cause, dtype=np.int64)
+    return event_flags(outcome).astype(np.int64)
 
 
 def _words(cohort: Cohort, name: str) -> NDArray[Any]:
@@ -97,7 +106,7 @@ def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.i
         cohort.patient,
         folds=spec.split.tune.folds,
         seed=spec.study.seed + 1,
-        stratum=event_flags(cohort.outcome).astype(np.int64),
+        stratum=strata(cohort.outcome),
     )
     return Split(parts=parts, by=spec.split.test.by, patient=cohort.patient, folds=folds)
 
@@ -121,7 +130,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = _s
         subgroups=spec.subgroups.columns,
         parameters=candidate_parameters(spec, cohort),
         allow=spec.predictors.allow,
-        horizons=spec.outcome.at() if task_of(spec).kind == "survival" else (),
+        horizons=spec.outcome.at() if task_of(spec).kind != "binary" else (),
         progress=step,
     )
 
@@ -148,6 +157,8 @@ def preparation_of(spec: StudySpec) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if "missing" in said:
         options["missing"] = spec.predictors.missing
+        if spec.predictors.missing == "multiple_imputation":
+            options["imputations"] = spec.predictors.imputations
     if "nonlinear" in said:
         options["nonlinear"] = dict(spec.predictors.nonlinear)
     return options
@@ -181,7 +192,7 @@ def fit(
         metric=spec.tune.metric or task_of(spec).tuning_metric,
         preparation=preparation_of(spec),
         parameters=spec.model.parameters,
-        grid=time_grid(spec) if task_of(spec).kind == "survival" else None,
+        grid=time_grid(spec) if task_of(spec).kind != "binary" else None,
         trials=spec.tune.trials,
         seconds=spec.tune.seconds(),
         seed=spec.study.seed,
@@ -195,7 +206,7 @@ def fit(
         tuning.chosen.parameters,
         preparation_of(spec),
         spec.study.seed,
-    ).fit(X[train], y[train])
+    ).fit(X[train], y[train], patient=cohort.patient[train])
     return _fit_payload(tuning, model), model, tuning.out_of_fold
 
 
@@ -228,6 +239,7 @@ def _fit_payload(tuning: Tuning, model: StudyModel) -> dict[str, Any]:
         "parameters": model.parameters,
         "n_fitted": model.n_fitted,
         "missing_method": model.preparation.missing,
+        "imputation": model.imputation,
         "leaderboard": board,
         "choice": tuning.reason,
         "tuning": {
@@ -312,6 +324,8 @@ def _choose_calibration(
 
 def _overall_risk(spec: StudySpec, cohort: Cohort, rows: NDArray[np.int64]) -> float:
     outcome = cohort.outcome
+    if isinstance(outcome, CompetingRisks):
+        return incidence_by(outcome.cause[rows], outcome.time[rows], spec.outcome.at()[0])
     if not isinstance(outcome, Survival):
         raise TypeError("a survival outcome is needed")
     curve = kaplan_meier(outcome.event[rows], outcome.time[rows])
@@ -377,13 +391,14 @@ def evaluate(
     }
     table: dict[str, NDArray[Any]] = {"id": _ids(cohort, test), "patient": cohort.patient[test].astype(str)}
     outcome = cohort.outcome
-    if isinstance(outcome, Survival):
+    if isinstance(outcome, Survival | CompetingRisks):
         grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
         survival = model.survival(X[test], grid)
         score = model.score(X[test])
+        event, time = y["event"][test], y["time"][test]
         block = evaluate_survival(
-            outcome.event[test],
-            outcome.time[test],
+            event,
+            time,
             score=score,
             survival=survival,
             times=grid,
@@ -394,12 +409,13 @@ def evaluate(
             },
             tau=float(spec.evaluate.tau_days or horizons[-1]),
             unit=outcome.unit,
+            competing=isinstance(outcome, CompetingRisks),
             **common,
         )
         at = np.searchsorted(grid, horizons)
-        error = (1.0 - survival[:, at[0]]) - (outcome.event[test] & (outcome.time[test] <= horizons[0]))
-        known = outcome.event[test] | (outcome.time[test] >= horizons[0])
-        table |= {"score": score, "event": outcome.event[test].astype(np.int8), "time": outcome.time[test]}
+        error = (1.0 - survival[:, at[0]]) - ((event == 1) & (time <= horizons[0]))
+        known = (event > 0) | (time >= horizons[0])
+        table |= {"score": score, "event": event.astype(np.int8), "time": time}
         table |= {f"risk@{h:g}": 1.0 - survival[:, k] for h, k in zip(horizons, at, strict=True)}
     else:
         risk = model.risk(X[test])[:, 0]
@@ -413,7 +429,7 @@ def evaluate(
         table |= {"risk": risk, "outcome": y[test]}
     known = known & np.isfinite(error)
     seen = event_flags(outcome)[test]
-    if isinstance(outcome, Survival):
+    if isinstance(outcome, Survival | CompetingRisks):
         seen = seen & (outcome.time[test] <= horizons[0])
     failures = error_groups(np.abs(error[known]), X[test][known], cohort.predictors, seen[known])
     if failures is not None and not known.all():
@@ -429,7 +445,7 @@ def evaluate(
             y[train],
             cohort.patient[train],
             X[test],
-            horizon=spec.outcome.at()[0] if isinstance(outcome, Survival) else None,
+            horizon=None if isinstance(outcome, Binary) else spec.outcome.at()[0],
             draws=spec.evaluate.stability,
             level=spec.evaluate.level,
             seed=spec.study.seed,
@@ -474,11 +490,13 @@ def audit(
     threshold = float(calibrated["threshold"]["value"])
     outcome = cohort.outcome
     measures: Callable[[NDArray[np.bool_]], dict[str, dict[str, Any]]]
-    if isinstance(outcome, Survival):
+    if isinstance(outcome, Survival | CompetingRisks):
+        competing = isinstance(outcome, CompetingRisks)
         grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
         survival, score = model.survival(X, grid), model.score(X)
         first = f"{horizons[0]:g}"
-        names = list(dict.fromkeys([primary, "harrell_c", f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
+        concordance = "cause_specific_c" if competing else "harrell_c"
+        names = list(dict.fromkeys([primary, concordance, f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
 
         def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
             return measures_survival(
@@ -495,6 +513,7 @@ def audit(
                 draws=draws,
                 level=spec.evaluate.level,
                 seed=seed,
+                competing=competing,
             )
     else:
         risk = model.risk(X)[:, 0]
@@ -537,7 +556,7 @@ def audit(
         min_events=spec.subgroups.min_events,
         level=spec.evaluate.level,
         # Censored rows carry information about survival; only a yes/no outcome needs as many without it.
-        min_nonevents=0 if isinstance(outcome, Survival) else spec.subgroups.min_events,
+        min_nonevents=spec.subgroups.min_events if isinstance(outcome, Binary) else 0,
         progress=progress,
     )
 
@@ -550,18 +569,22 @@ def explain(
     Returns
     -------
     (dict, dict of str to array)
-        The ``explanation`` block with the coefficients, and the three largest contributions of each test row that was
-        explained, as columns; empty for a model without SHAP values.
+        The ``explanation`` block with what `aimed.study.assemble.OF_THE_MODEL` names, and the three largest
+        contributions of each test row that was explained, as columns; empty for a model without SHAP values.
     """
     X, y = cohort.matrix(), targets(cohort)
     train, test = split.parts["train"], split.parts["test"]
     shown = test[np.isfinite(model.score(X[test]))]
-    binary = task_of(spec).kind == "binary"
+    kind = task_of(spec).kind
+    binary = kind == "binary"
     y_shown = y[shown]
 
     def metric(score: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         if binary:
             return auroc(y_shown[rows], score)
+        if kind == "competing":
+            last = float(time_grid(spec)[-1])
+            return float(cause_specific_c(y_shown["event"][rows], y_shown["time"][rows], score, tau=last))
         return harrell_c(y_shown["event"][rows], y_shown["time"][rows], score)
 
     def risk(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -596,7 +619,7 @@ def explain(
         X[shown],
         cohort.predictors,
         metric,
-        "auroc" if binary else "harrell_c",
+        {"binary": "auroc", "survival": "harrell_c", "competing": "cause_specific_c"}[kind],
         patient=cohort.patient[shown],
         inside=inside,
         refit=lambda order: refit(model, X[train], y[train][order]).score,
@@ -608,12 +631,28 @@ def explain(
         progress=progress,
         keep=keep,
     )
-    table = coefficient_table(model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed)
-    return {**block, "coefficients": table}, single
+    causes = cohort.outcome.labels if isinstance(cohort.outcome, CompetingRisks) else ()
+    table = coefficient_table(
+        model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed, causes
+    )
+    linear = {
+        "coefficients": table,
+        "proportional_hazards": proportional_hazards_of(
+            model, X[train], y[train], cohort.patient[train], spec.evaluate.level
+        ),
+        "nomogram": nomogram_of(model, X[train], None if binary else spec.outcome.at(), spec.study.seed),
+    }
+    return {**block, **linear}, single
 
 
 def coefficient_table(
-    model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], patient: NDArray[Any], level: float, seed: int
+    model: StudyModel,
+    X: NDArray[np.float64],
+    y: NDArray[Any],
+    patient: NDArray[Any],
+    level: float,
+    seed: int,
+    causes: Sequence[str] = (),
 ) -> list[dict[str, Any]] | None:
     """Return coefficients with intervals and people's labels; None for models that have none.
 
@@ -625,54 +664,53 @@ def coefficient_table(
         Training rows; a penalised model, which has no standard errors, is refitted on draws of their patients.
     level : float
     seed : int
+    causes : sequence of str
+        What competing events are called, for models with a hazard for each.
 
     Notes
     -----
-    Numbers are fitted standardised. The coefficient is given for one unit where that is a readable step, and for
-    one standard deviation where the whole range of the predictor is small.
+    The step that a coefficient is for is that of `readable_steps`.
     """
     names = list(model.preparation.feature_names_out_)
     rows = coefficients(model.estimator, names)
     if not rows:
         return None
     drawn = None
-    repeated = np.unique(patient).size < patient.size
+    repeated = np.unique(patient).size < patient.size and not model.clustered
     if repeated or any(row["lower"] is None for row in rows):
-        small = X.shape[0] * len(names) <= REFIT_CELLS
+        # Refits on prepared rows know nothing of what multiple imputation adds to the spread.
+        small = X.shape[0] * len(names) <= REFIT_CELLS and not model.preparation.imputes
         drawn = (
             coefficient_interval(model, X, y, patient, draws=COEFFICIENT_DRAWS, level=level, seed=seed)
             if small
             else None
         )
-    variables = {v.name: (j, v) for j, v in enumerate(model.variables)}
     out = []
-    for k, (row, origin, scale) in enumerate(
-        zip(rows, model.preparation.feature_origin_, model.preparation.feature_scale_, strict=True)
-    ):
-        j, v = variables[origin]
+    steps = list(readable_steps(model, X))
+    for k, row in enumerate(rows):
+        # A model with a hazard for each cause gives the columns once a cause; refits tell of the first.
+        factor, label, per = steps[k % len(steps)]
+        cause = int(row.get("cause", 1))
         record = dict(row)
-        if (repeated or row["lower"] is None) and drawn is not None:
+        if (repeated or row["lower"] is None) and drawn is not None and cause == 1:
             record["lower"], record["upper"], record["p"] = float(drawn[0][k]), float(drawn[1][k]), None
             why = "patients have several rows" if repeated else "penalised"
             record["note"] = f"{why}: percentile interval of {COEFFICIENT_DRAWS} refits on draws of patients"
         elif repeated:
             record["lower"] = record["upper"] = record["p"] = None
+            record |= {name: None for name in ("standard_error", "df", "fmi") if name in record}
             record["note"] = "patients have several rows: an interval that takes rows as patients would be too narrow"
-        known = X[np.isfinite(X[:, j]), j]
-        readable = scale <= 1.0 or bool(np.isin(known, (0.0, 1.0)).all())
-        plain = row["term"] == origin and v.kind == "number" and readable
-        for name in ("estimate", "lower", "upper"):
-            record[name] = None if record[name] is None else record[name] * (scale if plain else 1.0)
+        elif model.clustered and row["lower"] is not None:
+            record["note"] = "patients have several rows: robust error, their rows taken together"
+        for name in ("estimate", "lower", "upper", "standard_error"):
+            if record.get(name) is not None:
+                record[name] *= factor
         for name, source in (("ratio", "estimate"), ("ratio_lower", "lower"), ("ratio_upper", "upper")):
             record[name] = None if record[source] is None else float(np.exp(record[source]))
-        label = v.label or v.name
-        if plain:
-            record["label"], record["per"] = v.title, f"1 {v.unit}" if v.unit else "1 unit"
-        elif v.kind == "category":
-            record["label"], record["per"] = row["term"].replace(origin, label, 1), "against the reference level"
-        else:
-            record["label"] = row["term"].replace(origin, label, 1) + (", per SD" if row["term"] == origin else "")
-            record["per"] = "1 standard deviation"
+        record["label"], record["per"] = label, per
+        if "cause" in row:
+            record["cause_label"] = causes[cause - 1]
+            record["label"] = f"{label} ({causes[cause - 1]})"
         out.append(record)
     return out
 
@@ -686,7 +724,7 @@ def package(
     home: RunFolder,
 ) -> None:
     """Write the bundle."""
-    survival = task_of(spec).kind == "survival"
+    survival = task_of(spec).kind != "binary"
     pack(
         model,
         home.file("bundle"),

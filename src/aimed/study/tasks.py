@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import Binary, Cohort, DataError, StudyFileError, Survival, UnknownNameError
+from aimed.core import Binary, Cohort, CompetingRisks, DataError, StudyFileError, Survival, UnknownNameError
 from aimed.metrics.prepared_binary import MEASURES
-from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, at
+from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, OVERALL_COMPETING, at
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
@@ -26,7 +26,7 @@ class Task:
 
     name: str
     title: str
-    kind: Literal["binary", "survival"]
+    kind: Literal["binary", "survival", "competing"]
     candidates: tuple[str, ...]
     baselines: tuple[str, ...]
     primary: str
@@ -71,19 +71,31 @@ TASKS: Mapping[str, Task] = {
         design="prognostic",
         prediction="risk",
     ),
+    "survival, competing": Task(
+        name="survival, competing",
+        title="Time to an event that other events can prevent: survival with [outcome] competing",
+        kind="competing",
+        candidates=("cause_specific_cox",),
+        baselines=("aalen_johansen",),
+        primary="cause_specific_c",
+        tuning_metric="ibs",
+        design="prognostic",
+        prediction="risk",
+    ),
 }
 
 
 def task_of(spec: StudySpec) -> Task:
     """Return the task of a study."""
-    return TASKS[spec.study.task]
+    return TASKS["survival, competing" if spec.outcome.competing else spec.study.task]
 
 
 def known_measures(spec: StudySpec) -> list[str]:
     """Return the names of the measures a study produces, horizons included."""
     if task_of(spec).kind == "binary":
         return list(MEASURES)
-    return [*OVERALL, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
+    overall = OVERALL_COMPETING if task_of(spec).kind == "competing" else OVERALL
+    return [*overall, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
 
 
 def primary_of(spec: StudySpec) -> str:
@@ -143,6 +155,7 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
             time=out.time,
             event=out.event,
             event_value=out.event_value,
+            competing=out.competing,
             horizon=horizons[0] if task_of(spec).kind == "binary" and horizons and out.column is None else None,
             unit=out.unit,
             label=outcome_label(spec),
@@ -184,7 +197,7 @@ def _check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
 
 def targets(cohort: Cohort) -> NDArray[Any]:
     """Return the outcome as estimators take it: int8 or scikit-survival's structured array."""
-    if isinstance(cohort.outcome, Survival):
+    if isinstance(cohort.outcome, Survival | CompetingRisks):
         return cohort.outcome.structured()
     if isinstance(cohort.outcome, Binary):
         return np.asarray(cohort.outcome.values)

@@ -263,6 +263,8 @@ def missing(r: Results) -> str | None:
         "mean_indicators": "the training mean with an indicator of missingness",
         "mean": "the training mean",
         "complete_case": "leaving out incomplete rows",
+        "multiple_imputation": "multiple imputation by chained equations learned on the training part with its "
+        "outcome; coefficients pooled by Rubin's rules, predictions averaged over the imputed data sets",
         "iterative": "chained equations learned on the training part",
         "native": "the model itself, which takes missing values",
     }
