@@ -1,0 +1,1 @@
+"""Compiled loops of the checks, one file a topic."""
