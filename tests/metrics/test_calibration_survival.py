@@ -340,7 +340,7 @@ def test_without_an_event_the_ratio_has_no_error_and_clusters_count():
 def test_risks_that_rank_all_events_perfectly_have_no_slope(levels):
     order = np.arange(40)
     risk = 0.9 - 0.8 * (order * levels // 40) / levels
-    with pytest.raises(NotEstimableError, match="did not settle|no unique fit"):
+    with pytest.raises(NotEstimableError, match=r"did not settle|no unique fit"):
         calibration_slope_at(np.ones(40), 1.0 + order, risk)
     # One pair the wrong way round, and there is a slope.
     time = 1.0 + order
