@@ -15,7 +15,14 @@ from aimed.metrics.arrays import patient_codes
 from aimed.metrics.proportions import wilson
 from aimed.metrics.result import Estimate, clustered_variance
 
-__all__ = ["MapCheck", "box_masks", "localisation", "mean_by_patient", "span"]
+__all__ = ["FEWEST", "MapCheck", "box_masks", "localisation", "mean_by_patient", "span"]
+
+
+FEWEST = 5
+"""Patients below which no check of heat maps gives a verdict."""
+
+_LITTLE = 0.2
+"""Share of the way from chance to always hitting; with the upper limit below it, a map does not point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +160,7 @@ def localisation(
         ``pointing``: share of pictures with the peak in the lesion. ``inside``: share of the map inside it. ``iou``:
         intersection over union. ``inside_gain`` and ``iou_gain``: how far those lie above chance, picture by picture.
         It passes if the whole interval of ``pointing`` lies above chance, and fails if it reaches less than a fifth of
-        the way from chance to 1; otherwise there is not enough evidence.
+        the way from chance to 1; otherwise, or with fewer than 5 patients, there is not enough evidence.
 
     Raises
     ------
@@ -177,7 +184,7 @@ def localisation(
     >>> masks = np.zeros((40, 10, 10), dtype=bool); masks[:, 2:5, 2:5] = True
     >>> localisation(masks.astype(float), masks).sentence
     'The peak of the map lies in the lesion in 100 % of 40 pictures (95 % interval 91 to 100), where chance is 9 %:
-    the maps point at it.'
+    more often than chance.'
     """
     heat, inside = np.asarray(maps, dtype=np.float64), np.asarray(masks, dtype=bool)
     if heat.ndim != 3 or 0 in heat.shape or heat.shape != inside.shape:
@@ -207,14 +214,19 @@ def localisation(
         "iou": mean_by_patient(overlap, patient, level=level, name="iou"),
         "iou_gain": mean_by_patient(overlap - by_chance, patient, level=level, name="iou_gain"),
     }
-    passed = True if pointing.lower > chance else False if pointing.upper < chance + _LITTLE * (1 - chance) else None
-    verdict = {True: "the maps point at it", False: "the maps do not point at it", None: "not enough evidence"}[passed]
+    passed = None
+    if (n if patient is None else int(patient_codes(patient, n).max()) + 1) >= FEWEST:
+        little = chance + _LITTLE * (1 - chance)
+        passed = True if pointing.lower > chance else False if pointing.upper < little else None
+    verdict = {True: "more often than chance", False: "the maps do not point at it", None: "not enough evidence"}[
+        passed
+    ]
     sentence = (
         f"The peak of the map lies in the lesion in {100 * pointing:.0f} % of {n} pictures ({100 * level:g} % interval "
         f"{100 * pointing.lower:.0f} to {100 * pointing.upper:.0f}), where chance is {100 * chance:.0f} %: {verdict}."
     )
     if not shown.all():
-        sentence += f" {int((~shown).sum())} maps are empty and count as misses."
+        sentence += f" Empty maps, which count as misses: {int((~shown).sum())}."
     return MapCheck(
         check="localisation",
         passed=passed,
@@ -222,10 +234,6 @@ def localisation(
         estimates=estimates,
         chance={"pointing": chance, "inside": chance, "iou": float(by_chance.mean())},
     )
-
-
-_LITTLE = 0.2
-"""Share of the way from chance to always hitting; with the upper limit below it, a map does not point."""
 
 
 def _pointing(hit: NDArray[np.float64], patient: ArrayLike | None, level: float) -> Estimate:

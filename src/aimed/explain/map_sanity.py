@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from aimed.core import DataError, MissingExtraError, NotEstimableError
 from aimed.explain.class_activation import Maps, activation_maps, scores_of
-from aimed.explain.localisation import MapCheck, mean_by_patient, span
+from aimed.explain.localisation import FEWEST, MapCheck, mean_by_patient, span
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.result import Estimate
 
@@ -31,9 +31,6 @@ MakeMaps: TypeAlias = Callable[[Any, NDArray[np.float32]], Maps]
 
 _SIMILAR = 0.5
 """Mean rank correlation with the maps of a random network at which maps no longer depend on the weights."""
-
-_FEWEST = 5
-"""Patients below which no spread between them is no evidence."""
 
 _GRID = 28
 """Cells a side on which maps are compared: finer than the layers they come from, coarse enough to be quick."""
@@ -72,7 +69,7 @@ def randomised_weights(
     MapCheck
         ``spearman`` and ``ssim``: similarity of the maps before and after, with all layers random; in `steps` those
         of each stage with the number of ``layers``. It passes if the interval of ``spearman`` lies below 0.5, and
-        fails if it lies above.
+        fails if it lies above; with fewer than 5 patients it does neither.
 
     Raises
     ------
@@ -98,13 +95,14 @@ def randomised_weights(
     ...     nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     >>> pictures = np.random.default_rng(0).normal(size=(6, 1, 16, 16))
     >>> randomised_weights(network, pictures, lambda module, images: np.abs(images)).sentence
-    'With random weights the maps stay the same (rank correlation 1.00 (no interval), 3 random networks): they do not
+    'With random weights the maps stay the same (rank correlation 1.00 (no interval), random networks: 3): they do not
     depend on the weights.'
     """
     if steps < 1 or draws < 1:
         raise DataError("no steps or no draws", "at least one of each")
     pictures = np.asarray(images, dtype=np.float32)
-    layers = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None][::-1]
+    codes = np.arange(len(pictures)) if patient is None else patient_codes(patient, len(pictures))
+    layers = _layers(module)
     if not layers:
         raise NotEstimableError("a network without weights", "weights to randomise")
     before = np.asarray(make(module, pictures))
@@ -120,7 +118,7 @@ def randomised_weights(
         told = np.isfinite(rank)
         if not told.any():
             raise NotEstimableError("all maps are flat", "maps with a place that stands out")
-        some = None if patient is None else np.asarray(patient)[told]
+        some = codes[told]
         found.append(
             {
                 "layers": cut,
@@ -129,8 +127,7 @@ def randomised_weights(
             }
         )
     last = found[-1]["spearman"]
-    units = int(told.sum()) if some is None else np.unique(some).size
-    lower, upper = _bounds(last, units)
+    lower, upper = _bounds(last, np.unique(some).size)
     passed = True if upper < _SIMILAR else False if lower > _SIMILAR else None
     start, end = {
         True: ("change", "they do depend on the weights"),
@@ -141,7 +138,7 @@ def randomised_weights(
         check="parameter_randomisation",
         passed=passed,
         sentence=(
-            f"With random weights the maps {start} (rank correlation {span(last)}, {draws} random networks): {end}."
+            f"With random weights the maps {start} (rank correlation {span(last)}, random networks: {draws}): {end}."
         ),
         estimates={"spearman": last, "ssim": found[-1]["ssim"]},
         steps=found,
@@ -149,18 +146,22 @@ def randomised_weights(
 
 
 def _bounds(one: Estimate, units: int) -> tuple[float, float]:
-    """Return the interval; the value itself where enough patients all agree; all numbers otherwise."""
-    if math.isfinite(one.lower):
-        return one.lower, one.upper
-    return (float(one), float(one)) if units >= _FEWEST else (-math.inf, math.inf)
+    """Return the interval, or the value itself where all patients agree; all numbers where patients are few."""
+    if units < FEWEST:
+        return -math.inf, math.inf
+    return (one.lower, one.upper) if math.isfinite(one.lower) else (float(one), float(one))
+
+
+def _layers(module: Any) -> list[Any]:
+    """Return the parts with weights of their own, the head first."""
+    return [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None][::-1]
 
 
 def _randomise(module: Any, last: int, seed: int) -> None:
     """Draw the weights of the last layers anew, as before training; normalisations start from nothing."""
     generator = torch.Generator().manual_seed(seed)
-    layers = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
     with torch.no_grad():
-        for part in layers[::-1][:last]:
+        for part in _layers(module)[:last]:
             for name, weight in part.named_parameters(recurse=False):
                 if weight.ndim > 1:
                     fan_in = weight[0].numel()
@@ -280,7 +281,7 @@ def deletion_insertion(
     MapCheck
         ``deletion`` and ``insertion``: mean probability along the way, from 0 to 1. ``deletion_gain`` and
         ``insertion_gain``: how much lower, or higher, than for the shifted maps. It passes if both intervals of the
-        gains lie above 0, and fails if one lies below.
+        gains lie above 0, and fails if one lies below; with fewer than 5 patients it does neither.
 
     Raises
     ------

@@ -1,0 +1,296 @@
+"""Says what keeps a model from being better: bias, variance, unlike parts, or a tune part that was used up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from aimed.core import DataError, NotEstimableError
+from aimed.diagnosis.image_rows import ImageRows
+from aimed.metrics.arrays import patient_codes
+from aimed.metrics.discrimination import auroc
+from aimed.metrics.result import Estimate
+
+__all__ = ["FitDiagnosis", "Gap", "diagnose_fit", "mismatch_test", "picture_descriptors"]
+
+_FOLDS = 5
+_GRID = 12
+_UNLIKE = 0.55
+_ADVICE = {
+    "bias": (
+        "a larger network or higher resolution; longer training or a better learning rate; weights learned on more "
+        "pictures; less weight decay and augmentation; a look at the labels"
+    ),
+    "variance": (
+        "more training patients; weights learned on more pictures; more augmentation and weight decay; a smaller "
+        "network or an ensemble; earlier stopping"
+    ),
+    "mismatch": (
+        "find what tells the parts apart (site, view, device, exposure), bring such pictures into training or make "
+        "them alike, and draw the tune part from where the model will be used"
+    ),
+    "tune overfitted": "a larger tune part, fewer choices made on it, and a fresh test part",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One reason why a model is not better, with what the evidence says of it.
+
+    Parameters
+    ----------
+    kind : {"bias", "variance", "mismatch", "tune overfitted"}
+    size : Estimate
+        How much of the score it costs; for "mismatch" the AUROC with which the parts are told apart.
+    verdict : {"present", "small", "not enough evidence"}
+    sentence : str
+    advice : str
+        What to do about it; empty unless it is present.
+    """
+
+    kind: str
+    size: Estimate
+    verdict: str
+    sentence: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitDiagnosis:
+    """Scores of the parts and the gaps between them, the largest that is present first.
+
+    Parameters
+    ----------
+    scores : dict of str to Estimate
+    gaps : tuple of Gap
+    summary : str
+    """
+
+    scores: dict[str, Estimate]
+    gaps: tuple[Gap, ...]
+    summary: str
+
+    def __getitem__(self, kind: str) -> Gap:
+        return next(gap for gap in self.gaps if gap.kind == kind)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the diagnosis in JSON types."""
+        return {
+            "scores": {name: _numbers(score) for name, score in self.scores.items()},
+            "gaps": [
+                {
+                    "kind": gap.kind, "size": _numbers(gap.size), "verdict": gap.verdict, "sentence": gap.sentence,
+                    "advice": gap.advice,
+                }
+                for gap in self.gaps
+            ],
+            "summary": self.summary,
+        }  # fmt: skip
+
+
+def _numbers(found: Estimate) -> dict[str, Any]:
+    known = {name: float(getattr(found, name)) for name in ("value", "lower", "upper")}
+    return {**{k: v if math.isfinite(v) else None for k, v in known.items()}, "n": found.n, "note": found.note}
+
+
+def diagnose_fit(
+    train: Estimate,
+    tune: Estimate,
+    *,
+    target: Estimate | float | None = None,
+    target_name: str = "the target",
+    test: Estimate | None = None,
+    mismatch: Estimate | None = None,
+    margin: float = 0.02,
+) -> FitDiagnosis:
+    """Compare the scores of the parts with each other and with what is possible.
+
+    Parameters
+    ----------
+    train, tune : Estimate
+        One score, such as macro AUROC, higher is better, on pictures as they are (not augmented). The parts share no
+        patient.
+    target : Estimate or float, optional
+        What readers reach, or what is asked for.
+    target_name : str
+    test : Estimate, optional
+    mismatch : Estimate, optional
+        From `mismatch_test`.
+    margin : float
+        What is worth talking about: a gap is present where its interval lies above, small where it lies below.
+
+    Returns
+    -------
+    FitDiagnosis
+
+    References
+    ----------
+    Ng, Machine Learning Yearning, 2018, chapters 20 to 43.
+
+    Examples
+    --------
+    >>> train = Estimate.normal(0.97, 0.005, name="auroc", n=900)
+    >>> tune = Estimate.normal(0.85, 0.02, name="auroc", n=200)
+    >>> found = diagnose_fit(train, tune, target=0.95, target_name="two readers")
+    >>> found["variance"].verdict, found["bias"].verdict
+    ('present', 'small')
+    >>> print(found["variance"].sentence)
+    Variance: the score falls by 0.120 (0.080 to 0.160) from the training part to the tune part.
+    """
+    gaps: list[Gap] = []
+    if target is None:
+        bias = Estimate(math.nan, name="bias", note="no target was given")
+        sentence = "Bias cannot be judged: it takes a target, such as what readers reach on the same pictures."
+        gaps.append(Gap("bias", bias, "not enough evidence", sentence, ""))
+    else:
+        goal = target if isinstance(target, Estimate) else Estimate(float(target), name="target", se=0.0)
+        words = f"the training part is {{}} below {target_name} ({float(goal):.3f})"
+        gaps.append(_gap("bias", goal, train, margin, words))
+    gaps.append(_gap("variance", train, tune, margin, "the score falls by {} from the training part to the tune part"))
+    if test is not None:
+        words = "the score falls by {} from the tune part to the test part"
+        gaps.append(_gap("tune overfitted", tune, test, margin, words))
+    if mismatch is not None:
+        gaps.append(_mismatch(mismatch))
+    rank = {"present": 0, "not enough evidence": 1, "small": 2}
+    gaps.sort(key=lambda gap: (rank[gap.verdict], -_cost(gap)))
+    scores = {"train": train, "tune": tune}
+    if test is not None:
+        scores["test"] = test
+    return FitDiagnosis(scores, tuple(gaps), _summary(gaps))
+
+
+def _gap(kind: str, high: Estimate, low: Estimate, margin: float, words: str) -> Gap:
+    # Parts share no patient: their errors add up.
+    size = Estimate.normal(float(high) - float(low), math.hypot(high.se, low.se), name=kind, n=low.n)
+    if size.se == 0.0 or not math.isfinite(size.lower):
+        size = Estimate(float(size), name=kind, n=low.n, note="no interval: a score came without its error")
+    return _judged(kind, size, margin, f"{kind.capitalize()}: {words.format(_shown(size))}")
+
+
+def _judged(kind: str, size: Estimate, margin: float, sentence: str) -> Gap:
+    if size.lower > margin:
+        return Gap(kind, size, "present", f"{sentence}.", _ADVICE[kind])
+    if size.upper < margin:
+        return Gap(kind, size, "small", f"{sentence}: too little to work on.", "")
+    return Gap(kind, size, "not enough evidence", f"{sentence}: there is not enough evidence to say if it matters.", "")
+
+
+def _mismatch(size: Estimate) -> Gap:
+    if not math.isfinite(float(size)):
+        words = f"Mismatch: not tested, {size.note}."
+        return Gap("mismatch", size, "not enough evidence", words, "")
+    words = f"Mismatch: from the pictures alone the two parts are told apart with AUROC {_shown(size)}"
+    return _judged("mismatch", size, _UNLIKE, words)
+
+
+def _shown(size: Estimate) -> str:
+    if not math.isfinite(size.lower):
+        return f"{float(size):.3f} (no interval)"
+    return f"{float(size):.3f} ({size.lower:.3f} to {size.upper:.3f})"
+
+
+def _cost(gap: Gap) -> float:
+    value = float(gap.size) - (0.5 if gap.kind == "mismatch" else 0.0)
+    return value if math.isfinite(value) else 0.0
+
+
+def _summary(gaps: list[Gap]) -> str:
+    present = [gap for gap in gaps if gap.verdict == "present"]
+    if present:
+        others = f" Then: {', '.join(gap.kind for gap in present[1:])}." if present[1:] else ""
+        return f"Work on {present[0].kind} first: {present[0].advice}.{others}"
+    if any(gap.verdict == "not enough evidence" for gap in gaps):
+        return "No gap is proven; larger parts, or a target, would say more."
+    return "All gaps are small: what is left is what the pictures and labels do not hold."
+
+
+def picture_descriptors(images: Any, rows: ArrayLike | None = None) -> NDArray[np.float32]:
+    """Return a coarse copy of each picture and the spread of its greys, without any network, shape (n, 151).
+
+    Features of a network that was trained on one of the parts know that part by heart; these do not.
+
+    Examples
+    --------
+    >>> picture_descriptors(np.zeros((3, 40, 30), dtype=np.uint8)).shape
+    (3, 151)
+    """
+    part = ImageRows(images, rows)
+    if min(part.shape) < _GRID:
+        raise DataError(f"pictures of {part.shape} pixels", f"at least {_GRID} a side")
+    at = [np.arange(_GRID) * side // _GRID for side in part.shape]
+    area = np.outer(*(np.diff(np.append(a, side)) for a, side in zip(at, part.shape, strict=True)))
+    found = []
+    for batch in part.batches():
+        greys = batch.astype(np.float32) / part.top
+        coarse = np.add.reduceat(np.add.reduceat(greys, at[0], axis=1), at[1], axis=2) / area
+        levels = np.quantile(greys.reshape(len(greys), -1), (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99), axis=1).T
+        found.append(np.concatenate((coarse.reshape(len(greys), -1), levels), axis=1))
+    return np.concatenate(found).astype(np.float32)
+
+
+def mismatch_test(
+    first: NDArray[Any],
+    second: NDArray[Any],
+    first_patient: ArrayLike | None = None,
+    second_patient: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Test whether two parts come from one distribution: how well can a classifier tell which part a picture is from?
+
+    Parameters
+    ----------
+    first, second : float arrays, shapes (n, c) and (m, c)
+        Descriptors, as from `picture_descriptors`, or features of a network that was trained on neither part.
+    first_patient, second_patient : arrays, optional
+        Patients stay together in the folds and in the interval. Numbers of one part do not mean those of the other.
+    level : float
+    seed : int
+
+    Returns
+    -------
+    Estimate
+        AUROC of scores from models that did not see the patient; about 0.5 where the parts are alike.
+
+    Notes
+    -----
+    Formula: ridge logistic regression on standardised descriptors, five folds of patients, AUROC of the pooled scores.
+    Scores of several folds pool a little below 0.5 where there is nothing to find, which errs on the side of "alike".
+
+    References
+    ----------
+    Lopez-Paz and Oquab, ICLR 2017 (classifier two-sample test).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.normal(size=(200, 5)), rng.normal(size=(100, 5))
+    >>> alike, unlike = mismatch_test(a, b), mismatch_test(a, b + 1.0)
+    >>> alike.lower < 0.5 < unlike.lower
+    True
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise DataError(f"descriptors of shapes {a.shape} and {b.shape}", "the same columns")
+    codes = [patient_codes(p, len(x)) for p, x in ((first_patient, a), (second_patient, b))]
+    if min((int(c.max()) + 1 if c.size else 0) for c in codes) < 2 * _FOLDS:
+        raise NotEstimableError("fewer than 10 patients in a part", "at least 10 in each")
+    generator = np.random.default_rng(seed)
+    folds = np.concatenate([generator.permutation(np.arange(int(c.max()) + 1) % _FOLDS)[c] for c in codes])
+    x, y = np.concatenate((a, b)), np.concatenate((np.zeros(len(a)), np.ones(len(b))))
+    score = np.empty(len(y))
+    for fold in range(_FOLDS):
+        inside = folds == fold
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500))
+        score[inside] = model.fit(x[~inside], y[~inside]).decision_function(x[inside])
+    patient = np.concatenate((codes[0], codes[1] + int(codes[0].max()) + 1))
+    return auroc(y, score, patient=patient, level=level)

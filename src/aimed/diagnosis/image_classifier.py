@@ -1,0 +1,679 @@
+"""The classifier of several findings in a picture: fitted in a stream of batches, stopped on patients it never saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from aimed.core import BundleError, DataError, StudyFileError
+from aimed.diagnosis import LOSSES, NETWORKS
+from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
+from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
+from aimed.diagnosis.standardise import Standardise
+from aimed.metrics.arrays import patient_codes
+from aimed.metrics.draws import threads_allowed
+
+if TYPE_CHECKING:
+    from aimed.diagnosis.augmentation import Augmentation
+    from aimed.diagnosis.initial_weights import InitialWeights, WeightsReport
+    from aimed.fit.half_precision import PrecisionGate
+    from aimed.fit.torch_training import Training
+
+__all__ = ["ImageClassifier"]
+
+Progress = Callable[[float, str], None]
+_TOGETHER = 64
+_SCHEMA = 1
+
+
+class ImageClassifier(BaseEstimator):  # type: ignore[misc]
+    """Findings in pictures by a convolutional network.
+
+    Parameters
+    ----------
+    architecture : str
+        A name of `aimed.diagnosis.NETWORKS`.
+    architecture_options : dict, optional
+        Its parameters.
+    loss : {"weighted", "plain", "focal", "asymmetric"}
+    loss_options : dict, optional
+        For "focal" and "asymmetric".
+    uncertain : {"ignore", "zeros", "ones"}
+        What the label -1 means.
+    augmentation : bool or Augmentation
+        Random changes of training pictures.
+    initial_weights : InitialWeights, optional
+        Weights to start from; their normalisation is then that of all pictures.
+    linear_probe_first : bool
+        Fit the head on the features of the first weights before anything else moves, so that a random head does not
+        spoil them.
+    frozen_epochs : int
+        Epochs in which the head alone learns.
+    layer_decay : float
+        Learning rate of each stage as a multiple of that of the next one towards the head.
+    optimizer, weight_decay, batch_size, schedule, warmup, ema, clip_norm
+        As in `aimed.fit.torch_training.TrainingSettings`.
+    learning_rate : float or "find"
+    max_epochs : int
+    early_stopping : bool
+        Set patients aside and keep the weights that are best on them.
+    validation_fraction : float
+        Share of the patients set aside.
+    n_iter_no_change : int
+        Epochs without gain after which training stops.
+    stop_on : {"auroc", "loss"}
+        Macro AUROC or cross-entropy of the patients set aside.
+    precision : {"auto", "32-true", "bf16-mixed"}
+        "auto" is half precision where the processor has it and the gate holds: macro AUROC of the patients set aside
+        changes by less than 0.002. Where it does not hold, training is repeated in full precision.
+    n_estimators : int
+        Networks, each from a seed of its own and stopped on other patients; their probabilities are averaged.
+    test_time_augmentation : int
+        Changed copies of a picture that are read beside it.
+    n_jobs : int, optional
+        Threads; those allowed to the process when absent. Another number may change the last bits.
+    random_state : int
+
+    Attributes
+    ----------
+    networks_ : list of PooledNetwork
+    standardise_ : Standardise
+    findings_ : list of str
+    prevalence_ : float array, shape (k,)
+        Of known training labels.
+    history_ : list of dict
+        Of each network: losses and tune AUROC by epoch, the epoch kept, rows that tuned.
+    precision_ : dict
+    weights_report_ : WeightsReport or None
+
+    References
+    ----------
+    Rajpurkar et al., arXiv 1711.05225. Kumar et al., ICLR 2022 (probe first). Howard and Ruder, ACL 2018 (rates by
+    layer). Lakshminarayanan et al., NeurIPS 2017 (ensembles).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, (40, 2)).astype(float)
+    >>> pictures = rng.integers(0, 60, (40, 16, 16)).astype(np.uint8)
+    >>> pictures[y[:, 0] == 1, :8] += 120
+    >>> model = ImageClassifier(architecture_options={"widths": [4, 8]}, max_epochs=2, early_stopping=False, n_jobs=1)
+    >>> model.fit(pictures, y, names=["bright top", "none"]).predict_proba(pictures).shape
+    (40, 2)
+    """
+
+    def __init__(
+        self,
+        architecture: str = "small_cnn",
+        architecture_options: Mapping[str, Any] | None = None,
+        *,
+        loss: str = "weighted",
+        loss_options: Mapping[str, Any] | None = None,
+        uncertain: Uncertain = "ignore",
+        augmentation: bool | Augmentation = True,
+        initial_weights: InitialWeights | None = None,
+        linear_probe_first: bool = False,
+        frozen_epochs: int = 0,
+        layer_decay: float = 1.0,
+        optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw",
+        learning_rate: float | Literal["find"] = 2e-3,
+        weight_decay: float = 0.02,
+        batch_size: int = 32,
+        max_epochs: int = 30,
+        schedule: Literal["constant", "cosine"] = "cosine",
+        warmup: float = 0.05,
+        ema: float | None = None,
+        clip_norm: float | None = 5.0,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        n_iter_no_change: int = 10,
+        stop_on: Literal["auroc", "loss"] = "auroc",
+        precision: Literal["auto", "32-true", "bf16-mixed"] = "auto",
+        n_estimators: int = 1,
+        test_time_augmentation: int = 0,
+        n_jobs: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.architecture, self.architecture_options = architecture, architecture_options
+        self.loss, self.loss_options, self.uncertain = loss, loss_options, uncertain
+        self.augmentation, self.initial_weights = augmentation, initial_weights
+        self.linear_probe_first, self.frozen_epochs, self.layer_decay = linear_probe_first, frozen_epochs, layer_decay
+        self.optimizer, self.learning_rate, self.weight_decay = optimizer, learning_rate, weight_decay
+        self.batch_size, self.max_epochs, self.schedule, self.warmup = batch_size, max_epochs, schedule, warmup
+        self.ema, self.clip_norm = ema, clip_norm
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.n_iter_no_change, self.stop_on, self.precision = n_iter_no_change, stop_on, precision
+        self.n_estimators, self.test_time_augmentation = n_estimators, test_time_augmentation
+        self.n_jobs, self.random_state = n_jobs, random_state
+
+    def fit(
+        self,
+        images: Any,
+        labels: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        tune: ArrayLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ImageClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        images : array-like, shape (n, y, x)
+            uint8 or uint16, larger is brighter; an array, a memory map or an image cache. Read in batches.
+        labels : array, shape (n, k)
+            1 present, 0 absent, NaN unknown, -1 uncertain.
+        groups : array, shape (n,), optional
+            Patient of each picture; each picture its own when absent.
+        names : k strings, optional
+        tune : bool array, shape (n,), optional
+            The pictures to stop on, instead of a draw.
+        checkpoint : path, optional
+            Folder; a training that was stopped goes on from there.
+        progress : callable, optional
+            ``progress(share, text)``.
+
+        Raises
+        ------
+        NotEstimableError
+            If a finding is unknown in all training pictures, or always or never present.
+        DataError
+            If pictures, labels and groups do not fit together, or a patient is on both sides of `tune`.
+        """
+        self._check()
+        y = read_labels(labels, self.uncertain, names)
+        if len(images) != len(y):
+            raise DataError(f"{len(images)} pictures and {len(y)} rows of labels", "as many of both")
+        if names is not None and len(names) != y.shape[1]:
+            raise DataError(f"{len(names)} names for {y.shape[1]} findings", "one each")
+        self.findings_ = [f"finding {i + 1}" for i in range(y.shape[1])] if names is None else [str(n) for n in names]
+        everything = ImageRows(images)
+        self.shape_, self.n_fitted_ = everything.shape, len(y)
+        patient = patient_codes(groups, len(y))
+        self.n_patients_ = int(patient.max()) + 1
+        digest = ""
+        if checkpoint is not None:
+            content = hashlib.sha256(images_digest(images).encode() + y.tobytes() + patient.tobytes())
+            content.update(repr(sorted(self._plain_parameters().items())).encode())
+            digest = content.hexdigest()
+        given = None if tune is None else self._given(tune, patient)
+        self.networks_: list[Any] = []
+        self.history_: list[dict[str, Any]] = []
+        self._shifts: list[NDArray[np.float64]] = []
+        self.gates_: list[PrecisionGate | None] = []
+        members = int(self.n_estimators)
+        for member in range(members):
+            seed = self._seed(member)
+            held = given
+            if held is None and self.early_stopping:
+                held = tune_rows(y, patient, float(self.validation_fraction), seed)
+            held = np.zeros(0, dtype=np.int64) if held is None else held
+            learns = np.setdiff1d(np.arange(len(y)), held)
+            share = check_learnable(y[learns], names)
+            if member == 0:
+                self.prevalence_ = share
+                # Of the first network's pictures, and then of all: one preprocessing serves every network.
+                self.standardise_ = Standardise.of_pixels(ImageRows(images, learns))
+                self.weights_report_: WeightsReport | None = None
+            folder = None if checkpoint is None else os.path.join(checkpoint, f"network_{member + 1}")
+            told = None if progress is None else _part_of(progress, member, members)
+            self._member(images, y, learns, held, share, seed, folder, digest, told)
+        self._settle_precision()
+        last = any(part["best_epoch"] == int(self.max_epochs) for part in self.history_)
+        # A cosine ends where nothing moves any more: its last epoch is meant to be the best.
+        if self.early_stopping and last and self.schedule == "constant":
+            warnings.warn(
+                f"the network still improved in epoch {self.max_epochs}, its last; raise max_epochs",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def begin(
+        self, images: Any, labels: NDArray[np.float32], prevalence: NDArray[np.float64], names: Sequence[str] | None,
+        patients: int,
+    ) -> None:  # fmt: skip
+        """Take the first weights as they are: a model whose head still has to be set.
+
+        Parameters
+        ----------
+        images : array-like, shape (n, y, x)
+        labels : float array, shape (n, k)
+        prevalence : float array, shape (k,)
+        names : k strings, optional
+        patients : int
+        """
+        from aimed.diagnosis.initial_weights import load_weights
+        from aimed.diagnosis.pooled_network import build_network
+        from aimed.fit.torch_training import seeded
+
+        self._check()
+        part = ImageRows(images)
+        k = labels.shape[1]
+        self.findings_ = [f"finding {i + 1}" for i in range(k)] if names is None else [str(n) for n in names]
+        self.shape_, self.n_fitted_, self.n_patients_, self.prevalence_ = part.shape, len(labels), patients, prevalence
+        with seeded(self._seed(0)):
+            network = build_network(self.architecture, k, self.architecture_options)
+        self.weights_report_ = None
+        if self.initial_weights is None:
+            self.standardise_ = Standardise.of_pixels(part)
+        else:
+            self.weights_report_ = load_weights(network, self.initial_weights)
+            self.standardise_ = self.weights_report_.normalisation
+        self.networks_, self._shifts, self.gates_, self.history_ = [network.eval()], [np.zeros(k)], [None], []
+        self._settle_precision()
+
+    def set_head(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+        """Replace the head of the first network.
+
+        Parameters
+        ----------
+        weight : float array, shape (k, width)
+        bias : float array, shape (k,)
+        """
+        import torch
+
+        check_is_fitted(self, "networks_")
+        with torch.no_grad():
+            self.networks_[0].classifier.weight.copy_(torch.from_numpy(weight))
+            self.networks_[0].classifier.bias.copy_(torch.from_numpy(bias))
+
+    def _check(self) -> None:
+        NETWORKS.entry(self.architecture)
+        LOSSES.entry(self.loss)
+        for name, known in (
+            ("stop_on", ("auroc", "loss")),
+            ("precision", ("auto", "32-true", "bf16-mixed")),
+            ("schedule", ("constant", "cosine")),
+        ):
+            if getattr(self, name) not in known:
+                raise StudyFileError(f"{name} = {getattr(self, name)!r}", f"one of: {', '.join(known)}")
+        for name, least in (
+            ("n_estimators", 1), ("test_time_augmentation", 0), ("frozen_epochs", 0), ("max_epochs", 1),
+            ("n_iter_no_change", 1), ("batch_size", 2), ("random_state", 0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                raise StudyFileError(f"{name} = {value!r}", f"an integer >= {least}")
+        for name in ("layer_decay", "validation_fraction"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0.0 < value <= 1.0):
+                raise StudyFileError(f"{name} = {value!r}", "a number > 0 and <= 1")
+        if self.loss == "weighted" and self.loss_options:
+            raise StudyFileError("loss_options with the weighted loss", "none: its weights are those of the data")
+
+    def _given(self, tune: ArrayLike, patient: NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen = np.asarray(tune)
+        if chosen.dtype != bool or chosen.shape != patient.shape or chosen.all() or not chosen.any():
+            raise DataError("tune does not part the pictures", f"True and False, shape ({patient.size},)")
+        both = np.intersect1d(patient[chosen], patient[~chosen]).size
+        if both:
+            raise DataError(f"{both} patients have pictures on both sides of tune", "each patient on one side")
+        return np.flatnonzero(chosen)
+
+    def _seed(self, member: int) -> int:
+        return int(np.random.SeedSequence((int(self.random_state), member)).generate_state(1)[0] >> 1)
+
+    def _augmentation(self) -> Any:
+        from aimed.diagnosis.augmentation import Augmentation
+
+        if self.augmentation is True:
+            return Augmentation()
+        return self.augmentation or None
+
+    def _member(
+        self, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64], held: NDArray[np.int64],
+        share: NDArray[np.float64], seed: int, folder: str | None, digest: str, progress: Progress | None,
+    ) -> None:  # fmt: skip
+        """Train one network and judge its half precision."""
+        from aimed.fit.half_precision import half_precision_here, precision_gate
+
+        half = self.precision == "bf16-mixed" or (
+            self.precision == "auto" and len(held) > 0 and half_precision_here()
+        )  # fmt: skip
+        network, done, shift = self._trained(images, y, learns, held, share, seed, half, folder, digest, progress)
+        gate = None
+        if half and len(held):
+            part = ImageRows(images, held)
+            full, rounded = (self._logits(network, part, how) for how in (False, True))
+            gate = precision_gate(y[held], full, rounded)
+            if not gate.passed and self.precision == "auto":
+                folder = None if folder is None else f"{folder}_full_precision"
+                network, done, shift = self._trained(
+                    images, y, learns, held, share, seed, False, folder, digest, progress
+                )
+        self.networks_.append(network)
+        self._shifts.append(shift)
+        self.gates_.append(gate)
+        self.history_.append(
+            {
+                "train_loss": done.train_loss.tolist(),
+                "tune_auroc": done.measures["auroc"].tolist() if len(held) else [],
+                "tune_loss": done.measures["loss"].tolist() if len(held) else [],
+                "best_epoch": done.best_epoch,
+                "stopped_early": done.stopped_early,
+                "train_rows": len(learns),
+                "tune_rows": len(held),
+                "learning_rate": self._rate,
+            }
+        )
+
+    def _trained(
+        self, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64], held: NDArray[np.int64],
+        share: NDArray[np.float64], seed: int, half: bool, folder: str | None, digest: str, progress: Progress | None,
+    ) -> tuple[Any, Training, NDArray[np.float64]]:  # fmt: skip
+        import torch
+
+        from aimed.diagnosis.image_training import TrainingPictures, loss_of, tune_measures
+        from aimed.diagnosis.initial_weights import load_weights
+        from aimed.diagnosis.pooled_network import build_network
+        from aimed.fit.learning_rate import find_learning_rate
+        from aimed.fit.torch_training import TrainingSettings, seeded, train
+
+        with seeded(seed):
+            network = build_network(self.architecture, y.shape[1], self.architecture_options)
+        if self.initial_weights is not None:
+            self.weights_report_ = load_weights(network, self.initial_weights)
+            self.standardise_ = self.weights_report_.normalisation
+        # With these weights the loss is least at odds that are off by a known factor; it is taken off again later.
+        shift = np.log((1.0 - share) / share) if self.loss == "weighted" else np.zeros(share.size)
+        if self.linear_probe_first:
+            self._probe(network, images, y, learns, shift, half)
+        else:
+            with torch.no_grad():
+                network.classifier.bias.copy_(torch.from_numpy(np.log(share / (1.0 - share)) + shift))
+        loss = loss_of(self.loss, self.loss_options, share)
+        data = TrainingPictures(ImageRows(images, learns), y[learns], self.standardise_, self._augmentation(), seed)
+        tunes = None
+        if len(held):
+            tunes = TrainingPictures(ImageRows(images, held), y[held], self.standardise_, None, seed)
+        settings = TrainingSettings(
+            epochs=int(self.max_epochs), batch_size=int(self.batch_size), tune_batch_size=_TOGETHER,
+            learning_rate=1.0, optimizer=self.optimizer, weight_decay=float(self.weight_decay),
+            layers=self._layers(network), schedule=self.schedule, warmup=float(self.warmup), clip_norm=self.clip_norm,
+            patience=int(self.n_iter_no_change) if len(held) else None, ema=self.ema,
+            precision="bf16-mixed" if half else "32-true", channels_last=True, seed=seed,
+            threads=threads_allowed(self.n_jobs), checkpoint=folder,
+        )  # fmt: skip
+        if self.learning_rate == "find":
+            self._rate = find_learning_rate(network, loss, data, settings).suggested
+        else:
+            self._rate = float(self.learning_rate)
+        settings = dataclasses.replace(settings, learning_rate=self._rate)
+        done = train(
+            network, loss, data, tunes, settings, identity=digest, progress=progress,
+            tune_loss=tune_measures(self.stop_on) if len(held) else None,
+        )  # fmt: skip
+        return network, done, shift
+
+    def _layers(self, network: Any) -> list[Any]:
+        from aimed.fit.torch_training import LayerGroup
+
+        if self.layer_decay == 1.0 and not self.frozen_epochs:
+            return []
+        stages = list(network.stages)
+        return [
+            LayerGroup(
+                prefix=f"{stage}.",
+                rate=float(self.layer_decay) ** (len(stages) - place),
+                frozen_epochs=int(self.frozen_epochs),
+            )
+            for place, stage in enumerate(stages)
+        ]
+
+    def _probe(
+        self, network: Any, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64],
+        shift: NDArray[np.float64], half: bool,
+    ) -> None:  # fmt: skip
+        import torch
+
+        from aimed.diagnosis.linear_probe import fit_heads
+
+        found = np.concatenate(list(self._each(network, ImageRows(images, learns), "features", half)))
+        heads = fit_heads(found, y[learns])
+        with torch.no_grad():
+            network.classifier.weight.copy_(torch.from_numpy(heads.weight))
+            network.classifier.bias.copy_(torch.from_numpy(heads.bias + shift))
+
+    def prepared(self, pictures: NDArray[Any], top: int = 255) -> Any:
+        """Return pictures as the networks take them: float32 tensor, shape (b, 1, y, x).
+
+        Parameters
+        ----------
+        pictures : uint8 or uint16 array, shape (b, y, x)
+        top : int
+            The brightest value there can be.
+        """
+        from aimed.diagnosis.image_training import as_shares, standardised
+
+        return standardised(as_shares(pictures, top), self.standardise_)
+
+    def _each(
+        self, network: Any, part: ImageRows, what: str, half: bool, change: Any = None, copy: int = 0
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield what a network says, some pictures at a time."""
+        import torch
+
+        from aimed.diagnosis.image_training import as_shares, standardised
+
+        if part.shape != self.shape_:
+            raise DataError(f"pictures of {part.shape} pixels", f"{self.shape_}, as in training", "resize them")
+        network.eval().to(memory_format=torch.channels_last)
+        with _threads(threads_allowed(self.n_jobs)):
+            for rows in in_batches(len(part), _TOGETHER):
+                places = np.arange(rows.start, rows.stop)
+                x = as_shares(part.take(places), part.top)
+                if change is not None:
+                    x = change(x, [(int(self.random_state), 7, copy)] * len(places))
+                x = standardised(x, self.standardise_).contiguous(memory_format=torch.channels_last)
+                with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+                    found = getattr(network, what)(x)
+                yield found.float().numpy()
+
+    def _logits(self, network: Any, part: ImageRows, half: bool) -> NDArray[np.float32]:
+        return np.concatenate(list(self._each(network, part, "forward", half)))
+
+    def _settle_precision(self) -> None:
+        """Predict in half precision where every network passed its gate."""
+        gates = [gate for gate in self.gates_ if gate is not None]
+        passed = len(gates) == len(self.gates_) and all(gate.passed for gate in gates)
+        change = max((abs(gate.change) for gate in gates), default=None)
+        used = "bf16-mixed" if self.precision != "32-true" and (passed or self.precision == "bf16-mixed") else "32-true"
+        self.precision_ = {
+            "used": used,
+            "auroc_change": change,
+            "limit": gates[0].limit if gates else None,
+            "checked": bool(gates),
+        }
+
+    def _chances(self, images: Any) -> Iterator[NDArray[np.float64]]:
+        """Yield log odds of each network and each copy of the pictures, shape (n, k)."""
+        from aimed.diagnosis.augmentation import Augmentation
+
+        check_is_fitted(self, "networks_")
+        part = ImageRows(images)
+        half = self._half()
+        change = self._augmentation() or Augmentation()
+        for network, shift in zip(self.networks_, self._shifts, strict=True):
+            for copy in range(int(self.test_time_augmentation) + 1):
+                found = self._each(network, part, "forward", half, change if copy else None, copy)
+                yield np.concatenate(list(found)).astype(np.float64) - shift
+
+    def _half(self) -> bool:
+        from aimed.fit.half_precision import half_precision_here
+
+        return bool(self.precision_["used"] == "bf16-mixed" and half_precision_here())
+
+    def decision_function(self, images: Any) -> NDArray[np.float64]:
+        """Return log odds of each finding, shape (n, k): those of the mean probability."""
+        yes: Any = -np.inf
+        no: Any = -np.inf
+        for logits in self._chances(images):
+            yes = np.logaddexp(yes, -np.logaddexp(0.0, -logits))
+            no = np.logaddexp(no, -np.logaddexp(0.0, logits))
+        return np.asarray(yes - no)
+
+    def predict_proba(self, images: Any) -> NDArray[np.float64]:
+        """Return the probability of each finding, shape (n, k).
+
+        Notes
+        -----
+        The factor that the weighted loss puts on the odds is taken off. Networks are overconfident all the same:
+        calibrate on patients that did not train.
+        """
+        return self.predict_uncertain(images)[0]
+
+    def predict_uncertain(self, images: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation of the probabilities over networks and changed copies, each (n, k).
+
+        The deviation is NaN where there is one network and no changed copy: nothing then says how sure it is.
+        """
+        count, mean, spread = 0, np.zeros(0), np.zeros(0)
+        for logits in self._chances(images):
+            chance = 0.5 * (1.0 + np.tanh(0.5 * logits))
+            count += 1
+            if count == 1:
+                mean, spread = chance, np.zeros_like(chance)
+            else:
+                step = chance - mean
+                mean = mean + step / count
+                spread = spread + step * (chance - mean)
+        return mean, np.sqrt(spread / (count - 1)) if count > 1 else np.full_like(mean, np.nan)
+
+    def features(self, images: Any) -> NDArray[np.float32]:
+        """Return the means of the last maps of the first network, shape (n, width)."""
+        check_is_fitted(self, "networks_")
+        return np.concatenate(list(self._each(self.networks_[0], ImageRows(images), "features", self._half())))
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        found: dict[str, Any] = dict(self.get_params(deep=False))
+        for name in ("architecture_options", "loss_options"):
+            found[name] = None if found[name] is None else {k: _plain(v) for k, v in found[name].items()}
+        if not isinstance(self.augmentation, bool):
+            found["augmentation"] = dataclasses.asdict(self.augmentation)
+        # The path of a file is no part of a model; the report holds the hash.
+        found["initial_weights"] = None if self.initial_weights is None else self.initial_weights.sha256
+        return found
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fitted model in JSON types, all but its weights."""
+        check_is_fitted(self, "networks_")
+        report = self.weights_report_
+        return {
+            "schema": _SCHEMA,
+            "parameters": {**self._plain_parameters(), "initial_weights": None},
+            "findings": self.findings_,
+            "shape": list(self.shape_),
+            "standardise": self.standardise_.to_state(),
+            "prevalence": self.prevalence_.tolist(),
+            "shifts": [shift.tolist() for shift in self._shifts],
+            "history": self.history_,
+            "precision": self.precision_,
+            "initial_weights": None if report is None else report.to_state(),
+            "n": self.n_fitted_,
+            "patients": self.n_patients_,
+            "weights_sha256": hashlib.sha256(self.weights()).hexdigest(),
+        }
+
+    def weights(self) -> bytes:
+        """Return the weights of all networks as one safetensors file."""
+        from safetensors.torch import save
+
+        check_is_fitted(self, "networks_")
+        return bytes(
+            save(
+                {
+                    f"{place}.{name}": value.detach().contiguous()
+                    for place, network in enumerate(self.networks_)
+                    for name, value in network.state_dict().items()
+                }
+            )
+        )
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], weights: bytes) -> ImageClassifier:
+        """Rebuild a fitted model from `to_state` and `weights`.
+
+        Raises
+        ------
+        BundleError
+            If the weights are not those of the state.
+        """
+        from aimed.diagnosis.augmentation import Augmentation
+        from aimed.diagnosis.pooled_network import build_network
+
+        if hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
+            raise BundleError("the weights are not those of the model", "the file that was written with it")
+        parameters = dict(state["parameters"])
+        if isinstance(parameters["augmentation"], Mapping):
+            parameters["augmentation"] = Augmentation(**parameters["augmentation"])
+        model = cls(**parameters)
+        model.findings_ = [str(name) for name in state["findings"]]
+        model.shape_ = (int(state["shape"][0]), int(state["shape"][1]))
+        model.standardise_ = Standardise.from_state(state["standardise"])
+        model.prevalence_ = np.asarray(state["prevalence"], dtype=np.float64)
+        model._shifts = [np.asarray(shift, dtype=np.float64) for shift in state["shifts"]]
+        model.history_, model.precision_ = list(state["history"]), dict(state["precision"])
+        model.n_fitted_, model.n_patients_ = int(state["n"]), int(state["patients"])
+        model.weights_report_ = _report_of(state["initial_weights"])
+        # After the room's own modules, which say what to install where torch is not there.
+        from safetensors.torch import load
+
+        tensors = load(weights)
+        model.networks_ = []
+        for place in range(len(model._shifts)):
+            network = build_network(model.architecture, len(model.findings_), model.architecture_options)
+            mine = f"{place}."
+            own = {name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)}
+            try:
+                network.load_state_dict(own)
+            except RuntimeError:
+                raise BundleError("the weights do not fit the architecture", "a model written by aimed") from None
+            model.networks_.append(network.eval())
+        return model
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _report_of(state: Mapping[str, Any] | None) -> Any:
+    from aimed.diagnosis.initial_weights import WeightsReport
+
+    if state is None:
+        return None
+    loaded, skipped = (tuple((str(a), str(b)) for a, b in state[name]) for name in ("loaded", "skipped"))
+    normalisation = Standardise.from_state(state["normalisation"])
+    return WeightsReport(str(state["sha256"]), normalisation, loaded, skipped, tuple(state["missing"]))
+
+
+def _part_of(tell: Progress, member: int, members: int) -> Progress:
+    def told(share: float, text: str) -> None:
+        tell((member + share) / members, text if members == 1 else f"network {member + 1} of {members}: {text}")
+
+    return told
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
