@@ -106,3 +106,10 @@ def test_the_median_follow_up_is_reported_with_its_interval(clean):
 
 def test_a_yes_no_outcome_has_no_follow_up(clean):
     assert check(Context(clean(0), horizons=(365.0,))) == []
+
+
+def test_nobody_censored_is_worth_a_question(clean):
+    cohort = clean(0, "survival")
+    everybody = replace(cohort, outcome=replace(cohort.outcome, event=np.ones(cohort.n, dtype=bool)))
+    assert any("No row is censored" in f.message for f in check(Context(everybody)))
+    assert not any("No row is censored" in f.message for f in check(Context(cohort)))

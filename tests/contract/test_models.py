@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,3 +171,12 @@ def test_better_than_its_baseline(recipe, rows):
     score = StudyModel(recipe, VARIABLES).fit(*rows).score(X)
     label = y if recipe.task == "binary" else (y["event"] == 1) & (y["time"] <= 5)
     assert roc_auc_score(label, score) > 0.6
+
+
+def test_with_competing_events_the_risk_ranks(recipe, rows):
+    if recipe.task != "competing":
+        return
+    # A high hazard of the cause is no high risk of it where another event comes first.
+    model = StudyModel(replace(recipe, horizon=5.0), VARIABLES, seed=3).fit(*rows)
+    new = raw(seed=9)
+    np.testing.assert_array_equal(model.score(new), model.risk(new, [5.0])[:, 0])

@@ -15,10 +15,11 @@ import pytest
 from sklearn.base import clone
 
 from aimed.core import AimedError, DataError, NotEstimableError
-from aimed.prognosis.competing import CauseSpecificCox, FineGray
+from aimed.prognosis.cause_specific_cox import CauseSpecificCox
 from aimed.prognosis.cox import CoxPH
 from aimed.prognosis.cox_path import CoxPath
 from aimed.prognosis.discrete_time import DiscreteTimeHazard
+from aimed.prognosis.fine_gray import FineGray
 from aimed.prognosis.kaplan_meier import KaplanMeierBaseline
 from aimed.prognosis.parametric import AcceleratedFailureTime
 from aimed.prognosis.royston_parmar import RoystonParmar

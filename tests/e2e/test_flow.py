@@ -99,6 +99,27 @@ def test_competing_events_go_through_every_stage(competing_study, cli, candidate
         assert 0 < row["risk"][0] < row["risk"][1] < 1
 
 
+def test_reasons_of_a_hazard_are_not_given_for_an_incidence(competing_study, cli):
+    run = aimed.study(competing_study).run(competing_study.parent / "run")
+    assert run.results["model"]["name"] == "cause_specific_cox"
+    assert run.results["explanation"]["shap"] is None
+    table = competing_study.parent / "table.csv"
+    _, out, _ = cli("predict", competing_study.parent / "run", table, "--json")
+    rows = [row for row in json.loads(out)["rows"] if row["risk"] is not None]
+    assert not any(row["reasons"] for row in rows)
+    assert [row["score"] for row in rows] == [row["risk"][-1] for row in rows]
+
+
+def test_imputed_sets_keep_a_patients_rows_together(survival_study):
+    text = survival_study.read_text().replace("[predictors]\n", '[predictors]\nmissing = "multiple_imputation"\n')
+    survival_study.write_text(text.replace("[tune]\n", "[model]\nparameters.cox = { penalty = 0.0 }\n[tune]\n", 1))
+    run = aimed.study(survival_study).run(survival_study.parent / "run")
+    for row in run.results["model"]["coefficients"]:
+        assert "robust error" in row["note"]
+        assert row["lower"] < row["estimate"] < row["upper"]
+        assert row["fmi"] is not None
+
+
 def test_a_rare_competing_event_stops_the_run(competing_study):
     frame = pl.read_csv(competing_study.parent / "table.csv")
     kept = frame.with_row_index().with_columns(

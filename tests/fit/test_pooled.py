@@ -16,7 +16,7 @@ from aimed.fit.adapter import StudyModel
 from aimed.fit.pooled import PooledEstimator
 from aimed.metrics import pool_rubin
 from aimed.prognosis import MODELS
-from aimed.prognosis.competing import CauseSpecificCox
+from aimed.prognosis.cause_specific_cox import CauseSpecificCox
 from aimed.prognosis.cox import CoxPH
 from aimed.prognosis.cox_path import CoxPath
 from aimed.prognosis.logistic import Logistic

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from aimed.metrics import brier_incidence, dynamic_auc
-from aimed.prognosis.competing import CauseSpecificCox, FineGray, gray_test
+from aimed.prognosis.cause_specific_cox import CauseSpecificCox
+from aimed.prognosis.fine_gray import FineGray
+from aimed.prognosis.gray import gray_test
 
 pd = pytest.importorskip("pandas")
 

@@ -11,8 +11,11 @@ from sklearn.exceptions import NotFittedError
 
 from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.metrics import aalen_johansen, log_rank
-from aimed.prognosis.competing import CauseSpecificCox, FineGray, as_competing, gray_test
+from aimed.prognosis.cause_specific_cox import CauseSpecificCox
+from aimed.prognosis.competing import as_competing
 from aimed.prognosis.cox import CoxPH
+from aimed.prognosis.fine_gray import FineGray
+from aimed.prognosis.gray import gray_test
 
 
 def outcome(codes, time):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aimed.core import DataError, NotEstimableError
-from aimed.prognosis.competing import FineGray
 from aimed.prognosis.cox import CoxPH
+from aimed.prognosis.fine_gray import FineGray
 from aimed.prognosis.fine_gray_rows import fine_gray_rows
 
 

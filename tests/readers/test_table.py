@@ -142,7 +142,7 @@ def test_events_that_are_not_declared_are_refused(values, competing, words):
         ({"dead": [0, 0, 0, 0, 0, 0]}, DEAD, "one class only"),
         ({"dead": [0, 1, 2, 3, 4, 5]}, DEAD, "6 different values"),
         ({"dead": ["x", "x", "q", "q", "q", "x"]}, OutcomeColumns(column="dead", positive="y"), "positive value"),
-        ({"dead": [0] * 6}, OutcomeColumns(time="days", event="dead"), "all 6 rows are censored"),
+        ({"dead": [0] * 6}, OutcomeColumns(time="days", event="dead"), "no events of interest in 6 rows"),
         ({"days": [10, -5, 0, 3, 4, 5]}, OutcomeColumns(time="days", event="dead"), "zero or negative in 2 of 6"),
         ({"days": ["10", "x", "1", "3", "4", "5"]}, OutcomeColumns(time="days", event="dead"), "text in 1 of 6"),
         ({"days": [10, None, 1, 3, 4, 5]}, OutcomeColumns(time="days", event="dead"), "missing in 1 of 6"),

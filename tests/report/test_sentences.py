@@ -49,6 +49,14 @@ UNDER = [{"predicted": 0.5, "observed": 0.7, "lower": 0.6, "upper": 0.8, "n": 40
             "(O/E 0.50 to 1.50).",
         ),
         (
+            m(0.85, 0.82, 0.88),
+            WIDE,
+            OK,
+            [],
+            "The model ranks patients well (AUROC 0.85), but its calibration is too imprecise to judge "
+            "(slope 0.50 to 1.50).",
+        ),
+        (
             m(0.62, 0.55, 0.69),
             OK,
             OK,
@@ -169,8 +177,11 @@ def test_decision_title_finds_the_longest_winning_range():
         "all": [0.2, 0.05, 0.0, -0.1],
         "none": [0, 0, 0, 0],
     }
+    curve["lower"] = [0.01, 0.01, 0.01, -0.1]
     assert titles.decision_curve(curve).endswith("from 20% to 30%")
     assert titles.decision_curve({**curve, "model": [0, 0, 0, 0]}).startswith("At no threshold")
+    unsure = titles.decision_curve({**curve, "lower": [-0.1, -0.1, -0.1, -0.1]})
+    assert unsure == "No net benefit over treating none is shown: every interval holds 0"
     assert titles.decision_curve({**curve, "baselines": {"b": [1, 1, 0.0, 0]}}).endswith("near 30%")
 
 

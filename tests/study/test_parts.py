@@ -99,3 +99,14 @@ def test_callable_rooms_keep_their_files():
     assert aimed.fit.tune.FOLD_METRICS
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = aimed.nothing
+
+
+def test_a_written_study_file_declares_the_events_that_compete():
+    frame = pl.DataFrame(
+        {"patient": [1, 2, 3], "days": [5, 6, 7], "status": ["relapse", "dead", "free"], "age": [1, 2, 3]}
+    )
+    known = {"patient": "patient", "time": "days", "event": "status", "horizons_days": [30]}
+    spec = read_spec(write_study(frame, **known, event_value="relapse", competing={"dead": "Death"}))
+    assert spec.outcome.event_value == "relapse"
+    assert spec.outcome.competing == {"dead": "Death"}
+    assert "# competing = " in write_study(frame, **known)

@@ -227,6 +227,8 @@ class Bundle:
         weights = getattr(model.estimator, "coef_", None)
         names = model.preparation.feature_names_out_
         means = self.schema.means
+        if model.recipe.ranks_hazard and model.recipe.task == "competing":
+            return []
         if model.recipe.family != "linear" or weights is None or not all(name in means for name in names):
             return []
         beta = np.asarray(weights, dtype=np.float64).ravel()

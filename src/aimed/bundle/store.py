@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def encode(model: StudyModel) -> dict[str, bytes]:
         "recipe": recipe.name,
         "title": recipe.title,
         "task": recipe.task,
+        "horizon": recipe.horizon,
         "published": _is_published(recipe, model.estimator),
         "store": recipe.store,
         "parameters": dict(model.parameters),
@@ -126,7 +128,7 @@ def _is_published(recipe: Recipe, estimator: Any) -> bool:
 def _recipe(record: Mapping[str, Any]) -> Recipe:
     if not record["published"]:
         recipe: Recipe = MODELS[record["recipe"]]
-        return recipe.for_task(record["task"])
+        return replace(recipe.for_task(record["task"]), horizon=record["horizon"])
     from aimed.prognosis.published import published_recipe
 
     state = record["state"]
@@ -140,6 +142,7 @@ def _recipe(record: Mapping[str, Any]) -> Recipe:
         baseline_survival=dict(state["baseline_survival"]) if state["baseline_survival"] else None,
         mean_linear_predictor=state["mean_linear_predictor"],
         task=record["task"],
+        horizon=record["horizon"],
     )
 
 

@@ -78,6 +78,15 @@ def check(context: Context) -> list[Finding]:
     found += _ties(event, time)
     found += _dependent(context, ended, time)
     censored = int((~ended).sum())
+    if not censored:
+        found.append(
+            _SAY.warn(
+                f"outcome:{label}",
+                "No row is censored: everybody had an event while they were followed.",
+                "Make sure that rows without an event were not left out; that would raise every risk.",
+                n=outcome.n,
+            )
+        )
     median, lower, upper = median_followup(ended, time)
     followed = "" if median is None else f"; the median follow-up is {median:.4g} {outcome.unit}s"
     found.append(

@@ -114,8 +114,8 @@ def pretrain(
     -----
     Whether this helps depends on the findings and on how few labels there are: compare with training from random
     weights before it is used. On chest phantoms of 64 pixels (1,200 without labels and 100 with, three draws) macro
-    AUROC of three findings rose from 0.62 to 0.67; a linear probe on the same weights reached 0.67, on random ones
-    0.60.
+    AUROC of three findings (effusion, cardiomegaly, consolidation) rose from 0.62 to 0.67; a linear probe on the same
+    weights reached 0.67, on random ones 0.60.
 
     References
     ----------

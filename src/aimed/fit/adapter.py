@@ -152,7 +152,7 @@ class StudyModel:
             Where patients have several rows, an estimator that can makes its errors robust to that: `clustered`.
         """
         if self.preparation.imputes:
-            return self._fit_versions(X, y, imputed)
+            return self._fit_versions(X, y, imputed, patient)
         self.preparation = Preparation(self.variables, **self.preparation_options).fit(X, y)
         Z = self.preparation.transform(X)
         rows = self._usable(Z)
@@ -166,16 +166,15 @@ class StudyModel:
         self._two_classes(target)
         self.n_fitted = int(rows.sum())
         estimator, named = self._unfitted()
-        codes = None if patient is None else np.unique(patient[rows], return_inverse=True)[1]
-        self.clustered = codes is not None and int(codes.max()) + 1 < codes.size and _takes(estimator, "cluster")
-        if self.clustered:
-            named["cluster"] = codes
+        named |= self._cluster(estimator, None if patient is None else patient[rows])
         # Thread teams cost more than they bring on small tables.
         with threadpool_limits(1 if Z.size < SMALL else None):
             self.estimator = estimator.fit(Z if rows.all() else Z[rows], target, **named)
         return self
 
-    def _fit_versions(self, X: NDArray[np.float64], y: NDArray[Any], imputed: Imputed | None) -> StudyModel:
+    def _fit_versions(
+        self, X: NDArray[np.float64], y: NDArray[Any], imputed: Imputed | None, patient: NDArray[Any] | None
+    ) -> StudyModel:
         self._two_classes(y)
         self.n_fitted = X.shape[0]
         versions: Iterable[NDArray[np.float64]]
@@ -185,6 +184,7 @@ class StudyModel:
             self.preparation = Preparation(self.variables, **self.preparation_options)
             versions = self.preparation.fit_versions(X, y)
         estimator, named = self._unfitted()
+        named |= self._cluster(estimator, patient)
         with threadpool_limits(1 if X.size < SMALL else None):
             self.estimator = PooledEstimator(estimator).fit(versions, y, **named)
         return self
@@ -198,6 +198,12 @@ class StudyModel:
         if nominal and "categorical_features" in estimator.get_params(deep=False):
             estimator.set_params(categorical_features=nominal)
         return estimator, {"feature_names": self.preparation.feature_names_out_}
+
+    def _cluster(self, estimator: Any, patient: NDArray[Any] | None) -> dict[str, Any]:
+        """Return the patients for an estimator that can take their rows as dependent, where some have several."""
+        codes = None if patient is None else np.unique(patient, return_inverse=True)[1]
+        self.clustered = codes is not None and int(codes.max()) + 1 < codes.size and _takes(estimator, "cluster")
+        return {"cluster": codes} if self.clustered else {}
 
     def _two_classes(self, target: NDArray[Any]) -> None:
         if self.recipe.task == "binary" and np.unique(target).size < 2:
@@ -276,9 +282,15 @@ class StudyModel:
         return self._predict(X, lambda Z: self.estimator.predict_proba(Z)[:, 1])
 
     def score(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what ranks patients, shape (n,): the risk for binary, the linear or risk score for survival."""
+        """Return what ranks patients, shape (n,): the risk for binary, the linear or risk score for survival.
+
+        With competing events it is the incidence at the recipe's horizon, where it has one.
+        """
         if self.recipe.task == "binary":
             return self.risk(X)[:, 0]
+        if self.recipe.task == "competing" and self.recipe.horizon is not None:
+            # A high hazard of the cause is no high risk of it where another event comes first.
+            return self.risk(X, [self.recipe.horizon])[:, 0]
         return self._predict(X, self.estimator.predict)
 
     def risk(self, X: NDArray[np.float64], horizons: ArrayLike | None = None) -> NDArray[np.float64]:

@@ -71,7 +71,13 @@ class PooledEstimator(BaseEstimator):  # type: ignore[misc]
         fits = self.__dict__.get("fits_")
         return fits[0] if fits else self.estimator
 
-    def fit(self, X: Iterable[NDArray[np.float64]], y: Any, feature_names: Sequence[str] | None = None) -> Any:
+    def fit(
+        self,
+        X: Iterable[NDArray[np.float64]],
+        y: Any,
+        feature_names: Sequence[str] | None = None,
+        cluster: ArrayLike | None = None,
+    ) -> Any:
         """Fit one estimator a data set.
 
         Parameters
@@ -81,8 +87,11 @@ class PooledEstimator(BaseEstimator):  # type: ignore[misc]
             The same in every data set.
         feature_names : sequence of str, length p, optional
             Only for an estimator that takes them.
+        cluster : array, shape (n,), optional
+            Rows of one label depend on each other; only for an estimator that takes it.
         """
-        named = {} if feature_names is None else {"feature_names": feature_names}
+        given = {"feature_names": feature_names, "cluster": cluster}
+        named = {name: value for name, value in given.items() if value is not None}
         self.fits_ = [clone(self.estimator).fit(Z, y, **named) for Z in X]
         if not self.fits_:
             raise DataError("no imputed data set", "at least 1")

@@ -55,6 +55,11 @@ class Recipe:
         For ``store = "json"``: estimator → JSON types, and back to an estimator that predicts the same.
     ratio_name : str, optional
         What exp(coefficient) is called.
+    horizon : float, optional
+        With competing events, the time whose incidence ranks patients; a study sets its last horizon.
+    ranks_hazard : bool
+        With competing events, whether ``predict``, and so SHAP values, tell of the hazard of the cause and not of its
+        incidence: another event may come first, so the two can rank differently.
     """
 
     name: str
@@ -71,6 +76,8 @@ class Recipe:
     to_state: Callable[[Any], dict[str, Any]] = _identity_state
     from_state: Callable[[Mapping[str, Any]], Any] | None = None
     ratio_name: str | None = None
+    horizon: float | None = None
+    ranks_hazard: bool = False
 
     def for_task(self, task: Task) -> Recipe:
         """Return the recipe set to one of the kinds of outcome it predicts.

@@ -64,11 +64,11 @@ MODELS = Catalog(
             "Neural network for the time of each kind of event, made to rank; training needs aimed[deep].",
         ),
         "cause_specific_cox": (
-            "aimed.prognosis.competing:CAUSE_SPECIFIC",
+            "aimed.prognosis.cause_specific_cox:RECIPE",
             "Competing risks: a Cox model for each kind of event, put together to incidence.",
         ),
         "fine_gray": (
-            "aimed.prognosis.competing:FINE_GRAY",
+            "aimed.prognosis.fine_gray:RECIPE",
             "Competing risks: proportional hazards of the incidence itself.",
         ),
         "aalen_johansen": (

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from aimed.prognosis.cox_summary import CoxSummary
 
-__all__ = ["RECIPE", "Baseline", "CoxCurves", "CoxPH"]
+__all__ = ["RECIPE", "Baseline", "CoxCurves", "CoxPH", "ridge_space"]
 
 _BLOCK = 8192
 _GRID = 200
@@ -1014,7 +1014,8 @@ def _build(parameters: Mapping[str, Any], seed: int) -> CoxPH:
     return CoxPH(**{"collinear": "drop", "step_events": 5, **parameters})
 
 
-def _space(trial: optuna.Trial) -> dict[str, Any]:
+def ridge_space(trial: optuna.Trial) -> dict[str, Any]:
+    """Draw a ridge penalty, none at all among the choices."""
     # Choices, not a range, so that the plain model is one of them.
     return {"penalty": trial.suggest_categorical("penalty", (0.0, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))}
 
@@ -1026,7 +1027,7 @@ RECIPE = Recipe(
     task="survival",
     family="linear",
     build=_build,
-    space=_space,
+    space=ridge_space,
     defaults={"penalty": 0.0},
     from_state=CoxPH.from_state,
     ratio_name="hazard ratio",

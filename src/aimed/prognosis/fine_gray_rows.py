@@ -68,7 +68,7 @@ def fine_gray_rows(
     -----
     A row with another event at s stays at risk at a later t with weight G(t-) H(t-) / G(s-) H(s-): G is the chance of
     not being censored, H that of having entered. It is cut where this changes between events of the cause, so that
-    rows grow with the number of their times; `aimed.prognosis.competing.FineGray` needs no cuts, and counts what the
+    rows grow with the number of their times; `aimed.prognosis.fine_gray.FineGray` needs no cuts, and counts what the
     weights do to the errors, but knows neither entry nor strata. Fit with ``cluster=rows`` for robust errors; they
     take the weights as known. With Breslow's ties and neither entry nor strata the coefficients are those of
     `FineGray`, unless rows are censored at the time of an event: here, as in R's ``finegray``, the event has left

@@ -194,6 +194,7 @@ def published_recipe(
     task: Task | None = None,
     title: str | None = None,
     nonlinear: Mapping[str, str] | None = None,
+    horizon: float | None = None,
 ) -> Recipe:
     """Make a recipe of a published formula that works on raw predictors.
 
@@ -214,6 +215,8 @@ def published_recipe(
     title : str, optional
     nonlinear : mapping of str to str, optional
         Column → transformation that the formula asks for, as in `aimed.fit.prepare.Preparation`.
+    horizon : float, optional
+        See `aimed.fit.recipe.Recipe`.
 
     Returns
     -------
@@ -252,6 +255,7 @@ def published_recipe(
         title=title or name,
         description=f"Published formula, used as it stands: {source}.",
         task=task or tasks[link][0],
+        horizon=horizon,
         also=tuple(other for other in tasks[link] if other != (task or tasks[link][0])),
         family="baseline",
         build=partial(_build, formula=formula),

@@ -556,6 +556,7 @@ RECIPE = Recipe(
     description="Small trees are added one by one to the hazard of each interval of follow-up; takes missing values.",
     task="survival",
     also=("competing",),
+    ranks_hazard=True,
     family="tree",
     build=_build,
     space=_space,

@@ -143,7 +143,8 @@ def read_outcome(
         raise DataError(
             f"the event column '{spec.event}' is missing in {missing} of {table.height} rows",
             "a value in every row",
-            f"add the inclusion rule '{spec.event} is known'",
+            "write a code for censored if that is what blank means; if the event is not known, add the inclusion rule "
+            f"'{spec.event} is known'",
         )
     others = 1 + len(spec.competing)
     if _levels(event_column) > 1 + others:
@@ -163,7 +164,7 @@ def read_outcome(
         )
     if not event.any():
         raise DataError(
-            f"the event column '{spec.event}' has no events: all {event.size} rows are censored",
+            f"the event column '{spec.event}' has no events of interest in {event.size} rows",
             "rows with the event",
             "correct [outcome] event_value",
         )

@@ -199,9 +199,13 @@ def calibration(slope: Record | None, oe: Record | None, bins: Sequence[Record] 
         return "bad", f"{top}-predicts in the top tenth"
     if o_low is None or o_high is None or s_low is None or s_high is None:
         return "open", "its calibration could not be judged"
-    if o_high - o_low > 0.5 or s_high - s_low > 1:
-        span = f"O/E {numbers.short(o_low)} to {numbers.short(o_high)}"
-        return "open", f"its calibration is too imprecise to judge ({span})"
+    wide = []
+    if o_high - o_low > 0.5:
+        wide.append(f"O/E {numbers.short(o_low)} to {numbers.short(o_high)}")
+    if s_high - s_low > 0.6:
+        wide.append(f"slope {numbers.short(s_low)} to {numbers.short(s_high)}")
+    if wide:
+        return "open", f"its calibration is too imprecise to judge ({', '.join(wide)})"
     return "good", "no miscalibration was seen"
 
 

@@ -161,9 +161,9 @@ def decision_curve(curve: Record) -> str:
 
     Examples
     --------
-    >>> decision_curve({"threshold": [0.1, 0.2, 0.3], "model": [0.2, 0.15, -0.01], "all": [0.2, 0.1, 0.0],
-    ...                 "none": [0, 0, 0]})
-    'The model has the highest net benefit at thresholds near 20%'
+    >>> decision_curve({"threshold": [0.1, 0.2, 0.3], "model": [0.2, 0.15, -0.01], "lower": [0.1, 0.1, -0.1],
+    ...                 "all": [0.2, 0.1, 0.0], "none": [0, 0, 0]})
+    'The model has the highest net benefit, and is clear of treating none, at thresholds near 20%'
     """
     thresholds, model = list(curve.get("threshold") or []), list(curve.get("model") or [])
     rivals = [list(curve.get("all") or []), list(curve.get("none") or [])]
@@ -172,6 +172,14 @@ def decision_curve(curve: Record) -> str:
     for i, value in enumerate(model):
         others = [r[i] for r in rivals if i < len(r) and numbers.is_number(r[i])]
         wins.append(numbers.is_number(value) and bool(others) and value > max(others) + 1e-9)
+    low_ends = list(curve.get("lower") or [])
+    # A lead over treating none that the interval does not show is no finding.
+    sure = [
+        win and i < len(low_ends) and numbers.is_number(low_ends[i]) and low_ends[i] > 0 for i, win in enumerate(wins)
+    ]
+    if any(wins) and not any(sure):
+        return "No net benefit over treating none is shown: every interval holds 0"
+    wins = sure
     best, run = (0, 0), 0
     for i, win in enumerate(wins):
         run = run + 1 if win else 0
@@ -181,11 +189,10 @@ def decision_curve(curve: Record) -> str:
         return "At no threshold does the model beat every simple strategy"
     low, high = thresholds[best[0]], thresholds[best[1] - 1]
     if low == high:
-        return f"The model has the highest net benefit at thresholds near {numbers.percent(low, 0)}"
-    return (
-        f"The model has the highest net benefit at thresholds from {numbers.percent(low, 0)} to "
-        f"{numbers.percent(high, 0)}"
-    )
+        where = f"near {numbers.percent(low, 0)}"
+    else:
+        where = f"from {numbers.percent(low, 0)} to {numbers.percent(high, 0)}"
+    return f"The model has the highest net benefit, and is clear of treating none, at thresholds {where}"
 
 
 def survival_groups(groups: Sequence[Record], unit: str, end: float | None, outcome: str = "the event") -> str:

@@ -45,6 +45,7 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
             baseline_survival={float(t): s for t, s in formula.baseline_survival.items()} or None,
             mean_linear_predictor=formula.mean_linear_predictor,
             task=kind,
+            horizon=float(spec.outcome.at()[-1]) if kind == "competing" else None,
         )
     if name.startswith("score:"):
         return _score_named(spec, name)
@@ -55,7 +56,9 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
             f"the model '{name}' is for {recipe.task} outcomes", f"one for this task: {', '.join(fitting)}"
         )
     recipe = recipe.for_task(kind)
-    return _declared(recipe, 1 + len(spec.outcome.competing)) if kind == "competing" else recipe
+    if kind != "competing":
+        return recipe
+    return replace(_declared(recipe, 1 + len(spec.outcome.competing)), horizon=float(spec.outcome.at()[-1]))
 
 
 def _declared(recipe: Recipe, causes: int) -> Recipe:

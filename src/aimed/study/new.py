@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ def write_study(
     event: str | None = None,
     horizons_days: Sequence[float] = (),
     positive: Any = None,
+    event_value: Any = None,
+    competing: Mapping[Any, str] | None = None,
     title: str | None = None,
     study_id: str | None = None,
     relative_to: Path | None = None,
@@ -74,6 +76,10 @@ def write_study(
         Columns of a time-to-event outcome.
     horizons_days : sequence of float
         Needed with `time` and `event`.
+    event_value : value, optional
+        Value of `event` that means the event of interest; 1 when absent.
+    competing : mapping of value to str, optional
+        Values of `event` that mean another event, and what it is called.
     positive : value, optional
         Value that means the outcome is present.
     title, study_id : str, optional
@@ -160,7 +166,12 @@ def write_study(
             f"event = {toml_string(str(event))}",
             f"horizons_days = {toml_value([float(h) for h in horizons_days])}",
         ]
-        if kinds[str(event)]["levels"] > 2:
+        if event_value is not None:
+            lines.append(f"event_value = {toml_value(event_value)}")
+        if competing:
+            pairs = ", ".join(f"{toml_string(str(v))} = {toml_string(name)}" for v, name in competing.items())
+            lines.append(f"competing = {{ {pairs} }}")
+        elif kinds[str(event)]["levels"] > 2:
             lines += [
                 "# event has more than two values: say what the events that compete with it are called.",
                 "# event_value = 1",
@@ -194,7 +205,13 @@ def write_study(
         "",
         "[evaluate]",
         "accept = []    # written before the run, such as "
-        + ("'uno_c.lower >= 0.65'" if survival else "'auroc.lower >= 0.7', 'calibration_slope in [0.8, 1.2]'"),
+        + (
+            "'cause_specific_c.lower >= 0.6'"
+            if competing
+            else "'uno_c.lower >= 0.65'"
+            if survival
+            else "'auroc.lower >= 0.7', 'calibration_slope in [0.8, 1.2]'"
+        ),
         "",
         "[subgroups]",
         "columns = []    # such as 'sex'; every measure is repeated in each group",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ def fit(
     event: str | None = None,
     horizons_days: Sequence[float] = (),
     positive: Any = None,
+    event_value: Any = None,
+    competing: Mapping[Any, str] | None = None,
     title: str | None = None,
     study_id: str | None = None,
     folder: str | Path | None = None,
@@ -42,6 +44,10 @@ def fit(
         Columns of a time-to-event outcome, with `horizons_days`.
     positive : value, optional
         Value of `outcome` that means it is present.
+    event_value : value, optional
+        Value of `event` that means the event of interest; 1 when absent.
+    competing : mapping of value to str, optional
+        Values of `event` that mean another event, and what it is called.
     title, study_id : str, optional
     folder : path, optional
         Run folder; ``runs/<study id>`` when absent. ``study.toml`` is written there.
@@ -64,6 +70,8 @@ def fit(
         event=event,
         horizons_days=horizons_days,
         positive=positive,
+        event_value=event_value,
+        competing=competing,
         title=title,
         study_id=study_id,
     )

@@ -279,7 +279,7 @@ def calibrate(
         payload["calibration"] = {
             "method": "none",
             "scores": {},
-            "sentence": "Survival models are judged as they were fitted; no recalibration was applied.",
+            "sentence": "Models of time to event are judged as they were fitted; no recalibration was applied.",
             "parameters": {},
         }
         prevalence = _overall_risk(spec, cohort, train)
@@ -288,7 +288,8 @@ def calibrate(
         "value": threshold if threshold is not None else round(float(np.clip(prevalence, 0.01, 0.99)), 2),
         "rule": "named in the study file before the run"
         if threshold is not None
-        else "the share of the training part with the outcome; name [evaluate] threshold to choose it yourself",
+        else f"the share of the training part with the outcome{_by_first(spec)}; name [evaluate] threshold to choose "
+        "it yourself",
     }
     if spec.evaluate.optimism:
         X, y_all = cohort.matrix(), targets(cohort)
@@ -303,6 +304,10 @@ def calibrate(
             progress=progress,
         )
     return payload, model
+
+
+def _by_first(spec: StudySpec) -> str:
+    return "" if task_of(spec).kind == "binary" else f" by {spec.outcome.at()[0]:g} {spec.outcome.unit}s"
 
 
 def _choose_calibration(
@@ -601,7 +606,8 @@ def explain(
             single[f"contribution_{k + 1}"] = found.contribution[:, k]
 
     inside = None
-    if spec.explain.shap and model.recipe.family != "baseline":
+    hidden = kind == "competing" and model.recipe.ranks_hazard
+    if spec.explain.shap and model.recipe.family != "baseline" and not hidden:
         background = model.preparation.transform(X[train])
         inside = Inside(
             estimator=model.estimator,
