@@ -637,6 +637,11 @@ def explain(
         progress=progress,
         keep=keep,
     )
+    if hidden:
+        block["shap_note"] = (
+            "No SHAP values: they would split the hazard of the outcome, and where other events come first a high "
+            "hazard is no high risk. Importance and effects are of the risk itself."
+        )
     causes = cohort.outcome.labels if isinstance(cohort.outcome, CompetingRisks) else ()
     table = coefficient_table(
         model, X[train], y[train], cohort.patient[train], spec.evaluate.level, spec.study.seed, causes
