@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,17 @@ from scipy.special import ndtri
 
 from aimed.core import Measure, NotEstimableError
 from aimed.fit.adapter import StudyModel, fewer_sets
+from aimed.fit.recipe import Task
 from aimed.metrics.concordance import cause_specific_c, harrell_c
 from aimed.metrics.discrimination import auroc
 from aimed.metrics.draws import PatientDraws
 
-__all__ = ["coefficient_interval", "optimism_corrected", "patient_draws", "prediction_stability", "refit"]
+__all__ = ["RANKING", "coefficient_interval", "optimism_corrected", "patient_draws", "prediction_stability", "refit"]
 
 Progress = Callable[[float, str], None]
+
+RANKING: Mapping[Task, str] = {"binary": "auroc", "survival": "harrell_c", "competing": "cause_specific_c"}
+"""The measure that says how well a model ranks patients, by kind of outcome."""
 
 
 def patient_draws(patient: ArrayLike, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -104,7 +108,7 @@ def optimism_corrected(
             continue
         if progress is not None:
             progress(i / draws, "optimism")
-    name = {"binary": "auroc", "survival": "harrell_c", "competing": "cause_specific_c"}[model.recipe.task]
+    name = RANKING[model.recipe.task]
     events = int(((y if model.recipe.task == "binary" else y["event"]) == 1).sum())
     optimism = float(np.mean(gaps)) if gaps else float("nan")
     low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2]) if drawn else (np.nan, np.nan)

@@ -21,7 +21,14 @@ from aimed.core import DataError, NotEstimableError, StudyFileError, UnknownName
 from aimed.fit.recipe import Recipe
 from aimed.metrics.arrays import event_codes, weights_of
 from aimed.metrics.draws import threads_allowed
-from aimed.prognosis.curves import LineFunction, StepFunction, as_survival, choose_knots, knot_times
+from aimed.prognosis.curves import (
+    LineFunction,
+    StepFunction,
+    as_matrix_with_gaps,
+    as_survival,
+    choose_knots,
+    knot_times,
+)
 from aimed.prognosis.kernels.forest import (
     MISSING,
     TIED,
@@ -345,7 +352,9 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
         feature_names : sequence of str, length p, optional
             Names for messages; the data frame's, or x0, x1, ..., when absent.
         """
-        values, found = _matrix(X)
+        values, found = as_matrix_with_gaps(X, names=feature_names)
+        if values.shape[1] > _WIDEST:
+            raise DataError(f"X has {values.shape[1]} columns", f"at most {_WIDEST}", "choose among them first")
         cause, time = _outcome(y)
         n, p = values.shape
         if n != time.size:
@@ -353,7 +362,6 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
         if feature_names is not None and len(feature_names) != p:
             raise DataError(f"{len(feature_names)} feature names for {p} columns", "one a column")
         names = list(feature_names) if feature_names is not None else found or [f"x{j}" for j in range(p)]
-        _refuse_infinite(values, names)
         weight = weights_of(sample_weight, n)
         self._check(n)
         nominal, monotone = self._columns(names)
@@ -531,8 +539,7 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
 
     def _binned(self, X: Any) -> NDArray[np.uint8]:
         check_is_fitted(self, "trees_")
-        values, _ = _matrix(X, self.n_features_in_)
-        _refuse_infinite(values, self._names())
+        values, _ = as_matrix_with_gaps(X, self.n_features_in_, self._names())
         return self.bins_.transform(values)
 
     def _names(self) -> list[str]:
@@ -1063,35 +1070,6 @@ def _mask(drawn: NDArray[np.uint8] | None, start: int, stop: int) -> NDArray[np.
     first = start // 8
     bits = np.unpackbits(drawn[:, first : (stop + 7) // 8], axis=1, bitorder="little")
     return np.ascontiguousarray(bits[:, start - 8 * first : stop - 8 * first]).view(bool)
-
-
-def _matrix(X: Any, width: int | None = None) -> tuple[NDArray[np.float64], list[str] | None]:
-    """Read a matrix of numbers in which values may be missing, and its column names."""
-    columns = getattr(X, "columns", None)
-    names = [str(c) for c in columns] if columns is not None else None
-    try:
-        values = np.asarray(X, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("X holds text", "numbers, with categories as codes", "encode the categories first") from None
-    if values.ndim != 2:
-        raise DataError(f"X has {values.ndim} dimensions", "2 (rows and columns)")
-    if values.shape[1] > _WIDEST:
-        raise DataError(f"X has {values.shape[1]} columns", f"at most {_WIDEST}", "choose among them first")
-    if width is not None and values.shape[1] != width:
-        raise DataError(f"X has {values.shape[1]} columns", f"{width}, as in training")
-    return values, names
-
-
-def _refuse_infinite(values: NDArray[np.float64], names: Sequence[str]) -> None:
-    # One pass without a mask: NaN is fine, so the sum alone does not tell.
-    if values.size and (np.fmax.reduce(values, axis=None) == np.inf or np.fmin.reduce(values, axis=None) == -np.inf):
-        bad = np.isinf(values).sum(axis=0)
-        j = int(np.argmax(bad > 0))
-        raise DataError(
-            f"column '{names[j]}' has {int(bad[j])} infinite values",
-            "numbers, or NaN where missing",
-            "repair the column",
-        )
 
 
 def _outcome(y: Any) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

@@ -97,16 +97,8 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
                 level=level,
                 method=method,
             ).to_dict()
-        median, low_median, high_median = median_followup(event, time, level)
-        clustered = _repeated(cohort, parts["all"])
-        block["followup"] = {
-            "median": median,
-            "lower": None if clustered else low_median,
-            "upper": None if clustered else high_median,
-        }
-        end = float(np.quantile(outcome.time, 0.98))
-        grid = np.linspace(0.0, end, 81)
-        ticks = np.linspace(0.0, end, 6)
+        block["followup"] = _followup(cohort, event, time, level)
+        grid, at_risk = _shown(time)
         curve = kaplan_meier(outcome.event, outcome.time)
         below, above = curve.interval_at(grid)
         block["curve"] = {
@@ -115,7 +107,7 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
             "lower": below,
             "upper": above,
             "censored": censor_marks(outcome.time, ~outcome.event, grid),
-            "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
+            "at_risk": at_risk,
         }
     elif isinstance(outcome, CompetingRisks):
         block |= _competing(spec, cohort, outcome, parts)
@@ -149,18 +141,12 @@ def _competing(
             method=method,
         ).to_dict()
     clustered = _repeated(cohort, parts["all"])
-    median, lower, upper = median_followup(outcome.cause > 0, outcome.time, level)
-    end = float(np.quantile(outcome.time, 0.98))
-    grid, ticks = np.linspace(0.0, end, 81), np.linspace(0.0, end, 6)
+    grid, at_risk = _shown(outcome.time)
     curve = aalen_johansen(outcome.cause, outcome.time, level=level, patient=cohort.patient if clustered else None)
     incidence, (below, above) = curve.at(grid), curve.interval_at(grid)
     return {
         "prevalence": prevalence,
-        "followup": {
-            "median": median,
-            "lower": None if clustered else lower,
-            "upper": None if clustered else upper,
-        },
+        "followup": _followup(cohort, outcome.cause > 0, outcome.time, level),
         "curve": {
             "times": grid,
             "causes": [
@@ -174,9 +160,26 @@ def _competing(
                 for k, label in enumerate(outcome.labels)
             ],
             "event_free": 1.0 - incidence.sum(axis=1),
-            "at_risk": {"times": ticks, "counts": {"all": [int((outcome.time >= t).sum()) for t in ticks]}},
+            "at_risk": at_risk,
         },
     }
+
+
+def _followup(
+    cohort: Cohort, ended: NDArray[np.bool_], time: NDArray[np.float64], level: float
+) -> dict[str, float | None]:
+    """Return the median follow-up; its interval only where rows are independent."""
+    median, lower, upper = median_followup(ended, time, level)
+    clustered = _repeated(cohort, np.arange(cohort.n))
+    return {"median": median, "lower": None if clustered else lower, "upper": None if clustered else upper}
+
+
+def _shown(time: NDArray[np.float64]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the times at which the curves of the whole cohort are drawn, and the numbers at risk under them."""
+    end = float(np.quantile(time, 0.98))
+    ticks = np.linspace(0.0, end, 6)
+    counts = {"all": [int((time >= t).sum()) for t in ticks]}
+    return np.linspace(0.0, end, 81), {"times": ticks, "counts": counts}
 
 
 PATIENT_DRAWS = 300

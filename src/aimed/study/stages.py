@@ -20,7 +20,7 @@ from aimed.explain.build import explain as build_explanation
 from aimed.explain.reasons import reasons
 from aimed.fit.adapter import StudyModel
 from aimed.fit.recipe import Recipe
-from aimed.fit.refits import coefficient_interval, optimism_corrected, prediction_stability, refit
+from aimed.fit.refits import RANKING, coefficient_interval, optimism_corrected, prediction_stability, refit
 from aimed.fit.tune import Tuning, predict_out_of_fold, tune
 from aimed.metrics.calibration_competing import incidence_by
 from aimed.metrics.concordance import cause_specific_c, harrell_c
@@ -500,7 +500,7 @@ def audit(
         grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
         survival, score = model.survival(X, grid), model.score(X)
         first = f"{horizons[0]:g}"
-        concordance = "cause_specific_c" if competing else "harrell_c"
+        concordance = RANKING[task_of(spec).kind]
         names = list(dict.fromkeys([primary, concordance, f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
 
         def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
@@ -625,7 +625,7 @@ def explain(
         X[shown],
         cohort.predictors,
         metric,
-        {"binary": "auroc", "survival": "harrell_c", "competing": "cause_specific_c"}[kind],
+        RANKING[kind],
         patient=cohort.patient[shown],
         inside=inside,
         refit=lambda order: refit(model, X[train], y[train][order]).score,

@@ -170,6 +170,43 @@ def precision_at_recall(
 
 
 @compiled
+def _enter(
+    group: NDArray[np.int32],
+    patient: NDArray[np.int64],
+    counts: NDArray[np.uint8],
+    j: int,
+    reached: int,
+    at_risk: NDArray[np.float64],
+    followed: NDArray[np.float64],
+    share: NDArray[np.float64],
+) -> None:
+    """Fill, by group, the rows of a draw, those from row `reached` on, and the share in this group and above."""
+    for i in range(group.size):
+        w = counts[patient[i], j]
+        at_risk[group[i]] += w
+        if i >= reached:
+            followed[group[i]] += w
+    total = 0.0
+    for k in range(at_risk.size - 1, -1, -1):
+        total += at_risk[k]
+        share[k] = total
+    for k in range(at_risk.size):
+        share[k] = share[k] / total if total > 0 else np.nan
+
+
+@compiled
+def _leave(several: bool, group: int, at_risk: NDArray[np.float64], gone: NDArray[np.float64]) -> None:
+    """Take the rows of one time out of those at risk: of all groups, or of one where a single row stands there."""
+    if several:
+        for k in range(gone.size):
+            at_risk[k] -= gone[k]
+            gone[k] = 0.0
+    else:
+        at_risk[group] -= gone[group]
+        gone[group] = 0.0
+
+
+@compiled
 def survival_by_group(
     group: NDArray[np.int32],
     event: NDArray[np.bool_],
@@ -203,23 +240,11 @@ def survival_by_group(
         `above`, `below` and `share` are those of groups >= k and < k. NaN where nobody is followed to the horizon.
     """
     b = counts.shape[1]
-    n = group.size
     alone, above = np.ones((b, groups)), np.ones((b, groups))
     below, share = np.ones((b, groups)), np.zeros((b, groups))
     for j in range(b):
-        at_risk = np.zeros(groups)
-        followed = np.zeros(groups)
-        for i in range(n):
-            w = counts[patient[i], j]
-            at_risk[group[i]] += w
-            if i >= reached:
-                followed[group[i]] += w
-        total = 0.0
-        for k in range(groups - 1, -1, -1):
-            total += at_risk[k]
-            share[j, k] = total
-        for k in range(groups):
-            share[j, k] = share[j, k] / total if total > 0 else np.nan
+        at_risk, followed = np.zeros(groups), np.zeros(groups)
+        _enter(group, patient, counts, j, reached, at_risk, followed, share[j])
         deaths = np.zeros(groups)
         gone = np.zeros(groups)
         any_death = False
@@ -248,14 +273,7 @@ def survival_by_group(
                         above[j, k] *= 1 - d / y
                     deaths[k] = 0.0
                 any_death = False
-            # Groups that lost nobody at this time are left alone.
-            if i > 0 and not last[i - 1]:
-                for k in range(groups):
-                    at_risk[k] -= gone[k]
-                    gone[k] = 0.0
-            else:
-                at_risk[group[i]] -= gone[group[i]]
-                gone[group[i]] = 0.0
+            _leave(i > 0 and not last[i - 1], group[i], at_risk, gone)
         seen = 0.0
         for k in range(groups):
             if followed[k] == 0 and alone[j, k] > 0:
@@ -297,24 +315,12 @@ def incidence_by_group(
         NaN where nobody is followed to the horizon and some had no event at all.
     """
     b = counts.shape[1]
-    n = group.size
     # Sets of groups: k alone, k and above, below k. Of each, who is free of any event and who had the one of interest.
     out = np.empty((3, b, groups))
     share = np.zeros((b, groups))
     for j in range(b):
-        at_risk = np.zeros(groups)
-        followed = np.zeros(groups)
-        for i in range(n):
-            w = counts[patient[i], j]
-            at_risk[group[i]] += w
-            if i >= reached:
-                followed[group[i]] += w
-        total = 0.0
-        for k in range(groups - 1, -1, -1):
-            total += at_risk[k]
-            share[j, k] = total
-        for k in range(groups):
-            share[j, k] = share[j, k] / total if total > 0 else np.nan
+        at_risk, followed = np.zeros(groups), np.zeros(groups)
+        _enter(group, patient, counts, j, reached, at_risk, followed, share[j])
         free = np.ones((3, groups))
         had = np.zeros((3, groups))
         own, other, gone = np.zeros(groups), np.zeros(groups), np.zeros(groups)
@@ -353,13 +359,7 @@ def incidence_by_group(
                     own[k] = 0.0
                     other[k] = 0.0
                 any_event = False
-            if i > 0 and not last[i - 1]:
-                for k in range(groups):
-                    at_risk[k] -= gone[k]
-                    gone[k] = 0.0
-            else:
-                at_risk[group[i]] -= gone[group[i]]
-                gone[group[i]] = 0.0
+            _leave(i > 0 and not last[i - 1], group[i], at_risk, gone)
         seen = 0.0
         for k in range(groups):
             # Rounding leaves a trace where all had an event.
