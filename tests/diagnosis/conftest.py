@@ -39,3 +39,59 @@ def toy_chests(n=120, size=48, seed=0, noise=10.0):
 def chests():
     """Return the function that draws toy chests."""
     return toy_chests
+
+
+def chest_file(pixels=None, *, charset="ISO_IR 100", drop=(), private=True, **tags):
+    """Return the bytes of a DICOM radiograph of a made-up patient, with elements changed, or dropped by keyword."""
+    import io
+
+    import pydicom
+    from pydicom.dataset import FileMetaDataset
+
+    if pixels is None:
+        y, x = np.mgrid[:48, :40]
+        pixels = (40 * x + 30 * y).astype(np.uint16)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4.5"
+    ds = pydicom.Dataset()
+    ds.file_meta = meta
+    ds.SpecificCharacterSet = charset
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4.5"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.InstanceNumber = "1.2.3.4", "1.2.3.4.1", 3
+    ds.Modality, ds.BodyPartExamined, ds.PatientOrientation = "DX", "CHEST", ["L", "F"]
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Quixote^Zebedee", "MRN-778899", "19330217", "M"
+    ds.AccessionNumber, ds.StudyID, ds.StudyDate, ds.StudyTime = "ACC-5551", "S7", "20260110", "101500"
+    ds.ReferringPhysicianName, ds.StudyDescription, ds.PatientAge = "Panza^Sancho", "Chest, two views", "092Y"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = pixels.shape
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PixelData = pixels.astype("<u2").tobytes()
+    if private:
+        ds.private_block(0x0011, "SOME VENDOR", create=True).add_new(1, "LO", "SECRET-OF-VENDOR")
+    with pydicom.config.disable_value_validation():
+        for keyword, value in tags.items():
+            # An element keeps the checks that it was made with.
+            ds.pop(keyword, None)
+            setattr(ds, keyword, value)
+        for keyword in drop:
+            delattr(ds if keyword in ds else ds.file_meta, keyword)
+        out = io.BytesIO()
+        pydicom.dcmwrite(out, ds, enforce_file_format="MediaStorageSOPInstanceUID" not in drop)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def radiograph_file():
+    """Return the function that makes a DICOM radiograph."""
+    pytest.importorskip("pydicom", reason="the imaging extra is not installed")
+    pytest.importorskip("highdicom", reason="the imaging extra is not installed")
+    return chest_file
+
+
+@pytest.fixture(scope="session")
+def patient_words():
+    """Return texts of the made-up patient, none of which may stand in a message."""
+    return (
+        "Quixote", "Zebedee", "MRN-778899", "19330217", "ACC-5551", "Panza", "1.2.3.4", "SECRET", "two views",
+    )  # fmt: skip
