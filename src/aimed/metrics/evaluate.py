@@ -27,7 +27,7 @@ from aimed.metrics.calibration_survival import deciles_at
 from aimed.metrics.censor_marks import censor_marks
 from aimed.metrics.competing import aalen_johansen
 from aimed.metrics.nonparametric import kaplan_meier
-from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, UNIT_GRID, PreparedBinary
+from aimed.metrics.prepared_binary import DECISION_GRID, MEASURES, NOBODY, RATES, UNIT_GRID, PreparedBinary
 from aimed.metrics.prepared_competing import PreparedCompeting
 from aimed.metrics.prepared_survival import (
     AT_HORIZON,
@@ -45,10 +45,10 @@ __all__ = ["evaluate_binary", "evaluate_survival", "measures_binary", "measures_
 
 _MANY_ROWS = 50_000
 _MANY_DRAWS = 200
-_COMPARED = ("auroc", "auprc", "brier", "scaled_brier", "log_loss", "net_benefit")
+COMPARED = ("auroc", "auprc", "brier", "scaled_brier", "log_loss", "net_benefit")
 _COMPARED_AT = ("auc", "brier", "net_benefit")
 _RANKED = "concordance and AUC"
-_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative", "f1")
+_RANKED_BINARY = "AUROC, sensitivity, specificity and likelihood ratios"
 _EDGES: FloatArray = np.linspace(0, 1, 21)
 _CONVENTIONS = (
     "Censoring weights are 1 / G(T-) for events, the left limit of the Kaplan-Meier curve of censoring in these rows, "
@@ -72,7 +72,8 @@ _CONVENTIONS_COMPETING = (
 )
 
 
-def _draws_used(draws: int, n: int) -> tuple[int, str]:
+def draws_used(draws: int, n: int) -> tuple[int, str]:
+    """Return the resamples to take with so many rows, and what the sentence on the method says about it."""
     used = min(draws, _MANY_DRAWS) if n > _MANY_ROWS else draws
     lowered = f", lowered from {draws} because there are more than {_MANY_ROWS:,} rows" if used < draws else ""
     return used, lowered
@@ -99,7 +100,8 @@ def _counts(n: float, tp: float, fp: float, fn: float, tn: float) -> dict[str, f
     return {k: 1000 * v / n for k, v in (("tp", tp), ("fp", fp), ("fn", fn), ("tn", tn))}
 
 
-def _checked(risk: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
+def checked_predictions(risk: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return predictions of one shape, finite or NaN."""
     array = np.asarray(risk, dtype=np.float64)
     if array.shape != shape:
         raise DataError(f"{name} has shape {array.shape}", f"{shape}, one row a row of the outcome")
@@ -108,7 +110,8 @@ def _checked(risk: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
     return array
 
 
-def _probabilities(risk: FloatArray, name: str) -> FloatArray:
+def checked_risks(risk: FloatArray, name: str) -> FloatArray:
+    """Return risks, each in [0, 1] or NaN."""
     bad = int(((risk < 0) | (risk > 1)).sum())
     if bad:
         raise DataError(f"{name} has {bad} of {risk.size} values outside [0, 1]", "probabilities")
@@ -145,7 +148,8 @@ def _compare(
 # ------------------------------------------------------------------------------------------------ yes/no outcomes
 
 
-def _empty(names: Sequence[str], level: float, note: str) -> dict[str, dict[str, Any]]:
+def without_value(names: Sequence[str], level: float, note: str) -> dict[str, dict[str, Any]]:
+    """Return measures that cannot be estimated, and why."""
     return {name: Measure(name=name, value=None, level=level, note=note).to_dict() for name in names}
 
 
@@ -170,10 +174,10 @@ def measures_binary(
     patient : array, shape (n,), optional
         Every row its own patient when absent.
     names : sequence of str
-        Names from `aimed.metrics.prepared_binary.MEASURES`; an unknown one comes back without a value.
+        Names from `aimed.metrics.prepared_binary.MEASURES` and `RATES`; an unknown one comes back without a value.
     draws, seed : int
     threshold : float, optional
-        For the net benefit.
+        For the net benefit and the rates.
     level : float
 
     Returns
@@ -190,21 +194,23 @@ def measures_binary(
     'only one outcome class is present'
     """
     if np.size(y) == 0:
-        return _empty(names, level, "no rows")
+        return without_value(names, level, "no rows")
     outcome, _ = binary(y)
-    p = _probabilities(_checked(risk, "risk", outcome.shape), "risk")
+    p = checked_risks(checked_predictions(risk, "risk", outcome.shape), "risk")
     known = np.isfinite(p)
     if not known.any():
-        return _empty(names, level, "no row has a prediction")
+        return without_value(names, level, "no row has a prediction")
     outcome, p = outcome[known], p[known]
     codes = patient_codes(None if patient is None else np.asarray(patient)[known], p.size)
-    used, lowered = _draws_used(draws, p.size)
+    used, lowered = draws_used(draws, p.size)
     model = PreparedBinary(outcome, p, codes, np.array([]), threshold, names, False)
     event = outcome == 1
-    found = resample(
-        {"model": model}, codes, event, draws=used, lowered=lowered, ranked="the AUROC", level=level, seed=seed
-    )
-    return _named(found, names, p.size, int(outcome.sum()))
+    ranked = "the AUROC" if set(RATES).isdisjoint(names) else _RANKED_BINARY
+    found = resample({"model": model}, codes, event, draws=used, lowered=lowered, ranked=ranked, level=level, seed=seed)
+    measures = _named(found, names, p.size, int(outcome.sum()))
+    if threshold is not None:
+        _as_shares(measures, found, outcome, p >= threshold, codes)
+    return measures
 
 
 def _named(found: Resampled, names: Sequence[str], n: int, events: int) -> dict[str, dict[str, Any]]:
@@ -276,12 +282,12 @@ def evaluate_binary(
     (True, True)
     """
     outcome, _ = binary(y)
-    p = _probabilities(_checked(risk, "risk", outcome.shape), "risk")
+    p = checked_risks(checked_predictions(risk, "risk", outcome.shape), "risk")
     known = np.isfinite(p)
     if not known.any():
         raise DataError(f"none of {p.size} rows has a prediction", "at least 1 risk that is a number")
     others = {
-        k: _probabilities(_checked(v, f"baseline '{k}'", outcome.shape), f"baseline '{k}'")[known]
+        k: checked_risks(checked_predictions(v, f"baseline '{k}'", outcome.shape), f"baseline '{k}'")[known]
         for k, v in (baselines or {}).items()
     }
     outcome, p = outcome[known], p[known]
@@ -290,7 +296,7 @@ def evaluate_binary(
     patients = int(codes.max()) + 1
     grid = _grid(thresholds, chosen)
     at_threshold = _chosen(grid, chosen)
-    used, lowered = _draws_used(draws, n)
+    used, lowered = draws_used(draws, n)
     model = PreparedBinary(outcome, p, codes, grid, at_threshold, MEASURES, True)
     models: dict[str, Prepared] = {"model": model}
     coverage: dict[str, BoolArray | None] = {}
@@ -306,7 +312,7 @@ def evaluate_binary(
 
         models[f"baseline {name}"] = others_ready[name] = ready(other, MEASURES)
         if not here.all():
-            models[_partner(name)] = ready(p, _COMPARED)
+            models[_partner(name)] = ready(p, COMPARED)
     one_row = patients == n
     found = resample(
         models,
@@ -314,7 +320,7 @@ def evaluate_binary(
         event,
         draws=used,
         lowered=lowered,
-        ranked="AUROC, sensitivity, specificity and likelihood ratios",
+        ranked=_RANKED_BINARY,
         level=level,
         seed=seed,
         progress=progress,
@@ -329,7 +335,7 @@ def evaluate_binary(
         "level": level,
         "interval_method": found.method + ("; Wilson for rates at thresholds" if one_row else ""),
         "measures": {name: found.measure("model", name, n, events) for name in MEASURES},
-        **_compare(found, coverage, event, MEASURES, _COMPARED),
+        **_compare(found, coverage, event, MEASURES, COMPARED),
         "thresholds": _threshold_rows(found, outcome, p, codes, grid, chosen),
         "curves": _binary_curves(found, model, others_ready, one_row),
     }
@@ -341,7 +347,6 @@ def _threshold_rows(
     found: Resampled, y: FloatArray, risk: FloatArray, codes: IntArray, grid: FloatArray, chosen: float | None
 ) -> list[dict[str, Any]]:
     rows = []
-    one_row = found.patients == y.size
     n, events = y.size, int(y.sum())
     for i, threshold in enumerate(grid):
         high = risk >= threshold
@@ -356,27 +361,35 @@ def _threshold_rows(
             "fn": fn,
             "tn": tn,
         }
-        rest = dict.fromkeys(_RATES, n) | {"sensitivity": events, "specificity": n - events}
-        of_rate = rest | {"ppv": tp + fp, "npv": fn + tn}
-        for name in _RATES:
-            row[name] = found.measure("model", name, of_rate[name], events, i, note_if_missing="no row on that side")
-        for name, k, among in (
-            ("sensitivity", tp, y == 1),
-            ("specificity", tn, y == 0),
-            ("ppv", tp, high),
-            ("npv", tn, ~high),
-        ):
-            of = int(among.sum())
-            if of and (one_row or k in (0, of)):
-                # A share of 0 or 1 does not vary between resamples; patients stand in for rows there.
-                units = of if one_row else int(np.unique(codes[among]).size)
-                lower, upper = wilson(k / of * units, units, found.level)
-                method = "Wilson score interval" + ("" if one_row else ", patients as n")
-                row[name] |= {"lower": lower, "upper": upper, "method": method, "note": ""}
+        for name in RATES:
+            row[name] = found.measure("model", name, n, events, i, note_if_missing=NOBODY)
+        _as_shares(row, found, y, high, codes)
         row["net_benefit"] = found.measure("model", "net_benefits", n, events, i, label="net_benefit")
         row["per_1000"] = _counts(n, tp, fp, fn, tn)
         rows.append(row)
     return rows
+
+
+def _as_shares(measures: dict[str, Any], found: Resampled, y: FloatArray, high: BoolArray, codes: IntArray) -> None:
+    """Give rates that are shares of rows the rows they are of and, where resamples say too little, Wilson limits."""
+    one_row = found.patients == y.size
+    case: BoolArray = y == 1
+    for name, among, right in (
+        ("sensitivity", case, high),
+        ("specificity", ~case, ~high),
+        ("ppv", high, case),
+        ("npv", ~high, ~case),
+    ):
+        if name not in measures:
+            continue
+        of, k = int(among.sum()), int((among & right).sum())
+        measures[name]["n"] = of
+        if of and (one_row or k in (0, of)):
+            # A share of 0 or 1 does not vary between resamples; patients stand in for rows there.
+            units = of if one_row else int(np.unique(codes[among]).size)
+            lower, upper = wilson(k / of * units, units, found.level)
+            method = "Wilson score interval" + ("" if one_row else ", patients as n")
+            measures[name] |= {"lower": lower, "upper": upper, "method": method, "note": ""}
 
 
 def _histogram(risk: FloatArray, event: BoolArray, none: BoolArray) -> dict[str, Any]:
@@ -479,7 +492,7 @@ class _Part:
         self.at = np.searchsorted(self.times, self.horizons)
 
     def _model(self, model: Mapping[str, ArrayLike], name: str) -> tuple[FloatArray, NDArray[Any]]:
-        score = _checked(model["score"], f"the score of {name}", self._shape[:1])
+        score = checked_predictions(model["score"], f"the score of {name}", self._shape[:1])
         # Curves stay as given: a copy in sorted order of all times would double the largest array there is.
         curves = np.asarray(model["survival"])
         if curves.shape != self._shape:
@@ -595,13 +608,13 @@ def measures_survival(
     (1.0, 1.429)
     """
     if np.size(time) == 0:
-        return _empty(names, level, "no rows")
+        return without_value(names, level, "no rows")
     own = np.asarray(score, dtype=np.float64)
     if not (np.isfinite(own) & ~np.isnan(np.asarray(survival)).any(axis=1)).any():
-        return _empty(names, level, "no row has a prediction")
+        return without_value(names, level, "no row has a prediction")
     part = _Part(event, time, score, survival, times, horizons, patient, competing)
     last = float(part.horizons.max()) if tau is None else float(tau)
-    used, lowered = _draws_used(draws, part.n)
+    used, lowered = draws_used(draws, part.n)
     model = part.ready(
         part.score,
         part.curves,
@@ -705,7 +718,7 @@ def evaluate_survival(
     last = float(part.horizons.max()) if tau is None else float(tau)
     grid = _grid(thresholds, chosen)
     at_threshold = _chosen(grid, chosen)
-    used, lowered = _draws_used(draws, part.n)
+    used, lowered = draws_used(draws, part.n)
     names = _names(part.horizons, competing)
     compared = [
         *(OVERALL_COMPETING if competing else OVERALL),
@@ -785,7 +798,7 @@ def _threshold_rows_at(
             **{k: None if v is None else part.n * v for k, v in known.items()},
         }
         why = "nobody on one side of the threshold is followed to the horizon, or no row is there"
-        for name in _RATES:
+        for name in RATES:
             row[name] = found.measure("model", at(name, h), part.n, part.events, i, label=name, note_if_missing=why)
         row["net_benefit"] = found.measure(
             "model", at("net_benefits", h), part.n, part.events, i, label="net_benefit", note_if_missing=why

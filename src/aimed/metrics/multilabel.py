@@ -20,6 +20,7 @@ __all__ = [
     "MultilabelEstimate",
     "multilabel_auroc",
     "multilabel_average_precision",
+    "tables",
 ]
 
 
@@ -58,8 +59,19 @@ class MultilabelEstimate(Headline):
         return self.targets[self.names.index(name)]
 
 
-def _tables(y: ArrayLike, score: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return outcome (NaN where unknown) and score, shape (n, k), checked."""
+def tables(y: ArrayLike, score: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return outcome (NaN where unknown) and score, shape (n, k), checked.
+
+    Raises
+    ------
+    DataError
+        As for `multilabel_auroc`.
+
+    Examples
+    --------
+    >>> tables([[1, float("nan")]], [[0.7, 0.2]])[0]
+    array([[ 1., nan]])
+    """
     outcome, scores = np.asarray(y, dtype=np.float64), np.asarray(score, dtype=np.float64)
     if outcome.ndim != 2 or not outcome.size or scores.shape != outcome.shape:
         raise DataError(
@@ -94,7 +106,7 @@ def _each(
     level: float,
     names: Sequence[str] | None,
 ) -> MultilabelEstimate:
-    outcome, scores = _tables(y, score)
+    outcome, scores = tables(y, score)
     n, k = outcome.shape
     checked_level(level)
     labels = tuple(str(name) for name in (names if names is not None else range(k)))
@@ -320,7 +332,7 @@ class MultilabelAurocReplicates:
     """
 
     def __init__(self, y: ArrayLike, score: ArrayLike, *, codes: IntArray) -> None:
-        outcome, scores = _tables(y, score)
+        outcome, scores = tables(y, score)
         places = np.asarray(codes)
         if places.shape != (outcome.shape[0],):
             raise DataError(f"codes has shape {places.shape}", f"({outcome.shape[0]},), one a row")

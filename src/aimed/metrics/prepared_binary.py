@@ -23,7 +23,7 @@ from aimed.metrics.kernels.evaluation import cell_sums, precision_at_recall, roc
 from aimed.metrics.resampled import Counts, Estimates
 from aimed.metrics.thresholds import rates
 
-__all__ = ["DECISION_GRID", "MEASURES", "UNIT_GRID", "PreparedBinary"]
+__all__ = ["DECISION_GRID", "MEASURES", "NOBODY", "RATES", "UNIT_GRID", "PreparedBinary"]
 
 MEASURES = (
     "auroc",
@@ -40,6 +40,12 @@ MEASURES = (
     "net_benefit",
 )
 """Every measure of a binary evaluation, in order."""
+
+RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative", "f1")
+"""Rates at a threshold, in order."""
+
+NOBODY = "no row on that side"
+"""Why a rate has no value."""
 
 DECISION_GRID: FloatArray = np.arange(1, 100) / 100
 """Thresholds of a decision curve."""
@@ -64,9 +70,9 @@ class PreparedBinary:
         Place of each row's patient in the counts.
     thresholds : float array, shape (k,), rising
     chosen : float or None
-        Threshold of the net benefit.
+        Threshold of the net benefit and, without `curves`, of the rates.
     names : collection of str
-        Measures to estimate.
+        Measures to estimate; without `curves` also rates at the chosen threshold, from `RATES`.
     curves : bool
         Also estimate curves and the threshold table.
 
@@ -116,12 +122,23 @@ class PreparedBinary:
         above = np.cumsum(cells[::-1], axis=0)[::-1].astype(np.float64)
         return above[1:, 1].T, above[1:, 0].T, above[0].T[:, ::-1]
 
-    def _rates(self, table: tuple[FloatArray, FloatArray, FloatArray], names: tuple[str, ...]) -> Estimates:
+    def _rates(
+        self, table: tuple[FloatArray, FloatArray, FloatArray], names: tuple[str, ...], thresholds: FloatArray
+    ) -> Estimates:
         true, false, both = table
-        place = np.searchsorted(self._cuts, self.thresholds)
+        place = np.searchsorted(self._cuts, thresholds)
         tp, fp = true[:, place], false[:, place]
         found = rates(tp, fp, both[:, :1] - tp, both[:, 1:] - fp)
         return {name: found[name] for name in names}
+
+    def _rates_at_chosen(self, counts: Counts, among: tuple[str, ...]) -> Estimates:
+        names = () if self.curves else tuple(name for name in among if name in self.names)
+        if not names:
+            return {}
+        if self.chosen is None:
+            return dict.fromkeys(names, np.full(counts.shape[1], np.nan))
+        found = self._rates(self._table(counts), names, np.array([self.chosen]))
+        return {name: value[:, 0] for name, value in found.items()}
 
     def ranked(self, counts: Counts) -> Estimates:
         """Return the AUROC, the ROC curve, and sensitivity, specificity and likelihood ratios at the thresholds."""
@@ -130,8 +147,8 @@ class PreparedBinary:
             out["auroc"] = self._auroc.replicate(counts)
         if self.curves:
             out["roc"] = roc_at_rate(*self._falling, counts, UNIT_GRID)
-            out |= self._rates(self._table(counts), _RANKED)
-        return out
+            out |= self._rates(self._table(counts), _RANKED, self.thresholds)
+        return out | self._rates_at_chosen(counts, _RANKED)
 
     def frequent(self, counts: Counts) -> Estimates:
         """Return accuracy, calibration, predictive values and net benefit."""
@@ -162,14 +179,14 @@ class PreparedBinary:
             out["net_benefit"] = np.full(n.size, np.nan)
         if self.curves:
             out["precision_recall"] = precision_at_recall(*self._falling, counts, UNIT_GRID)
-            out |= self._rates(table, _FREQUENT)
+            out |= self._rates(table, _FREQUENT, self.thresholds)
             out["net_benefits"] = gain[:, np.searchsorted(self._cuts, self.thresholds)]
             out["decision"] = gain[:, np.searchsorted(self._cuts, DECISION_GRID)]
             size = int(self.bins.max()) + 1
             cells = cell_sums(self._bin_cell, self._codes, counts, 2 * size).reshape(size, 2, -1).astype(np.float64)
             total = cells.sum(axis=1)
             out["bins"] = np.divide(cells[:, 1], total, out=np.full(total.shape, np.nan), where=total > 0).T
-        return out
+        return out | self._rates_at_chosen(counts, _FREQUENT)
 
     def _benefit(self, true: FloatArray, false: FloatArray, n: FloatArray) -> FloatArray:
         worth = true - false * self._cuts / (1 - self._cuts)
@@ -187,8 +204,10 @@ class PreparedBinary:
 
     def reason(self, name: str) -> str:
         """Return why an estimate is missing on all rows, in the words of the metric itself."""
-        if name == "net_benefit" and self.chosen is None:
+        if (name == "net_benefit" or name in RATES) and self.chosen is None:
             return "no decision threshold was given"
+        if name in RATES:
+            return NOBODY
         metrics: dict[str, Callable[..., Any]] = {
             "auroc": auroc,
             "auprc": average_precision,

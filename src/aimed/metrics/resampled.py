@@ -150,7 +150,7 @@ def numbers(values: FloatArray) -> list[float | None]:
 def resample(
     models: Mapping[str, Prepared],
     patient: IntArray,
-    event: BoolArray,
+    event: BoolArray | None,
     *,
     draws: int,
     lowered: str,
@@ -166,8 +166,8 @@ def resample(
     models : mapping of str to Prepared
         Each prepared with its rows' patients, numbered as in `patient`.
     patient : int array, shape (n,)
-    event : bool array, shape (n,)
-        Strata of the draws behind `Prepared.ranked`.
+    event : bool array, shape (n,), or None
+        Strata of the draws behind `Prepared.ranked`; None draws without strata.
     draws : int
     lowered : str
         What the sentence on the method says after the number of resamples, if it was lowered.
