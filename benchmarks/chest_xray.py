@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aimed.checks.shortcuts import auroc_within, border_features, shortcut_auroc
+from aimed.checks.shortcut_sources import border_features
+from aimed.checks.shortcuts import auroc_within, shortcut_auroc
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.metrics import auroc
 from aimed.readers.image_cache import ImageCache

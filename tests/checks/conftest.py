@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aimed.core import Binary, Cohort, Split, Survival, Variable
+from aimed.checks.image_rows import ImageList
+from aimed.core import Binary, Cohort, Multilabel, Split, Survival, Variable
+from aimed.core.image import ImageInfo
 
 VARIABLES = (
     Variable(name="age", unit="year", plausible=(18, 110)),
@@ -134,3 +136,47 @@ def cxr_320(shared_data):
         rows = list(csv.DictReader(file))
     folder = shared_data("cxr_320")
     return np.stack([np.asarray(Image.open(folder / row["file"]).convert("L")) for row in rows]), rows
+
+
+def make_picture_cohort(seed: int = 0, n: int = 240, size: int = 64, strength: float = 0.0, targets=("Mass", "Edema")):
+    """Return a cohort of pictures without predictors and its split; `strength` plants the view into the first finding.
+
+    Two pictures a patient, answers missing in a tenth of the rows, descriptors for the view, age and sex.
+    """
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, len(targets))) < 0.4).astype(float)
+    pa = rng.random(n) < 0.5 + strength * (2 * y[:, 0] - 1)
+    infos = [
+        ImageInfo(
+            digest=f"{seed}-{i}",
+            format="dicom",
+            rows=size,
+            columns=size,
+            bits_stored=12,
+            scaling="window",
+            view="PA" if pa[i] else "AP",
+            body_part="CHEST",
+            modality="DX",
+        )
+        for i in range(n)
+    ]
+    y[rng.random(y.shape) < 0.1] = np.nan
+    patient = np.char.add("P", (np.arange(n) // 2).astype(str))
+    cohort = Cohort(
+        patient=patient,
+        variables=[
+            Variable(name="age", role="descriptor"),
+            Variable(name="sex", kind="category", role="descriptor", categories=("F", "M")),
+            Variable(name="image_view", kind="category", role="descriptor", categories=("AP", "PA")),
+        ],
+        columns={"age": rng.normal(60, 15, n).round(), "sex": rng.integers(0, 2, n), "image_view": pa.astype(int)},
+        outcome=Multilabel(values=y, targets=tuple(targets)),
+        assets={"images": ImageList(make_chests(seed, n, size), infos)},
+    )
+    return cohort, make_split(cohort, seed)
+
+
+@pytest.fixture(scope="session")
+def picture_cohort():
+    """Return the maker of a cohort of pictures and its split: ``picture_cohort(seed, n, size, strength)``."""
+    return make_picture_cohort

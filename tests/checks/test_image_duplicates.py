@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from aimed.checks import image_duplicates
 from aimed.checks.image_duplicates import check_image_duplicates, find_image_duplicates
 from aimed.checks.image_rows import shrink
 from aimed.checks.kernels.near_images import near_pairs
@@ -58,6 +59,18 @@ def test_a_changed_copy_is_found_and_nothing_else(chests, change):
     assert found.pairs.tolist() == [[i, 60 + i] for i in range(20)]
     assert not found.exact.any()
     assert (found.correlation >= 0.9).all()
+
+
+def test_pictures_that_are_all_alike_are_no_duplicates_but_a_copy_still_is(chests, monkeypatch):
+    own, shared = chests(7, 100).astype(float), chests(8, 1).astype(float)
+    alike = np.clip(0.3 * own + 0.7 * shared, 0, 255).astype(np.uint8)
+    alike[60] = jpeg(alike[20], 80)
+    found = find_image_duplicates(alike)
+    assert found.pairs.tolist() == [[20, 60]]
+    assert 0.9 < found.limit < 0.99
+    assert found.compared == 500
+    monkeypatch.setattr(image_duplicates, "_FEWEST", 10**9)
+    assert len(find_image_duplicates(alike).pairs) > 100
 
 
 def test_identical_images_are_exact_and_form_one_group(chests):
@@ -241,8 +254,11 @@ def test_real_copies_are_found(cxr_320, change, least):
     assert (who[:, 0] == who[:, 1]).all()
 
 
-def test_fine_structure_tells_chests_apart_that_coarse_structure_does_not(cxr_320):
+def test_fine_structure_tells_chests_apart_that_coarse_structure_does_not(cxr_320, monkeypatch):
     images, _ = cxr_320
+    # The limit that follows from how alike real chests are lies below the one that is used.
+    assert find_image_duplicates(images, least=0.5).limit < 0.9
+    monkeypatch.setattr(image_duplicates, "_FEWEST", 10**9)
     found = find_image_duplicates(images, least=0.5)
     near = found.correlation[~found.exact]
     small = np.stack([shrink(f, 16, 16).ravel() for f in images[:200]])

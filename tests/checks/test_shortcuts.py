@@ -6,15 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aimed.checks.shortcuts import (
-    auroc_within,
-    border_features,
-    check_shortcuts,
-    info_features,
-    shortcut_auroc,
-    shortcut_aurocs,
-    tone_features,
-)
+from aimed.checks.shortcut_sources import border_features, info_features, tone_features
+from aimed.checks.shortcuts import auroc_within, check_shortcuts, shortcut_auroc, shortcut_aurocs
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.core.image import ImageInfo
 from aimed.metrics.discrimination import auroc
@@ -52,11 +45,15 @@ def test_a_useless_source_is_at_chance_on_average_and_does_not_warn():
 
 
 def test_what_only_tells_patients_apart_is_no_shortcut():
-    rng = np.random.default_rng(0)
-    patient = np.repeat(np.arange(60), 8)
-    y = rng.integers(0, 2, 60)[patient]
-    found = shortcut_auroc({"device": np.char.add("d", patient.astype(str))}, y, patient)
-    assert found.lower < 0.5 < found.upper
+    values = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        patient = np.repeat(np.arange(60), 8)
+        y = rng.integers(0, 2, 60)[patient]
+        found = shortcut_auroc({"device": np.char.add("d", patient.astype(str))}, y, patient)
+        values.append(found.value)
+        assert [f.severity.value for f in check_shortcuts([found])] == ["NOTE"]
+    assert np.mean(values) == pytest.approx(0.5, abs=0.05)
 
 
 def test_missing_values_and_unknown_answers_are_taken():
@@ -105,6 +102,25 @@ def test_positives_of_few_patients_are_not_enough_evidence():
 def test_a_source_that_does_not_vary_is_said_so():
     found = shortcut_auroc({"site": ["A"] * 100}, np.arange(100) % 2)
     assert (math.isnan(found.value), found.note) == (True, "no column varies")
+
+
+def test_one_warning_a_finding_names_every_source_that_tells_it():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (400, 2))
+    some = {"view": 2 * y[:, 0] + rng.normal(size=400), "age": y[:, 0] + rng.normal(size=400)}
+    sources = {name: {name: values} for name, values in some.items()}
+    found = shortcut_aurocs(sources | {"brightness": {"mean": y[:, 0]}, "all together": some}, y, ["Mass", "Edema"])
+    warn, note = check_shortcuts(found)
+    assert (warn.where, warn.evidence["source"], set(warn.evidence["also"])) == (
+        "Mass",
+        "view",
+        {"age", "all together"},
+    )
+    assert "also from age (" in warn.message
+    assert "all sources together reach" in warn.message
+    assert len(note.evidence["aurocs"]) == 8
+    only = [one for one in found if one.source == "all together"]
+    assert check_shortcuts(only)[0].message.startswith("'Mass' is told from all sources together with an AUROC of")
 
 
 def test_a_perfect_shortcut_warns_without_an_interval():

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core.cohort import Cohort, Variable
+from aimed.core.errors import DataError
 from aimed.core.outcome import Binary, CompetingRisks, Multilabel, Survival
 from aimed.core.split import Split
 
+if TYPE_CHECKING:
+    from aimed.checks.image_duplicates import ImageDuplicates
+    from aimed.checks.image_rows import ImageSet
+
 __all__ = ["Context", "Target"]
+
+_PAIRS = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,20 @@ class Context:
         Predictor → date column that says when it was measured.
     measured_before_index : bool
         The author states that every predictor was known at the index time; a telling name is then a NOTE only.
+    raw_labels : float array, shape (n, k), optional
+        Findings of the pictures as they stand in the table, -1 where uncertain and NaN where not known; the outcome
+        when absent.
+    imaging_study : array, shape (n,), optional
+        Examination of each picture; a missing one belongs to none.
+    shortcut_columns : tuple of str
+        Columns, such as age and sex, from which no finding should be told.
+    progress : callable, optional
+        Called with the share of the pictures that a check has looked at.
+
+    Raises
+    ------
+    DataError
+        If labels or examinations do not fit the cohort.
 
     Examples
     --------
@@ -94,6 +116,46 @@ class Context:
     allow: frozenset[str] = frozenset()
     time_columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     measured_before_index: bool = False
+    raw_labels: NDArray[np.float64] | None = None
+    imaging_study: NDArray[np.generic] | None = None
+    shortcut_columns: tuple[str, ...] = ()
+    progress: Callable[[float], None] | None = None
+
+    def __post_init__(self) -> None:
+        n, outcome = self.cohort.n, self.cohort.outcome
+        if self.raw_labels is not None:
+            if not isinstance(outcome, Multilabel):
+                raise DataError("raw labels of an outcome that is not several findings", "none", "leave them out")
+            if np.shape(self.raw_labels) != outcome.values.shape:
+                raise DataError(f"raw labels of shape {np.shape(self.raw_labels)}", f"{outcome.values.shape}")
+        if self.imaging_study is not None and np.shape(self.imaging_study) != (n,):
+            raise DataError(f"examinations of shape {np.shape(self.imaging_study)}", f"({n},), one a row")
+
+    @property
+    def images(self) -> ImageSet | None:
+        """The pictures of the cohort, one a row; None for a cohort without."""
+        found: ImageSet | None = self.cohort.assets.get("images")
+        return found
+
+    @cached_property
+    def image_duplicates(self) -> ImageDuplicates:
+        """Which pictures are there more than once; looked for once, for all checks.
+
+        Raises
+        ------
+        DataError
+            If the cohort has no pictures.
+        """
+        from aimed.checks.image_duplicates import find_image_duplicates
+
+        if self.images is None:
+            raise DataError("a cohort without pictures", "pictures", "read them")
+        return find_image_duplicates(self.images, self.images.infos, at_most=_PAIRS, progress=self.counted())
+
+    def counted(self) -> Callable[[int, int], None] | None:
+        """Return what hears pictures done and their total; None where nobody listens."""
+        told = self.progress
+        return None if told is None else lambda done, total: told(done / max(total, 1))
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:

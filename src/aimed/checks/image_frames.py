@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.checks.arrays import of
+from aimed.checks.context import Context
 from aimed.checks.image_rows import Images, Pictures, shrink
 from aimed.checks.reporter import Reporter
 from aimed.core.errors import DataError
 from aimed.core.finding import Finding
 from aimed.core.image import Grey, ImageInfo
 
-__all__ = ["FRAME_CODES", "FrameCodes", "check_image_frames", "find_frame_codes"]
+__all__ = ["FRAME_CODES", "FrameCodes", "check", "check_image_frames", "find_frame_codes"]
 
 _SAY = Reporter(
     "image_frames", "Roberts et al., Nat Mach Intell 2021;3:199; Tejani et al., CLAIM, Radiol AI 2024;6:e240300"
@@ -35,7 +36,12 @@ FRAME_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "seemingly inverted, with bright air and dark bone",
             "Check how MONOCHROME1 was read: air must be dark. A picture of something else may look so too.",
         ),
+        "SURROUNDED": (
+            "air or collimation on all four sides",
+            "Check for slices of a CT and photographs: on a chest film the body reaches the edge.",
+        ),
         "ASPECT": ("far from the shape of a chest film", "Check for strips, screenshots and stitched pictures."),
+        "MODALITY": ("no plain radiograph by the tag", "Leave them out: slices of CT and MR are other pictures."),
         "BODY_PART": ("another body part by the tag", "Leave them out, or correct the tag."),
         "VIEW": (
             "not of the view of this study by the tag",
@@ -54,6 +60,8 @@ _RANGE, _LOW_RANGE, _EDGE = 0.02, 0.25, 0.02
 _DARK_SHARE, _BRIGHT_SHARE = 0.50, 0.02
 _AGAINST = -0.2
 _ASPECT = 1.6
+_RIM, _RIM_DARK, _RIM_SHARE = 0.04, 0.05, 0.95
+_PLAIN_FILM = ("CR", "DX", "DR", "RG", "OT")
 _CHEST = ("CHEST", "THORAX", "LUNG", "PORTCHEST", "RIBS")
 
 
@@ -87,7 +95,11 @@ class FrameCodes:
 
 
 def find_frame_codes(
-    images: Images, infos: Sequence[ImageInfo] | None = None, *, views: Sequence[str] = ("PA", "AP")
+    images: Images,
+    infos: Sequence[ImageInfo] | None = None,
+    *,
+    views: Sequence[str] = ("PA", "AP"),
+    progress: Callable[[int, int], None] | None = None,
 ) -> FrameCodes:
     """Return the codes of each image.
 
@@ -99,12 +111,15 @@ def find_frame_codes(
         What is known of each image; without it only the pixels are judged.
     views : sequence of str
         Views that the study is about.
+    progress : callable, optional
+        Called with images read and their total.
 
     Notes
     -----
     BLACK and WHITE: 99 % of the pixels within 2 % of an end. CONSTANT: 98 % of the pixels within 2 % of the range;
     LOW_CONTRAST: within 25 %. CLIPPED_DARK: over half of the pixels at 0 (collimation alone leaves less);
-    CLIPPED_BRIGHT: over 2 % at the top. ASPECT: one side over 1.6 times the other. SMALL: the shorter side at the
+    CLIPPED_BRIGHT: over 2 % at the top. SURROUNDED: 95 % of the pixels of each outer strip (4 % of a side) below 5 % of
+    the range. ASPECT: one side over 1.6 times the other. SMALL: the shorter side at the
     source is less than half of the frame's.
 
     Examples
@@ -116,6 +131,7 @@ def find_frame_codes(
     pictures = Pictures(images, infos)
     n = len(pictures)
     quantiles, ends, likeness = np.empty((n, 2)), np.empty((n, 2)), np.full(n, np.nan)
+    rim = np.zeros(n, dtype=bool)
     side = 0
     for start, block in pictures.blocks():
         side = min(block.shape[1:])
@@ -123,6 +139,9 @@ def find_frame_codes(
             inner = pictures.cut(i, frame)
             quantiles[i], ends[i] = _levels(inner)
             likeness[i] = _likeness(inner)
+            rim[i] = _dark_rim(inner)
+        if progress is not None:
+            progress(start + block.shape[0], n)
     low, high = quantiles.T
     codes: dict[str, NDArray[np.bool_]] = {"BLACK": high <= _EDGE, "WHITE": low >= 1 - _EDGE}
     blank = codes["BLACK"] | codes["WHITE"]
@@ -132,6 +151,7 @@ def find_frame_codes(
     codes["CLIPPED_DARK"] = ~blank & (ends[:, 0] > _DARK_SHARE)
     codes["CLIPPED_BRIGHT"] = ~blank & (ends[:, 1] > _BRIGHT_SHARE)
     codes["INVERTED"] = ~blank & (likeness < _AGAINST)
+    codes["SURROUNDED"] = ~blank & rim
     if infos is not None:
         codes |= _tags(infos, views, side)
     return FrameCodes(n=n, codes=codes, likeness=likeness)
@@ -147,6 +167,13 @@ def _levels(frame: Grey) -> tuple[tuple[float, float], tuple[float, float]]:
     if full == 255:
         return (low, high), (counts[0] / frame.size, counts[255] / frame.size)
     return (low, high), (float((frame == 0).mean()), float((frame == full).mean()))
+
+
+def _dark_rim(frame: Grey) -> bool:
+    """Return True if all four outer strips are dark."""
+    h, w = (max(1, round(_RIM * side)) for side in frame.shape)
+    dark = _RIM_DARK * float(np.iinfo(frame.dtype).max)
+    return all((s < dark).mean() >= _RIM_SHARE for s in (frame[:h], frame[-h:], frame[:, :w], frame[:, -w:]))
 
 
 def _drawn_chest() -> NDArray[np.float64]:
@@ -181,12 +208,34 @@ def _tags(infos: Sequence[ImageInfo], views: Sequence[str], side: int) -> dict[s
 
     return {
         "ASPECT": flag(lambda i: max(i.rows, i.columns) > _ASPECT * min(i.rows, i.columns)),
+        "MODALITY": flag(lambda i: i.modality is not None and i.modality.upper() not in _PLAIN_FILM),
         "BODY_PART": flag(part),
         "VIEW": flag(lambda i: i.view is not None and i.view not in views),
         "BURNED_IN": flag(lambda i: i.burned_in is True),
         "SMALL": flag(lambda i: 2 * min(i.rows, i.columns) < side),
         "COLOUR": flag(lambda i: (i.photometric or "").upper().startswith(("RGB", "YBR", "PALETTE"))),
     }
+
+
+def check(context: Context) -> list[Finding]:
+    """Return findings on the pictures of a study; nothing for a table without any.
+
+    * STOP, WARN, NOTE: as for `check_image_frames`.
+
+    Examples
+    --------
+    >>> from aimed.checks.image_rows import ImageList
+    >>> from aimed.core.cohort import Cohort
+    >>> info = ImageInfo(digest="ab", format="png", rows=8, columns=8, bits_stored=8, scaling="as_stored")
+    >>> pictures = ImageList(np.zeros((2, 8, 8), dtype=np.uint8), [info] * 2)
+    >>> cohort = Cohort(patient=[1, 2], variables=[], columns={}, assets={"images": pictures})
+    >>> [f.message for f in check(Context(cohort))]
+    ['Black: 2 of 2 images (100.0 %).']
+    """
+    images = context.images
+    if images is None:
+        return []
+    return check_image_frames(find_frame_codes(images, images.infos, progress=context.counted()), context.parts)
 
 
 def check_image_frames(found: FrameCodes, parts: Mapping[str, ArrayLike] | None = None) -> list[Finding]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.checks.arrays import of, plural
 from aimed.checks.context import Context
+from aimed.checks.feature_coding import texts
 from aimed.checks.patients import shared_patients
 from aimed.checks.reporter import Reporter
 from aimed.core.errors import DataError
@@ -216,9 +217,14 @@ def check_label_names(names: Sequence[str], known: Sequence[str] = KNOWN_FINDING
 
 
 def check(context: Context) -> list[Finding]:
-    """Return findings on the labels of a study whose outcome is several findings, half of them known ones or more.
+    """Return findings on the labels of pictures, and of a table whose findings are, half of them or more, known ones.
 
-    * STOP, WARN, NOTE: as for `check_image_labels`, without what needs the images.
+    Labels count as they stand in the table, with uncertain ones, where the study gives them. Copies of one picture are
+    held against their labels in ``train`` only.
+
+    * STOP, WARN, NOTE: as for `check_image_labels`.
+    * STOP: an examination whose pictures stand under two patients in two parts; WARN inside one part. Numbers of
+      examinations that start anew with each patient (over half of them shared) are told apart by patient.
 
     Examples
     --------
@@ -230,10 +236,55 @@ def check(context: Context) -> list[Finding]:
     outcome = context.cohort.outcome
     if not isinstance(outcome, Multilabel):
         return []
-    spelt = {_plain(name): name for name in KNOWN_FINDINGS}
-    if 2 * sum(_match(_plain(name), spelt) is not None for name in outcome.targets) < len(outcome.targets):
-        return []
-    return check_image_labels(outcome.values, outcome.targets, patient=context.patient_codes, parts=context.parts)
+    table = outcome.values if context.raw_labels is None else context.raw_labels
+    identical = alike = None
+    if context.images is not None:
+        train = np.isin(np.arange(context.cohort.n), context.rows)
+        found = context.image_duplicates
+        identical, alike = (np.where(train, found.groups(exact=exact), -1) for exact in (True, False))
+    else:
+        spelt = {_plain(name): name for name in KNOWN_FINDINGS}
+        if 2 * sum(_match(_plain(name), spelt) is not None for name in outcome.targets) < len(outcome.targets):
+            return []
+    study, told = _examinations(context)
+    told += check_image_labels(
+        table,
+        outcome.targets,
+        patient=context.patient_codes,
+        parts=context.parts,
+        identical=identical,
+        alike=alike,
+        study=study,
+    )
+    return sorted(told, key=lambda f: ("STOP", "WARN", "NOTE").index(f.severity.value))
+
+
+def _examinations(context: Context) -> tuple[NDArray[np.int64] | None, list[Finding]]:
+    """Return the examination of each picture, -1 for none, and what is wrong with them."""
+    if context.imaging_study is None or not context.cohort.n:
+        return None, []
+    n, who = context.cohort.n, context.patient_codes
+    code = _named(context.imaging_study, n)
+    known = np.flatnonzero(code >= 0)
+    group = np.full(n, -1)
+    if not known.size:
+        return group, []
+    pairs, group[known] = np.unique(np.column_stack([code, who])[known], axis=0, return_inverse=True)
+    shared = np.bincount(pairs[:, 0]) > 1
+    hit, names = int(shared.sum()), int(shared.size)
+    if not hit or 2 * hit > names:
+        return group, []
+    part = np.full(n, -1)
+    for k, rows in enumerate(context.parts.values()):
+        part[rows] = k
+    held = np.unique(np.column_stack([code, part])[(code >= 0) & (part >= 0)], axis=0)
+    across = int((shared & (np.bincount(held[:, 0], minlength=names) > 1)).sum())
+    said = "holds" if hit == 1 else "hold"
+    message = f"{of(hit, names, 'examination')} {said} pictures of more than one patient"
+    message += f", {across:,} of them in two parts." if across else "."
+    advice = "Find out whether one person has two ids; give one person one id, and draw the split again."
+    say = _SAY.stop if across else _SAY.warn
+    return group, [say("patient", message, advice, examinations=hit, across_parts=across, n=names)]
 
 
 def check_image_labels(
@@ -269,7 +320,7 @@ def check_image_labels(
     identical, alike : int arrays, shape (n,), optional
         Group of each image, -1 for none, as `ImageDuplicates.groups` returns them, exact and all.
     study : array, shape (n,), optional
-        Examination of each image.
+        Examination of each image; a missing one, "" or -1, is none.
     least : int
         Positives that a part needs for an estimate worth reading.
     known : sequence of str
@@ -381,7 +432,7 @@ def _conflicts(
         mixed = [g for g in np.unique(told) if np.unique(same[near == g]).size > 1]
         groups.append(("nearly identical images", np.where(np.isin(near, [*fresh, *mixed]), near, -1), _SAY.warn))
     if study is not None:
-        groups.append(("the images of one study", patient_codes(study, n), _SAY.warn))
+        groups.append(("the images of one study", _named(study, n), _SAY.warn))
     for kind, group, say in groups:
         if not (group >= 0).any():
             continue
@@ -393,6 +444,17 @@ def _conflicts(
             message = f"In {of(hit, total, 'group')} of {kind} a finding is both present and absent."
             out.append(say("labels", message, "Read them again, or leave them out.", groups=hit, n=total, findings=by))
     return out
+
+
+def _named(values: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return a number from 0 for each name, -1 for a missing one."""
+    words = np.asarray(texts(values), dtype=str)
+    if words.shape != (n,):
+        raise DataError(f"{words.size} examinations for {n} images", "one an image")
+    group = np.full(n, -1)
+    known = ~np.isin(words, ("", "-1"))
+    group[known] = np.unique(words[known], return_inverse=True)[1]
+    return group
 
 
 def _groups(values: ArrayLike, n: int) -> NDArray[np.int64]:

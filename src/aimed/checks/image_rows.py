@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
 from aimed.core.image import Grey, ImageInfo, Placement
 
-__all__ = ["ImageRows", "Images", "Pictures", "shrink", "shrink_to"]
+__all__ = ["ImageList", "ImageRows", "ImageSet", "Images", "Pictures", "shrink", "shrink_to"]
 
 _BLOCK = 256
 
@@ -27,6 +28,63 @@ class ImageRows(Protocol):
     def rows(self, indices: NDArray[np.int64]) -> Grey:
         """Return some images, shape (m, y, x), uint8 or uint16."""
         ...
+
+
+class ImageSet(ImageRows, Protocol):
+    """Images with what is known of each, some of which can be taken: the pictures of a cohort."""
+
+    @property
+    def infos(self) -> Sequence[ImageInfo]:
+        """What is known of each image."""
+        ...
+
+    def take(self, rows: ArrayLike) -> ImageSet:
+        """Return some of the images."""
+        ...
+
+
+class ImageList:
+    """Images in memory with what is known of each, in the form of those of a cohort.
+
+    Parameters
+    ----------
+    images : uint8 or uint16 array, shape (n, y, x)
+    infos : sequence of ImageInfo, length n
+
+    Examples
+    --------
+    >>> info = ImageInfo(digest="ab", format="png", rows=8, columns=8, bits_stored=8, scaling="as_stored")
+    >>> len(ImageList(np.zeros((3, 8, 8), dtype=np.uint8), [info] * 3).take([2, 0]))
+    2
+    """
+
+    def __init__(self, images: Grey, infos: Sequence[ImageInfo]) -> None:
+        if len(images) != len(infos):
+            raise DataError(f"{len(infos)} descriptions of {len(images)} images", "one each")
+        self._images, self._infos = images, tuple(infos)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def infos(self) -> tuple[ImageInfo, ...]:
+        """What is known of each image."""
+        return self._infos
+
+    def rows(self, indices: ArrayLike) -> Grey:
+        """Return some images, shape (m, y, x)."""
+        return np.asarray(self._images[np.asarray(indices, dtype=np.int64)])
+
+    def take(self, rows: ArrayLike) -> ImageList:
+        """Return some of the images, given as indices or a mask."""
+        chosen = np.arange(len(self))[np.asarray(rows)]
+        return ImageList(self._images[chosen], [self._infos[i] for i in chosen.tolist()])
+
+    def digest(self) -> str:
+        """Return a hash of the pixels and of what is known of them."""
+        content = hashlib.sha256(np.ascontiguousarray(self._images).tobytes())
+        content.update(repr(self._infos).encode())
+        return content.hexdigest()
 
 
 Images: TypeAlias = Grey | ImageRows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from aimed.checks.arrays import critical, mean_difference, of, plural, rate_rati
 from aimed.checks.context import Context, Target
 from aimed.checks.reporter import Reporter
 from aimed.core.finding import Finding
-from aimed.core.outcome import CompetingRisks, Continuous
+from aimed.core.outcome import CompetingRisks, Continuous, Multilabel
 
 __all__ = ["check"]
 
@@ -39,6 +40,8 @@ def check(context: Context) -> list[Finding]:
       frequency in test than in train (two-sided p < 0.001 clustered by patient, and more than 2 points and a fifth
       apart, a rate ratio beyond 1.25 with follow-up, or 0.25 standard deviations).
     * NOTE: events and share; fewer than 100 events in test (Collins 2016); a share below 1 % or above 99 %.
+    * Of several findings, those that share a fault are told in one finding, and a part beyond train in which one of
+      them has one answer only is a WARN as long as another finding has both there.
 
     Examples
     --------
@@ -52,6 +55,8 @@ def check(context: Context) -> list[Finding]:
         return [_SAY.stop("outcome", "The table has no outcome.", "Name it in [outcome].")]
     if isinstance(outcome, Continuous):
         return _continuous(context, outcome)
+    if isinstance(outcome, Multilabel) and len(context.targets) > 1:
+        return _several(context)
     found: list[Finding] = []
     for target in context.targets:
         found += _one(context, target)
@@ -96,6 +101,72 @@ def _one(context: Context, target: Target) -> list[Finding]:
         advice = "Report precision-recall and calibration at low risks; do not resample to balance the classes."
     found.append(_SAY.note(where, message, advice, n=n, events=events, share=events / n))
     return found
+
+
+def _several(context: Context) -> list[Finding]:
+    """Findings of pictures or notes: many, some of them rare, each known in some rows only."""
+    targets = context.targets
+    constant = [t for t in targets if t.events in (0, t.n)]
+    found = [_stopped(t) for t in constant]
+    judged = [t for t in targets if t not in constant]
+    few = {t.name: min(t.events, t.n - t.events) for t in judged if min(t.events, t.n - t.events) < _FEW}
+    if few:
+        message = f"{_named(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW} rows of one answer."
+        advice = "Expect wide intervals; treat their results as exploratory, or leave them out."
+        found.append(_SAY.warn("outcome", message, advice, rows=few))
+    for part, rows in context.parts.items():
+        found += _one_answer(part, judged, rows)
+        rare = {t.name: t.within(rows).events for t in judged}
+        rare = {name: events for name, events in rare.items() if 0 < events < _FEW_TEST}
+        if part != "train" and rare:
+            message = f"In {part} {_named(rare)} {'has' if len(rare) == 1 else 'have'} fewer than {_FEW_TEST} events."
+            advice = "Read their measures with their intervals; calibration curves need about 200 events."
+            found.append(_SAY.note("outcome", message, advice, part=part, events=rare))
+    folds = () if context.split is None else context.split.folds
+    empty = {t.name: sum(t.within(fold.tune).events == 0 for fold in folds) for t in judged}
+    empty = {name: count for name, count in empty.items() if count}
+    if empty:
+        message = f"Some of {plural(len(folds), 'tuning fold')} {'judges' if len(folds) == 1 else 'judge'} on no event "
+        message += f"of {_named(empty)}."
+        found.append(_SAY.warn("outcome", message, "Use fewer folds, stratified by the outcome.", empty=empty))
+    for t in judged:
+        found += _shift(context, t, f"outcome:{t.name}")
+    table = {t.name: {"n": t.n, "events": t.events, "share": t.events / t.n if t.n else None} for t in targets}
+    message = f"{plural(len(targets), 'finding')} in {plural(context.cohort.n, 'row')}"
+    if judged:
+        shares = sorted((t.events / t.n, t.name) for t in judged)
+        message += f", from '{shares[0][1]}' in {100 * shares[0][0]:.1f} % to '{shares[-1][1]}' in "
+        message += f"{100 * shares[-1][0]:.1f} % of the rows where they are known"
+    found.append(_SAY.note("outcome", f"{message}.", findings=table))
+    return found
+
+
+def _stopped(target: Target) -> Finding:
+    n, events = target.n, target.events
+    said = (
+        "is not known in any row" if not n else f"is {'absent' if not events else 'present'} in all {plural(n, 'row')}"
+    )
+    message = f"The finding '{target.name}' {said} where it is known." if n else f"The finding '{target.name}' {said}."
+    return _SAY.stop(f"outcome:{target.name}", message, "Check how it is coded, or leave it out.", n=n, events=events)
+
+
+def _one_answer(part: str, targets: list[Target], rows: NDArray[np.int64]) -> list[Finding]:
+    """Return the findings that cannot be learnt or judged in a part, as they have one answer there."""
+    inside = {t.name: t.within(rows) for t in targets}
+    bad = {name: {"n": t.n, "events": t.events} for name, t in inside.items() if t.events in (0, t.n)}
+    if not bad:
+        return []
+    message = f"The part {part} has one answer only, or none, of {_named(bad)}."
+    advice = "Draw the split again, stratified by the outcome, or leave them out."
+    if part != "train" and len(bad) < len(targets):
+        return [_SAY.warn("outcome", message, f"{advice[:-1]}: they cannot be judged.", part=part, findings=bad)]
+    return [_SAY.stop("outcome", message, advice, part=part, findings=bad)]
+
+
+def _named(findings: Mapping[str, object], most: int = 5) -> str:
+    names = [f"'{name}'" for name in findings]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _few(target: Target, where: str) -> list[Finding]:

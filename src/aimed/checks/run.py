@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from aimed.checks import CHECKS
 from aimed.checks.context import Context
 from aimed.core.cohort import Cohort
@@ -26,8 +29,12 @@ def run_checks(
     allow: Collection[str] = (),
     time_columns: Mapping[str, str] | None = None,
     measured_before_index: bool = False,
+    raw_labels: ArrayLike | None = None,
+    imaging_study: ArrayLike | None = None,
+    shortcut_columns: Collection[str] = (),
     only: Collection[str] | None = None,
     progress: Callable[[str], None] | None = None,
+    inside: Callable[[str, float], None] | None = None,
 ) -> list[Finding]:
     """Run every check, or those named in `only`, and return what they saw, gravest first.
 
@@ -38,10 +45,14 @@ def run_checks(
         With it the parts are compared, and predictors meet the outcome in ``train`` only.
     subgroups, parameters, horizons, allow, time_columns, measured_before_index
         See `Context`.
+    raw_labels, imaging_study, shortcut_columns
+        Of a cohort with pictures; see `Context`.
     only : collection of str, optional
         Names of checks, in any order.
     progress : callable, optional
         Called with the name of each check before it starts.
+    inside : callable, optional
+        Called with the name of the running check and the share of the pictures that it has looked at.
 
     Returns
     -------
@@ -51,7 +62,9 @@ def run_checks(
     Raises
     ------
     UnknownNameError
-        If `only`, `subgroups`, `allow` or `time_columns` names something that does not exist.
+        If `only`, `subgroups`, `allow`, `time_columns` or `shortcut_columns` names something that does not exist.
+    DataError
+        If `raw_labels` or `imaging_study` do not fit the cohort.
 
     Examples
     --------
@@ -64,8 +77,14 @@ def run_checks(
     names = list(CHECKS) if only is None else [name for name in CHECKS if name in set(only)]
     for name in only or ():
         CHECKS.entry(name)
-    for name in (*subgroups, *allow, *(time_columns or {}), *(time_columns or {}).values()):
+    for name in (*subgroups, *allow, *(time_columns or {}), *(time_columns or {}).values(), *shortcut_columns):
         cohort.variable(name)
+    running = ""
+
+    def within(share: float) -> None:
+        if inside is not None:
+            inside(running, share)
+
     context = Context(
         cohort,
         split,
@@ -75,9 +94,14 @@ def run_checks(
         allow=frozenset(allow),
         time_columns=dict(time_columns or {}),
         measured_before_index=measured_before_index,
+        raw_labels=None if raw_labels is None else np.asarray(raw_labels, dtype=np.float64),
+        imaging_study=None if imaging_study is None else np.asarray(imaging_study),
+        shortcut_columns=tuple(shortcut_columns),
+        progress=None if inside is None else within,
     )
     found: list[Finding] = []
     for name in names:
+        running = name
         if progress is not None:
             progress(name)
         found += CHECKS[name](context)

@@ -204,7 +204,8 @@ def check(context: Context) -> list[Finding]:
     so with repeated rows the true need is larger; the evidence holds the number of patients.
 
     * WARN: fewer rows than Riley's criteria ask for; rows for which they cannot be computed are left to `outcome`.
-    * NOTE: enough rows. The evidence of both holds what each criterion asks for.
+    * NOTE: enough rows. The evidence of both holds what each criterion asks for. Networks that read pictures have no
+      such criteria: a NOTE says what there is to learn from.
 
     Examples
     --------
@@ -214,12 +215,27 @@ def check(context: Context) -> list[Finding]:
     >>> check(Context(cohort))[0].message
     "100 rows with 50 events of 'outcome' for 1 candidate parameter are fewer than the 385 rows needed."
     """
+    if context.images is not None and not context.cohort.predictors:
+        return _pictures(context)
     found = []
     for target in context.train_targets:
         finding = _one(context, target)
         if finding is not None:
             found.append(finding)
     return found
+
+
+def _pictures(context: Context) -> list[Finding]:
+    events = {target.name: target.events for target in context.train_targets}
+    if not events:
+        return []
+    n, patients = context.rows.size, int(np.unique(context.patient_codes[context.rows]).size)
+    low, high = min(events.values()), max(events.values())
+    many = f"{low:,} to {high:,} events of {plural(len(events), 'finding')}" if low < high else plural(low, "event")
+    message = f"There is no rule for the sample size of a network that reads pictures: {plural(n, 'picture')} of "
+    message += f"{plural(patients, 'patient')} with {many} are there to learn from."
+    advice = "Read the learning curve and the intervals, and compare with the simple baselines."
+    return [_SAY.note("outcome", message, advice, n=n, patients=patients, events=events)]
 
 
 def _one(context: Context, target: Target) -> Finding | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aimed.checks.arrays import plural
-from aimed.checks.image_rows import Images, Pictures
+from aimed.checks.arrays import plural, sample
+from aimed.checks.context import Context
+from aimed.checks.feature_coding import FeatureCoding, Features, fit_ridge, texts
 from aimed.checks.reporter import Reporter
+from aimed.checks.shortcut_sources import SEES_LUNGS, TOGETHER, cohort_columns, shortcut_sources
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.core.finding import Finding
-from aimed.core.image import Grey, ImageInfo
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.discrimination import auroc
 from aimed.metrics.result import Described, Estimate
@@ -24,12 +25,11 @@ __all__ = [
     "Features",
     "Shortcut",
     "auroc_within",
-    "border_features",
+    "check",
     "check_shortcuts",
-    "info_features",
     "shortcut_auroc",
     "shortcut_aurocs",
-    "tone_features",
+    "tells",
 ]
 
 _SAY = Reporter(
@@ -38,13 +38,8 @@ _SAY = Reporter(
     "Biometrika 2009;96:371",
 )
 _LEAST = 20
-_HIGH = 0.6
-_LEVELS = 30
-_STRIP, _CORNER = 0.05, 0.12
-_SPREAD = 4.0
-
-Features: TypeAlias = Mapping[str, ArrayLike] | ArrayLike
-"""Columns by name, numbers or text, or a table of numbers, shape (n, q)."""
+_HIGH = 0.55
+_MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,7 +140,8 @@ def shortcut_auroc(
     >>> shortcut_auroc({"view": view}, y, source="view").lower > 0.6
     True
     """
-    table, columns = _coded(features)
+    coding = FeatureCoding().fit(features)
+    table, columns = coding.transform(features), coding.names
     answer = _answers(y, table.shape[0])
     if folds < 2:
         raise DataError(f"{folds} folds", "2 or more")
@@ -223,13 +219,44 @@ def shortcut_aurocs(
     ]
 
 
+def check(context: Context) -> list[Finding]:
+    """Return findings on what tells a finding of pictures without the lungs; nothing for a table without pictures.
+
+    View, device, exposure, file, the declared columns and the site, the borders, the brightness, and all together tell
+    each finding in ``train`` (at most 20,000 rows, a fixed sample), cross-fitted by patient.
+
+    * WARN, NOTE: as for `check_shortcuts`.
+
+    Examples
+    --------
+    >>> from aimed.core.cohort import Cohort
+    >>> check(Context(Cohort(patient=[1, 2], variables=[], columns={})))
+    []
+    """
+    targets = [target for target in context.train_targets if target.time is None]
+    if context.images is None or not targets or not context.rows.size:
+        return []
+    cohort = context.cohort
+    rows = context.rows[sample(context.rows.size, _MOST)]
+    columns = cohort_columns(cohort, context.shortcut_columns)
+    if cohort.site is not None:
+        columns.setdefault("site", cohort.site)
+    sources = shortcut_sources(context.images, columns, rows, progress=context.counted())
+    labels = np.full((cohort.n, len(targets)), np.nan)
+    for j, target in enumerate(targets):
+        labels[target.rows, j] = target.event
+    names = [target.name for target in targets]
+    return check_shortcuts(shortcut_aurocs(sources, labels[rows], names, context.patient_codes[rows]))
+
+
 def check_shortcuts(
     found: Sequence[Shortcut], model: Mapping[str, float] | None = None, *, high: float = _HIGH
 ) -> list[Finding]:
     """Return findings on shortcuts: what tells a finding without the lungs, beside the model's AUROC where it is known.
 
-    * WARN: the lower limit of the AUROC is above `high`.
-    * NOTE: one for all others, with every AUROC.
+    * WARN: one a finding that some source tells with a lower limit of the AUROC above `high`: the source with the
+      highest limit, and which others do. Brightness does not warn, as the lungs count in it.
+    * NOTE: one, with every AUROC.
 
     Parameters
     ----------
@@ -245,41 +272,76 @@ def check_shortcuts(
     >>> check_shortcuts([shortcut_auroc({"age": age}, y, finding="Mass", source="age")], {"Mass": 0.84})[0].message
     "'Mass' is told from age alone with an AUROC of 0.79 (0.67 to 0.88); the model has 0.84."
     """
-    out, rows = [], []
-    for one in found:
-        mine = None if model is None else model.get(one.finding)
-        beside = "" if mine is None else f"; the model has {mine:.2f}"
-        evidence = {
-            "finding": one.finding,
-            "source": one.source,
-            "auroc": one.value,
-            "lower": one.lower,
-            "upper": one.upper,
-            "n": one.n,
-            "events": one.events,
-            "patients": one.patients,
-            "model": mine,
-            "note": one.note,
-        }
-        rows.append(evidence)
-        if one.lower > high or one.value == 1:
-            interval = f" ({one.lower:.2f} to {one.upper:.2f})" if math.isfinite(one.lower) else ""
-            out.append(
-                _SAY.warn(
-                    one.finding,
-                    f"'{one.finding}' is told from {one.source} alone with an AUROC of {one.value:.2f}{interval}"
-                    f"{beside}.",
-                    f"Report the AUROC within levels of {one.source}, balance or match it in training, and test where "
-                    "it does not tell.",
-                    **evidence,
-                )
+    out, rows, told = [], [], 0
+    for name in dict.fromkeys(one.finding for one in found):
+        mine = None if model is None else model.get(name)
+        some = [one for one in found if one.finding == name]
+        rows += [_evidence(one, mine) for one in some]
+        strong = sorted((one for one in some if tells(one, high)), key=lambda one: -_limit(one))
+        told += len(strong)
+        alone = [one for one in strong if one.source != TOGETHER]
+        if not strong:
+            continue
+        first = (alone or strong)[0]
+        how = "all sources together" if first.source == TOGETHER else f"{first.source} alone"
+        message = f"'{name}' is told from {how} with an AUROC of {_words(first)}"
+        message += "" if mine is None else f"; the model has {mine:.2f}"
+        others = [f"{one.source} ({one.value:.2f})" for one in alone[1:]]
+        message += f"; also from {', '.join(others)}" if others else ""
+        joined = [one for one in strong if one.source == TOGETHER and one is not first]
+        message += f"; all sources together reach {joined[0].value:.2f}" if joined else ""
+        level = "view or device" if first.source == TOGETHER else first.source
+        out.append(
+            _SAY.warn(
+                name,
+                f"{message}.",
+                f"Report the AUROC within levels of {level}, balance or match it in training, and test where "
+                "it does not tell.",
+                **_evidence(first, mine),
+                also={one.source: _evidence(one, mine) for one in strong if one is not first},
             )
+        )
     if found:
         sources = len({one.source for one in found})
         message = f"{plural(len({one.finding for one in found}), 'finding')} told from {plural(sources, 'source')}"
-        message += f" other than the lungs: {len(out)} of {len(found)} with a lower limit above {high:g}."
+        message += f" other than the lungs: {told} of {len(found)} with a lower limit above {high:g}."
         out.append(_SAY.note("labels", message, aurocs=rows))
     return out
+
+
+def tells(one: Shortcut, high: float = _HIGH) -> bool:
+    """Return True if a source that does not see the lungs tells a finding clearly better than chance.
+
+    Examples
+    --------
+    >>> tells(shortcut_auroc({"view": ["PA", "AP"] * 40}, [0, 1] * 40, source="view"))
+    True
+    """
+    return one.source not in SEES_LUNGS and (one.lower > high or one.value == 1)
+
+
+def _limit(one: Shortcut) -> float:
+    return one.lower if math.isfinite(one.lower) else one.value
+
+
+def _words(one: Shortcut) -> str:
+    interval = f" ({one.lower:.2f} to {one.upper:.2f})" if math.isfinite(one.lower) else ""
+    return f"{one.value:.2f}{interval}"
+
+
+def _evidence(one: Shortcut, model: float | None) -> dict[str, Any]:
+    return {
+        "finding": one.finding,
+        "source": one.source,
+        "auroc": one.value,
+        "lower": one.lower,
+        "upper": one.upper,
+        "n": one.n,
+        "events": one.events,
+        "patients": one.patients,
+        "model": model,
+        "note": one.note,
+    }
 
 
 def auroc_within(
@@ -324,7 +386,7 @@ def auroc_within(
     """
     values = np.asarray(score, dtype=np.float64)
     answer = _answers(y, values.size)
-    levels = np.asarray(_texts(stratum))
+    levels = np.asarray(texts(stratum))
     if levels.shape != values.shape or values.ndim != 1:
         raise DataError(f"{levels.size} levels for {values.size} scores", "one each")
     codes = None if patient is None else patient_codes(patient, values.size)
@@ -365,111 +427,6 @@ def auroc_within(
     )
 
 
-def info_features(infos: Sequence[ImageInfo]) -> dict[str, list[Any]]:
-    """Return what the file headers say as columns: view, device, exposure, size and coding.
-
-    Examples
-    --------
-    >>> info = ImageInfo(digest="ab", format="png", rows=2, columns=3, bits_stored=8, scaling="as_stored", view="PA")
-    >>> columns = info_features([info])
-    >>> columns["view"], columns["aspect"]
-    (['PA'], [1.5])
-    """
-    texts = (
-        "view", "manufacturer", "model", "modality", "body_part", "laterality", "orientation", "photometric", "format",
-        "scaling", "burned_in", "lossy",
-    )  # fmt: skip
-    numbers = ("kvp", "exposure", "exposure_time", "rows", "columns", "bits_stored")
-    out: dict[str, list[Any]] = {}
-    for name in texts:
-        out[name] = ["" if getattr(i, name) is None else str(getattr(i, name)) for i in infos]
-    for name in numbers:
-        out[name] = [math.nan if getattr(i, name) is None else float(getattr(i, name)) for i in infos]
-    out["aspect"] = [i.columns / i.rows for i in infos]
-    out["spacing"] = [math.nan if i.spacing is None else float(i.spacing[0]) for i in infos]
-    return out
-
-
-def border_features(images: Images, infos: Sequence[ImageInfo] | None = None) -> dict[str, NDArray[np.float64]]:
-    """Return statistics of the outer strips and corners of each image, where no lung is: 36 columns.
-
-    Mean, spread and shares of dark and bright pixels of four strips (5 % of a side), mean, spread and maximum of four
-    corners (12 %), and a histogram of the strips. Collimation, letters, tubes and hospital layouts show there.
-
-    Parameters
-    ----------
-    images : uint8 or uint16 array, shape (n, y, x), or an object with ``rows(indices)`` and a length
-    infos : sequence of ImageInfo, optional
-        With it the border is that of the picture, not that of the frame it was fitted into.
-
-    Examples
-    --------
-    >>> found = border_features(np.full((3, 40, 40), 255, dtype=np.uint8))
-    >>> len(found), found["top mean"].tolist()
-    (36, [1.0, 1.0, 1.0])
-    """
-    return _measured(images, infos, _border)
-
-
-def tone_features(images: Images, infos: Sequence[ImageInfo] | None = None) -> dict[str, NDArray[np.float64]]:
-    """Return the distribution of grey levels of each image, without any place: 9 columns.
-
-    The lungs count in it, so that a disease that whitens a lung shows too: read it as how far brightness alone goes.
-
-    Parameters
-    ----------
-    images, infos
-        As for `border_features`.
-
-    Examples
-    --------
-    >>> sorted(tone_features(np.zeros((1, 8, 8), dtype=np.uint8)))[:2]
-    ['mean', 'quantile 0.01']
-    """
-    return _measured(images, infos, _tone)
-
-
-def _measured(images: Images, infos: Sequence[ImageInfo] | None, measure: Any) -> dict[str, NDArray[np.float64]]:
-    pictures = Pictures(images, infos)
-    rows: list[dict[str, float]] = []
-    for start, block in pictures.blocks():
-        full = float(np.iinfo(block.dtype).max)
-        rows += [measure(pictures.cut(i, frame), full) for i, frame in enumerate(block, start)]
-    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def _border(frame: Grey, full: float) -> dict[str, float]:
-    height, width = frame.shape
-    h, w = max(1, round(_STRIP * height)), max(1, round(_STRIP * width))
-    strips = {"top": frame[:h], "bottom": frame[-h:], "left": frame[:, :w], "right": frame[:, -w:]}
-    out = {}
-    for side, strip in strips.items():
-        grey = strip / full
-        out[f"{side} mean"], out[f"{side} spread"] = float(grey.mean()), float(grey.std())
-        out[f"{side} dark"], out[f"{side} bright"] = float((grey < 0.05).mean()), float((grey > 0.95).mean())
-    h, w = max(1, round(_CORNER * height)), max(1, round(_CORNER * width))
-    corners = {
-        "top left": frame[:h, :w],
-        "top right": frame[:h, -w:],
-        "bottom left": frame[-h:, :w],
-        "bottom right": frame[-h:, -w:],
-    }
-    for place, corner in corners.items():
-        grey = corner / full
-        out[f"{place} mean"], out[f"{place} spread"] = float(grey.mean()), float(grey.std())
-        out[f"{place} maximum"] = float(grey.max())
-    ring = np.concatenate([strip.ravel() for strip in strips.values()])
-    shares = np.histogram(ring, bins=8, range=(0, full))[0] / ring.size
-    return out | {f"bin {k}": float(share) for k, share in enumerate(shares)}
-
-
-def _tone(frame: Grey, full: float) -> dict[str, float]:
-    levels = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-    grey = frame / full
-    out = {"mean": float(grey.mean()), "spread": float(grey.std())}
-    return out | {f"quantile {q:g}": float(v) for q, v in zip(levels, np.quantile(grey, levels), strict=True)}
-
-
 def _answers(y: ArrayLike, n: int) -> NDArray[np.int64]:
     """Return 1, 0, or -1 for not known."""
     try:
@@ -484,74 +441,13 @@ def _answers(y: ArrayLike, n: int) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _texts(values: ArrayLike) -> list[str]:
-    plain = np.asarray(values).tolist()
-    return ["" if v is None or v != v else str(v).strip() for v in plain]
-
-
-def _coded(features: Features) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Return standardised columns that vary, and their names."""
-    raw: list[tuple[str, NDArray[np.float64]]] = []
-    if isinstance(features, Mapping):
-        if not features:
-            raise DataError("no feature", "one column or more")
-        sizes = {np.asarray(column).shape for column in features.values()}
-        if len(sizes) > 1 or len(next(iter(sizes))) != 1:
-            raise DataError("features of different lengths", "columns with a value a row", "check the columns")
-        for name, column in features.items():
-            raw += _column(name, np.asarray(column))
-        (n,) = next(iter(sizes))
-    else:
-        try:
-            table = np.asarray(features, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError("a table of features that are not numbers", "columns by name", "give a mapping") from error
-        if table.ndim != 2 or not table.shape[1]:
-            raise DataError(f"features of shape {table.shape}", "a table (n, q)")
-        n = table.shape[0]
-        for j, values in enumerate(table.T):
-            raw += _number(str(j), values, square=False)
-    if not n:
-        raise DataError("features without a row", "one row or more")
-    kept = [(name, column / column.std()) for name, column in raw if column.std() > 1e-9 * (1 + np.abs(column).max())]
-    columns = [column - column.mean() for _, column in kept]
-    return np.column_stack(columns) if columns else np.empty((n, 0)), tuple(name for name, _ in kept)
-
-
-def _column(name: str, column: NDArray[Any]) -> list[tuple[str, NDArray[np.float64]]]:
-    if column.dtype.kind in "fiub":
-        return _number(name, column.astype(np.float64), square=True)
-    texts = np.asarray(_texts(column), dtype=str)
-    levels, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
-    often = np.argsort(-counts, kind="stable")[:_LEVELS]
-    return [(f"{name} = {levels[k] or 'missing'}", (codes == k).astype(np.float64)) for k in sorted(often.tolist())]
-
-
-def _number(name: str, values: NDArray[np.float64], *, square: bool) -> list[tuple[str, NDArray[np.float64]]]:
-    known = np.isfinite(values)
-    if not known.any():
-        return []
-    centre, spread = float(values[known].mean()), float(values[known].std())
-    scaled = np.where(known, values - centre, 0.0) / (spread or 1.0)
-    out = [(name, scaled)]
-    if square and np.unique(values[known][:1000]).size > 2:
-        # Beyond 3 standard deviations a square would let a few odd values decide.
-        out.append((f"{name} squared", np.where(known, np.clip(scaled, -3, 3) ** 2, 0.0)))
-    if not known.all():
-        out.append((f"{name} missing", (~known).astype(np.float64)))
-    return out
-
-
 def _cross_fitted(
     design: NDArray[np.float64], event: NDArray[np.bool_], fold: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    from sklearn.linear_model import LogisticRegression
-
     score = np.empty(event.size)
     for k in np.unique(fold):
-        fit = LogisticRegression(C=_SPREAD / design.shape[1], solver="newton-cholesky", max_iter=200)
-        fit.fit(design[fold != k], event[fold != k])
-        score[fold == k] = fit.decision_function(design[fold == k])
+        coefficient, intercept = fit_ridge(design[fold != k], event[fold != k])
+        score[fold == k] = design[fold == k] @ coefficient + intercept
     return score
 
 
