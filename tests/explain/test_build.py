@@ -1,6 +1,8 @@
 """The whole block from callables and arrays: agreed keys, JSON, order, sanity, and honest absence."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -122,3 +124,22 @@ def test_big_data_are_sampled_by_whole_patients_and_deterministically(study):
 def test_catalogue_loads():
     for name in EXPLAINERS:
         assert callable(EXPLAINERS[name])
+
+
+def test_every_explainer_is_found_without_torch():
+    code = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError("no torch here", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+from aimed.explain import EXPLAINERS
+assert all(callable(EXPLAINERS[name]) for name in EXPLAINERS)
+assert "torch" not in sys.modules
+print(*EXPLAINERS)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"maps", "gallery", "localisation", "nomogram"} <= set(done.stdout.split())

@@ -19,7 +19,12 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from aimed.explain.class_activation import METHODS, activation_maps, scores_of, to_source  # noqa: E402
-from aimed.explain.map_sanity import deletion_insertion, randomised_weights, similarity  # noqa: E402
+from aimed.explain.map_sanity import (  # noqa: E402
+    deletion_insertion,
+    randomised_findings,
+    randomised_weights,
+    similarity,
+)
 
 
 class Tiny(nn.Module):
@@ -395,3 +400,37 @@ def test_overlay_keeps_what_the_map_does_not_mark():
         overlay_png(grey, heat[:10])
     with pytest.raises(DataError, match="opacity"):
         overlay_png(grey, heat, opacity=0)
+
+
+def test_findings_are_told_apart_by_the_same_random_networks(pictures):
+    """One finding whose map is the picture itself, one whose map follows the weights, one without a map."""
+
+    def make(module, images):
+        maps = activation_maps(module, images, classes=[0, 0, 0])
+        maps[:, 0], maps[:, 2] = images[:, 0], 1.0
+        return maps
+
+    network = Tiny()
+    pictures = np.concatenate([pictures, pictures[:, :, ::-1], pictures[:, :, :, ::-1]])
+    overall, (stays, follows, flat) = randomised_findings(network, pictures, make)
+    assert stays.passed is False
+    assert float(stays.estimates["spearman"]) == pytest.approx(1.0)
+    assert follows.passed is True
+    assert flat is None
+    assert follows.estimates["spearman"] < overall.estimates["spearman"] < stays.estimates["spearman"]
+    assert overall.to_dict() == randomised_weights(network, pictures, make).to_dict()
+
+
+def test_chance_strikes_where_the_picture_is():
+    masks = np.zeros((20, 10, 10), dtype=bool)
+    masks[:, 4:6, 4:6] = True
+    visible = np.zeros_like(masks)
+    visible[:, :, 3:8] = True
+    whole, part = (localisation(masks.astype(float), masks, **more) for more in ({}, {"visible": visible}))
+    assert whole.chance["pointing"] == pytest.approx(0.04)
+    assert part.chance["pointing"] == pytest.approx(0.08)
+    assert part.estimates["pointing"] == whole.estimates["pointing"] == 1
+    # All 4 pixels marked of 50: chance overlap is 0.08 ** 2 / (0.16 - 0.08 ** 2).
+    assert part.chance["iou"] == pytest.approx(0.0064 / (0.16 - 0.0064))
+    with pytest.raises(DataError, match="reaches out of its picture"):
+        localisation(masks.astype(float), masks, visible=~visible)

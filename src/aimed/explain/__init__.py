@@ -24,6 +24,22 @@ EXPLAINERS = Catalog(
             "aimed.explain.sanity:randomised_outcome",
             "Importance after refitting on a shuffled outcome, which must collapse.",
         ),
+        "nomogram": (
+            "aimed.explain.nomogram:nomogram",
+            "A score sheet that reads the risk of a linear model off the values of a patient.",
+        ),
+        "maps": (
+            "aimed.explain.pictures:explain_pictures",
+            "Heat maps of findings (Grad-CAM and its kin, occlusion) with the checks that say whether to believe them.",
+        ),
+        "localisation": (
+            "aimed.explain.localisation:localisation",
+            "Whether heat maps point at the lesion: pointing game, overlap and share inside, each beside chance.",
+        ),
+        "gallery": (
+            "aimed.explain.gallery:gallery",
+            "Best, worst and least certain cases of each finding, by their numbers in the study.",
+        ),
     },
     group="aimed.explainers",
 )

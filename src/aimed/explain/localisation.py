@@ -55,16 +55,13 @@ class MapCheck:
             "check": self.check,
             "passed": self.passed,
             "sentence": self.sentence,
-            "estimates": {name: _plain(one) for name, one in self.estimates.items()},
+            "estimates": {name: one.measure().to_dict() for name, one in self.estimates.items()},
             "chance": dict(self.chance),
-            "steps": [{k: _plain(v) if isinstance(v, Estimate) else v for k, v in step.items()} for step in self.steps],
+            "steps": [
+                {k: v.measure().to_dict() if isinstance(v, Estimate) else v for k, v in step.items()}
+                for step in self.steps
+            ],
         }
-
-
-def _plain(one: Estimate) -> dict[str, Any]:
-    numbers = {"value": float(one), "lower": one.lower, "upper": one.upper}
-    known = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
-    return known | {"n": one.n, "level": one.level, "note": one.note}
 
 
 def mean_by_patient(
@@ -137,6 +134,7 @@ def localisation(
     masks: ArrayLike,
     *,
     patient: ArrayLike | None = None,
+    visible: ArrayLike | None = None,
     peak_share: float = 0.5,
     level: float = 0.95,
 ) -> MapCheck:
@@ -150,6 +148,8 @@ def localisation(
         The lesion; see `box_masks` for boxes. Each has at least one pixel.
     patient : array, shape (n,), optional
         Pictures of one patient are dependent.
+    visible : bool array, shape (n, y, x), optional
+        Where the frame holds the picture: chance only strikes there, and so lies higher. All of it when absent.
     peak_share : float
         The overlap is that of the pixels with at least this share of the map's peak.
     level : float
@@ -197,13 +197,17 @@ def localisation(
     heat, inside = np.maximum(heat, 0).reshape(n, -1), inside.reshape(n, -1)
     if not inside.any(axis=1).all():
         raise DataError("a mask without a pixel", "pictures with the finding only")
-    area, peak, total = inside.mean(axis=1), heat.max(axis=1), heat.sum(axis=1)
+    seen = np.ones_like(inside) if visible is None else np.asarray(visible, dtype=bool).reshape(n, -1)
+    if seen.shape != inside.shape or (inside & ~seen).any():
+        raise DataError("a mask that reaches out of its picture", "lesions where the picture is visible")
+    pixels = seen.sum(axis=1)
+    area, peak, total = inside.sum(axis=1) / pixels, heat.max(axis=1), heat.sum(axis=1)
     shown = peak > 0
     top, above = (shown[:, None] & (heat >= share * peak[:, None]) for share in (1.0, peak_share))
     hit = (top & inside).sum(axis=1) / np.maximum(top.sum(axis=1), 1)
     energy = np.where(shown, (heat * inside).sum(axis=1) / np.where(shown, total, 1), 0.0)
     overlap = (above & inside).sum(axis=1) / (above | inside).sum(axis=1)
-    marked = above.mean(axis=1)
+    marked = (above & seen).sum(axis=1) / pixels
     by_chance = marked * area / (marked + area - marked * area)
 
     pointing, chance = _pointing(hit, patient, level), float(area.mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "heat maps of a network", "pip install 'aimed[deep]'") from None
 
-__all__ = ["MakeMaps", "deletion_insertion", "randomised_weights", "similarity"]
+__all__ = ["MakeMaps", "deletion_insertion", "randomised_findings", "randomised_weights", "similarity"]
 
 MakeMaps: TypeAlias = Callable[[Any, NDArray[np.float32]], Maps]
 """``make(module, images)``: maps of shape (n, k, y, x), such as `activation_maps` with its options bound."""
@@ -98,6 +98,49 @@ def randomised_weights(
     'With random weights the maps stay the same (rank correlation 1.00 (no interval), random networks: 3): they do not
     depend on the weights.'
     """
+    return randomised_findings(module, images, make, patient=patient, steps=steps, draws=draws, level=level, seed=seed)[
+        0
+    ]
+
+
+def randomised_findings(
+    module: Any,
+    images: ArrayLike,
+    make: MakeMaps = activation_maps,
+    *,
+    patient: ArrayLike | None = None,
+    steps: int = 4,
+    draws: int = 3,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[MapCheck, list[MapCheck | None]]:
+    """Do as `randomised_weights`, and tell the findings apart, from the same random networks.
+
+    Parameters
+    ----------
+    module, images, make, patient, steps, draws, level, seed
+        See `randomised_weights`.
+
+    Returns
+    -------
+    (MapCheck, list of MapCheck or None)
+        Over all findings, and of each finding; None for one whose maps are all flat.
+
+    Raises
+    ------
+    NotEstimableError, DataError
+        As `randomised_weights`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = nn.Sequential(
+    ...     nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> pictures = np.random.default_rng(0).normal(size=(6, 1, 16, 16))
+    >>> _, each = randomised_findings(network, pictures, lambda module, images: np.abs(images))
+    >>> [one.passed for one in each]
+    [False]
+    """
     if steps < 1 or draws < 1:
         raise DataError("no steps or no draws", "at least one of each")
     pictures = np.asarray(images, dtype=np.float32)
@@ -107,26 +150,38 @@ def randomised_weights(
         raise NotEstimableError("a network without weights", "weights to randomise")
     before = np.asarray(make(module, pictures))
     cuts = np.unique(np.rint(np.geomspace(1, len(layers), steps)).astype(int)) if steps > 1 else [len(layers)]
-    found: list[dict[str, Any]] = []
+    found: list[tuple[int, NDArray[np.float64]]] = []
     for cut in (int(c) for c in cuts):
         alike = []
         for draw in range(draws):
             other = copy.deepcopy(module)
             _randomise(other, cut, seed * 1009 + draw)
-            alike.append(similarity(before, np.asarray(make(other, pictures))))
-        rank, structure = np.mean(alike, axis=0)
-        told = np.isfinite(rank)
-        if not told.any():
-            raise NotEstimableError("all maps are flat", "maps with a place that stands out")
-        some = codes[told]
-        found.append(
-            {
-                "layers": cut,
-                "spearman": mean_by_patient(rank[told], some, level=level, name="spearman"),
-                "ssim": mean_by_patient(structure[told], some, level=level, name="ssim"),
-            }
-        )
-    last = found[-1]["spearman"]
+            alike.append(_alike(before, np.asarray(make(other, pictures))))
+        found.append((cut, np.mean(alike, axis=0)))
+    overall = _verdict([(cut, _over_findings(both)) for cut, both in found], codes, draws, level)
+    if overall is None:
+        raise NotEstimableError("all maps are flat", "maps with a place that stands out")
+    each = [_verdict([(c, both[:, :, k]) for c, both in found], codes, draws, level) for k in range(before.shape[1])]
+    return overall, each
+
+
+def _verdict(
+    found: Sequence[tuple[int, NDArray[np.float64]]], codes: NDArray[np.int64], draws: int, level: float
+) -> MapCheck | None:
+    """Judge the similarities (2, n) of each stage; None where no map had a place that stands out."""
+    told = np.isfinite(found[0][1][0])
+    if not told.any():
+        return None
+    some = codes[told]
+    stages = [
+        {"layers": cut}
+        | {
+            name: mean_by_patient(values[told], some, level=level, name=name)
+            for name, values in zip(("spearman", "ssim"), both, strict=True)
+        }
+        for cut, both in found
+    ]
+    last: Any = stages[-1]["spearman"]
     lower, upper = _bounds(last, np.unique(some).size)
     passed = True if upper < _SIMILAR else False if lower > _SIMILAR else None
     start, end = {
@@ -140,8 +195,8 @@ def randomised_weights(
         sentence=(
             f"With random weights the maps {start} (rank correlation {span(last)}, random networks: {draws}): {end}."
         ),
-        estimates={"spearman": last, "ssim": found[-1]["ssim"]},
-        steps=found,
+        estimates={"spearman": last, "ssim": stages[-1]["ssim"]},  # type: ignore[dict-item]
+        steps=stages,
     )
 
 
@@ -195,6 +250,11 @@ def similarity(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
     >>> similarity(ramp, 2 * ramp).round(3).tolist(), similarity(ramp, -ramp)[0].tolist()
     ([[1.0], [1.0]], [-1.0])
     """
+    return _over_findings(_alike(before, after))
+
+
+def _alike(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
+    """Return both similarities by picture and finding, shape (2, n, k); NaN where a map before is flat."""
     one, two = (np.asarray(maps, dtype=np.float32) for maps in (before, after))
     if one.ndim != 4 or one.shape != two.shape:
         raise DataError(f"maps of shape {one.shape} and {two.shape}", "both (n, k, y, x)")
@@ -203,7 +263,10 @@ def similarity(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
     flat, gone = (np.ptp(maps, axis=(1, 2)) <= 1e-6 * np.abs(maps).max(axis=(1, 2)) for maps in (a, b))
     both = np.stack([_spearman(a, b), _ssim(a, b)])
     both[:, gone], both[:, flat] = 0.0, np.nan
-    both = both.reshape(2, n, k)
+    return both.reshape(2, n, k)
+
+
+def _over_findings(both: NDArray[np.float64]) -> NDArray[np.float64]:
     told = np.isfinite(both)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(told, both, 0.0).sum(axis=2) / told.sum(axis=2), dtype=np.float64)
