@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from aimed.bundle import golden
-from aimed.bundle.members import parse, read_folder
+from aimed.bundle import golden, golden_pictures
+from aimed.bundle.members import PICTURES, ROWS, parse, read_folder
+from aimed.bundle.picture_schema import PictureSchema
+from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
 from aimed.bundle.schema import Schema
+from aimed.bundle.serving import NETWORK_FILE, runtime_of, torch_is_here
 from aimed.bundle.store import MODEL_MEMBERS, decode
 from aimed.core import BundleError, DataError
 
-__all__ = ["load"]
+__all__ = ["AnyBundle", "load"]
+
+AnyBundle: TypeAlias = Bundle | PictureBundle
+"""What `load` opens."""
+
+Files: TypeAlias = Mapping[str, bytes]
 
 
-def load(folder: str | Path) -> Bundle:
+def load(folder: str | Path) -> AnyBundle:
     """Open a bundle for predicting.
 
     Parameters
@@ -23,7 +33,8 @@ def load(folder: str | Path) -> Bundle:
 
     Returns
     -------
-    Bundle
+    Bundle or PictureBundle
+        As the manifest says what the model reads.
 
     Raises
     ------
@@ -40,16 +51,31 @@ def load(folder: str | Path) -> Bundle:
     for name in ("schema.json", "golden.json"):
         if name not in members:
             raise BundleError(f"the bundle lists no {name}", "a complete bundle", "pack the model again")
-    model = decode({name: members[name] for name in MODEL_MEMBERS if name in members})
+    stored = {name: members[name] for name in MODEL_MEMBERS if name in members}
+    beside = {name: data for name, data in members.items() if name not in MODEL_MEMBERS}
     try:
-        schema = Schema.from_dict(parse(members["schema.json"], "schema.json"))
-        beside = {name: data for name, data in members.items() if name not in MODEL_MEMBERS}
-        bundle = Bundle(model, schema, manifest, beside)
+        return _OPEN[manifest["kind"]](stored, beside, manifest)
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             f"schema.json or the manifest is incomplete ({type(error).__name__})",
             "a bundle written by aimed",
             "get the bundle again from its source",
         ) from error
-    golden.check(bundle, parse(members["golden.json"], "golden.json"))
+
+
+def _rows(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> Bundle:
+    bundle = Bundle(decode(stored), Schema.from_dict(parse(beside["schema.json"], "schema.json")), manifest, beside)
+    golden.check(bundle, parse(beside["golden.json"], "golden.json"))
     return bundle
+
+
+def _pictures(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> PictureBundle:
+    schema = PictureSchema.from_dict(parse(beside["schema.json"], "schema.json"))
+    # Without torch the network file runs; where there is none either, the missing package is named.
+    model = decode(stored, networks=torch_is_here() or NETWORK_FILE not in beside)
+    bundle = PictureBundle(model, schema, manifest, beside, runtime_of(model, beside, manifest))
+    golden_pictures.check(bundle, parse(beside["golden.json"], "golden.json"))
+    return bundle
+
+
+_OPEN: Mapping[str, Callable[[Files, Files, Mapping[str, Any]], AnyBundle]] = {ROWS: _rows, PICTURES: _pictures}

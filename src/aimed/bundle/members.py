@@ -17,15 +17,33 @@ from uuid import uuid4
 
 from aimed.core import BundleError
 
-__all__ = ["MANIFEST", "checksum", "dump", "parse", "read_folder", "read_member", "replace_folder", "sha256", "sync"]
+__all__ = [
+    "MANIFEST",
+    "PICTURES",
+    "ROWS",
+    "checksum",
+    "dump",
+    "parse",
+    "read_folder",
+    "read_member",
+    "replace_folder",
+    "sha256",
+    "sync",
+]
 
 MANIFEST = "manifest.json"
 """The member that lists all others."""
 
+ROWS, PICTURES = "aimed.bundle", "aimed.picture_bundle"
+"""Kinds of bundle: what their models read."""
+
 MEGABYTE = 1 << 20
 MAX_MEMBERS = 64
 MAX_DEPTH = 64
-_LIMITS = {MANIFEST: MEGABYTE, "model.skops": 1024 * MEGABYTE}
+_LIMITS = {
+    MANIFEST: MEGABYTE,
+    **dict.fromkeys(("model.skops", "weights.safetensors", "model.onnx"), 1024 * MEGABYTE),
+}
 _LIMIT = 64 * MEGABYTE
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -223,8 +241,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     data = read_member(folder / MANIFEST)
     manifest = parse(data, MANIFEST)
     again = "get the bundle again from its source"
-    if not isinstance(manifest, dict) or manifest.get("kind") != "aimed.bundle":
-        raise BundleError(f"{MANIFEST} is not the manifest of a bundle", "kind 'aimed.bundle'", again)
+    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES):
+        raise BundleError(f"{MANIFEST} is not the manifest of a bundle", f"kind '{ROWS}' or '{PICTURES}'", again)
     if manifest.get("schema") != 1:
         raise BundleError("the bundle has another schema version", "version 1", "update aimed")
     # The bytes must be the canonical ones, so that a change of white space is seen as well.

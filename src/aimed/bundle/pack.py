@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aimed.bundle import golden
+from aimed.bundle import golden, golden_pictures
 from aimed.bundle.load import load
-from aimed.bundle.members import MANIFEST, checksum, dump, replace_folder, safe_name, sha256
+from aimed.bundle.members import MANIFEST, PICTURES, ROWS, checksum, dump, replace_folder, safe_name, sha256
+from aimed.bundle.picture_schema import PictureSchema
+from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
 from aimed.bundle.schema import Schema
 from aimed.bundle.store import MODEL_MEMBERS, encode
 from aimed.core import BundleError
+from aimed.diagnosis.findings_model import FindingsModel
 from aimed.fit.adapter import StudyModel
 
-__all__ = ["NOTICE", "pack"]
+__all__ = ["NOTICE", "pack", "pack_pictures"]
 
 NOTICE = "Research use only. Not a medical device."
 """What every bundle says of itself."""
@@ -65,24 +68,107 @@ def pack(
         If the model cannot be stored, a name is unsafe or taken, the folder holds something else, the disk is
         full, or the bundle does not open again with the same answers.
     """
+    path = _place(folder)
+    recipe, outcome = model.recipe, meta.get("outcome", {})
+    manifest = {
+        **_manifest(ROWS, meta, ("numpy", "scipy", "scikit-learn", "skops")),
+        "task": recipe.task,
+        "model": {"name": recipe.name, "title": recipe.title, "description": recipe.description},
+        "outcome": {
+            "label": outcome.get("label"),
+            "kind": recipe.task,
+            "unit": outcome.get("unit"),
+            "horizons": None if horizons is None else [float(h) for h in horizons],
+            "times": None if times is None else [float(t) for t in times],
+        },
+        "thresholds": list(meta.get("thresholds", ())),
+    }
+    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **_extra(extra_members)}
+    members["golden.json"] = dump(golden.make(Bundle(model, schema, manifest)))
+    return _written(path, members, manifest)
+
+
+def pack_pictures(
+    model: FindingsModel,
+    folder: str | Path,
+    *,
+    meta: Mapping[str, Any],
+    expects: PictureSchema,
+    extra_members: Mapping[str, bytes | str] | None = None,
+) -> Path:
+    """Write a bundle of a model of pictures, or leave everything as it was.
+
+    Parameters
+    ----------
+    model : FindingsModel, fitted
+    folder : str or Path
+        As for `pack`.
+    meta : mapping
+        As for `pack`, without ``thresholds``, which the model holds; ``description`` of the model in one sentence, and
+        ``serving``, what is known of other ways to run it.
+    expects : PictureSchema
+        From `aimed.bundle.picture_schema.describe_pictures`.
+    extra_members : mapping of str to bytes or str, optional
+        Further files such as ``README.md``: plain names, no folders.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BundleError
+        As for `pack`.
+    """
+    path = _place(folder)
+    limits = [None if value != value else float(value) for value in model.thresholds.tolist()]
+    manifest = {
+        **_manifest(PICTURES, meta, ("numpy", "torch", "safetensors", "pillow", "pydicom", "imagecodecs")),
+        "task": "multilabel",
+        "model": {"name": model.recipe, "title": model.title, "description": meta.get("description")},
+        "outcome": {
+            "label": meta.get("outcome", {}).get("label"),
+            "kind": "multilabel",
+            "findings": [
+                {"key": key, "name": name, "label": model.labels[name], "threshold": limit}
+                for key, name, limit in zip(model.keys, model.findings, limits, strict=True)
+            ],
+        },
+        "serving": meta.get("serving"),
+    }
+    pictures = golden_pictures.synthetic_pictures(model.size, model.bits)
+    members = {
+        **encode(model),
+        "schema.json": dump(expects.to_dict(), pretty=True),
+        **pictures,
+        **_extra(extra_members, pictures),
+    }
+    members["golden.json"] = dump(golden_pictures.make(PictureBundle(model, expects, manifest), pictures))
+    return _written(path, members, manifest)
+
+
+def _place(folder: str | Path) -> Path:
     path = Path(folder)
     if path.is_symlink() or (path.exists() and not _replaceable(path)):
         raise BundleError(
             f"'{path.name}' exists and is no bundle", "a new folder or an earlier bundle", "choose another folder"
         )
-    extra = {
-        name: data.encode() if isinstance(data, str) else bytes(data) for name, data in (extra_members or {}).items()
-    }
-    wrong = [name for name in extra if name in _OWN or not safe_name(name)]
+    return path
+
+
+def _extra(given: Mapping[str, bytes | str] | None, taken: Collection[str] = ()) -> dict[str, bytes]:
+    extra = {name: data.encode() if isinstance(data, str) else bytes(data) for name, data in (given or {}).items()}
+    wrong = [name for name in extra if name in _OWN or name in taken or not safe_name(name)]
     if wrong:
         raise BundleError(
             f"{len(wrong)} extra member" + "s" * (len(wrong) > 1) + " with an unsafe or taken name",
             "plain file names such as README.md",
             "rename the file",
         )
-    manifest = _manifest(model, meta, horizons, times)
-    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **extra}
-    members["golden.json"] = dump(golden.make(Bundle(model, schema, manifest)))
+    return extra
+
+
+def _written(path: Path, members: dict[str, bytes], manifest: dict[str, Any]) -> Path:
     manifest["members"] = {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(members.items())}
     manifest["checksum"] = checksum(manifest)
     replace_folder(path, {**members, MANIFEST: dump(manifest, pretty=True)}, verify=load)
@@ -93,33 +179,24 @@ def _replaceable(path: Path) -> bool:
     return path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))
 
 
-def _manifest(
-    model: StudyModel, meta: Mapping[str, Any], horizons: Sequence[float] | None, times: Sequence[float] | None
-) -> dict[str, Any]:
-    recipe = model.recipe
-    study, outcome = meta.get("study", {}), meta.get("outcome", {})
+def _manifest(kind: str, meta: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:
+    study = meta.get("study", {})
     return {
-        "kind": "aimed.bundle",
+        "kind": kind,
         "schema": 1,
         "notice": NOTICE,
         "aimed_version": version("aimed"),
         "created": meta.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
         "study": {"id": study.get("id"), "title": study.get("title")},
-        "task": recipe.task,
-        "model": {"name": recipe.name, "title": recipe.title, "description": recipe.description},
         "intended_use": meta.get("intended_use"),
         "intended_users": list(meta.get("intended_users", ())),
         "not_for": list(meta.get("not_for", ())),
-        "outcome": {
-            "label": outcome.get("label"),
-            "kind": recipe.task,
-            "unit": outcome.get("unit"),
-            "horizons": None if horizons is None else [float(h) for h in horizons],
-            "times": None if times is None else [float(t) for t in times],
-        },
-        "thresholds": list(meta.get("thresholds", ())),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "skops")},
-        },
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.bundle.schema import Schema, as_columns, read_rows
+from aimed.bundle.sealed import Sealed
 from aimed.core import BundleError, DataError
 from aimed.fit.adapter import StudyModel
 
@@ -61,7 +62,7 @@ class PredictedRow:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-class Bundle:
+class Bundle(Sealed):
     """A verified model, ready to predict.
 
     Parameters
@@ -71,11 +72,6 @@ class Bundle:
     manifest : mapping
     members : mapping of str to bytes
         Files beside the model, such as the card, as they were verified.
-
-    Attributes
-    ----------
-    digest : str
-        SHA-256 of the manifest, which holds the hash of every other member; names this very model.
 
     Raises
     ------
@@ -90,9 +86,8 @@ class Bundle:
     def __init__(
         self, model: StudyModel, schema: Schema, manifest: Mapping[str, Any], members: Mapping[str, bytes] | None = None
     ) -> None:
-        self.model, self.schema, self.manifest = model, schema, manifest
-        self._members = dict(members or {})
-        self.digest = str(manifest.get("checksum", ""))
+        super().__init__(manifest, members)
+        self.model, self.schema = model, schema
         outcome = manifest["outcome"]
         survival = model.recipe.task != "binary"
         self.horizons = tuple(float(h) for h in outcome["horizons"] or ()) if survival else ()
@@ -105,29 +100,6 @@ class Bundle:
                 raise BundleError(f"input '{one.name}' lists categories the model does not know", "the model's levels")
         if survival and not self.horizons:
             raise BundleError("a survival model without horizons", "at least one horizon", "give pack(horizons=[...])")
-
-    @property
-    def card(self) -> str:
-        """The text of README.md, or nothing when the bundle has none."""
-        return self.member("README.md").decode("utf-8", errors="replace") if "README.md" in self._members else ""
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """Names of the files beside the model."""
-        return tuple(sorted(self._members))
-
-    def member(self, name: str) -> bytes:
-        """Return the verified bytes of a file.
-
-        Raises
-        ------
-        BundleError
-            If there is no such member.
-        """
-        try:
-            return self._members[name]
-        except KeyError:
-            raise BundleError("no such member", f"one of: {', '.join(self.members)}") from None
 
     def predict(self, rows: Any, id_column: str | None = None, curves: bool = False) -> list[PredictedRow]:
         """Predict every row that the model may be used for.

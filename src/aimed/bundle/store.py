@@ -1,45 +1,95 @@
-"""The one way a fitted model becomes files and comes back: preparation, estimator and calibration."""
+"""The one way a fitted model becomes files and comes back, whether it reads rows or pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from aimed.bundle.allow import dump_estimator, load_estimator
 from aimed.bundle.members import dump, parse, read_member, replace_folder
 from aimed.calibrate.choose import restore, state_of
-from aimed.core import AimedError, BundleError
+from aimed.core import AimedError, BundleError, MissingExtraError
+from aimed.diagnosis.findings_model import FindingsModel
 from aimed.fit.adapter import StudyModel
 from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
 from aimed.fit.recipe import Recipe
 from aimed.prognosis import MODELS
 
-__all__ = ["MODEL_MEMBERS", "decode", "encode", "load_model", "save_model"]
+__all__ = ["MODEL_MEMBERS", "FittedModel", "decode", "encode", "load_model", "save_model"]
 
-MODEL_MEMBERS = ("pipeline.json", "model.json", "calibration.json", "model.skops")
-"""The files of a model; ``model.skops`` is there for estimators that are not JSON."""
+WEIGHTS = "weights.safetensors"
+
+FittedModel: TypeAlias = StudyModel | FindingsModel
+"""What a study fits: a model of rows, or one of pictures."""
 
 
-def encode(model: StudyModel) -> dict[str, bytes]:
+def encode(model: FittedModel) -> dict[str, bytes]:
     """Return a fitted model as named members.
 
     Parameters
     ----------
-    model : StudyModel, fitted
+    model : StudyModel or FindingsModel, fitted
 
     Returns
     -------
     dict of str to bytes
-        ``pipeline.json``, ``model.json``, ``calibration.json``, and ``model.skops`` for tree models.
+        ``model.json`` and ``calibration.json``; of rows also ``pipeline.json``, and ``model.skops`` for tree models;
+        of pictures ``weights.safetensors``.
 
     Raises
     ------
     BundleError
         If the model is not fitted or cannot be stored without pickle.
     """
+    for kind in _KINDS.values():
+        if isinstance(model, kind.model):
+            return kind.encode(model)
+    raise BundleError("an object that is no model of a study", "a StudyModel or a FindingsModel")
+
+
+def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
+    """Rebuild a fitted model from `encode`.
+
+    Parameters
+    ----------
+    members : mapping of str to bytes
+    networks : bool
+        Whether a model of pictures gets its networks, which needs torch.
+
+    Returns
+    -------
+    StudyModel or FindingsModel
+
+    Raises
+    ------
+    BundleError
+        If a member is missing or does not hold what its name says.
+    """
+    try:
+        record = parse(members["model.json"], "model.json")
+        calibration = parse(members["calibration.json"], "calibration.json")
+        kind = _KINDS[record.get("kind", "rows")]
+        return kind.decode(record, calibration, members if networks else {**members, WEIGHTS: None})
+    except (BundleError, MissingExtraError):
+        raise
+    except AimedError as error:
+        raise BundleError(error.got, error.expected, error.do) from error
+    # States come from outside; whatever is missing or of another type in them means the same.
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise BundleError(
+            f"the stored model cannot be rebuilt ({type(error).__name__})",
+            "members written by aimed",
+            "get the bundle again from its source",
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+def _encode_rows(model: StudyModel) -> dict[str, bytes]:
     recipe = model.recipe
     if model.estimator is None:
         raise BundleError("a model that is not fitted", "a fitted StudyModel", "fit it first")
@@ -67,46 +117,25 @@ def encode(model: StudyModel) -> dict[str, bytes]:
     return members
 
 
-def decode(members: Mapping[str, bytes]) -> StudyModel:
-    """Rebuild a fitted model from `encode`.
-
-    Raises
-    ------
-    BundleError
-        If a member is missing or does not hold what its name says.
-    """
-    try:
-        record = parse(members["model.json"], "model.json")
-        recipe = _recipe(record)
-        preparation = Preparation.from_state(parse(members["pipeline.json"], "pipeline.json"))
-        calibration = parse(members["calibration.json"], "calibration.json")
-        if record["store"] != recipe.store or (recipe.store == "skops") != ("model.skops" in members):
-            raise BundleError("the model is stored in another way than its kind", recipe.store, "pack the model again")
-        if recipe.store == "skops":
-            expected = type(recipe.build(dict(recipe.defaults), 0))
-            estimator = load_estimator(members["model.skops"], expected)
-        elif recipe.from_state is not None:
-            state = record["state"]
-            pooled = "pooled" in state
-            estimator = PooledEstimator.from_state(state, recipe.from_state) if pooled else recipe.from_state(state)
-        else:
-            raise BundleError(f"model '{recipe.name}' cannot be rebuilt from JSON", "a stored model", "pack it again")
-        calibrator = None if calibration is None else restore(calibration)
-        model = StudyModel.assemble(recipe, preparation, estimator, calibrator, record["parameters"])
-        model.seed, model.n_fitted = int(record["seed"]), int(record["n_fitted"])
-        model.clustered = bool(record["clustered"])
-        model.preparation_options = {k: v for k, v in preparation.get_params(deep=False).items() if k != "variables"}
-    except BundleError:
-        raise
-    except AimedError as error:
-        raise BundleError(error.got, error.expected, error.do) from error
-    # States come from outside; whatever is missing or of another type in them means the same.
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise BundleError(
-            f"the stored model cannot be rebuilt ({type(error).__name__})",
-            "members written by aimed",
-            "get the bundle again from its source",
-        ) from error
+def _decode_rows(record: Any, calibration: Any, members: Mapping[str, bytes]) -> StudyModel:
+    recipe = _recipe(record)
+    preparation = Preparation.from_state(parse(members["pipeline.json"], "pipeline.json"))
+    if record["store"] != recipe.store or (recipe.store == "skops") != ("model.skops" in members):
+        raise BundleError("the model is stored in another way than its kind", recipe.store, "pack the model again")
+    if recipe.store == "skops":
+        expected = type(recipe.build(dict(recipe.defaults), 0))
+        estimator = load_estimator(members["model.skops"], expected)
+    elif recipe.from_state is not None:
+        state = record["state"]
+        pooled = "pooled" in state
+        estimator = PooledEstimator.from_state(state, recipe.from_state) if pooled else recipe.from_state(state)
+    else:
+        raise BundleError(f"model '{recipe.name}' cannot be rebuilt from JSON", "a stored model", "pack it again")
+    calibrator = None if calibration is None else restore(calibration)
+    model = StudyModel.assemble(recipe, preparation, estimator, calibrator, record["parameters"])
+    model.seed, model.n_fitted = int(record["seed"]), int(record["n_fitted"])
+    model.clustered = bool(record["clustered"])
+    model.preparation_options = {k: v for k, v in preparation.get_params(deep=False).items() if k != "variables"}
     inputs = len(preparation.feature_names_out_)
     if int(getattr(estimator, "n_features_in_", inputs)) != inputs:
         raise BundleError("preparation and estimator do not fit each other", f"{inputs} model inputs", "pack it again")
@@ -146,12 +175,50 @@ def _recipe(record: Mapping[str, Any]) -> Recipe:
     )
 
 
-def save_model(model: StudyModel, folder: str | Path) -> Path:
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+def _encode_pictures(model: FindingsModel) -> dict[str, bytes]:
+    state = model.to_state()
+    calibration = state.pop("calibration")
+    return {
+        "model.json": dump({"kind": "pictures", **state}),
+        "calibration.json": dump(calibration),
+        WEIGHTS: model.weights(),
+    }
+
+
+def _decode_pictures(record: Any, calibration: Any, members: Mapping[str, bytes | None]) -> FindingsModel:
+    return FindingsModel.from_state({**record, "calibration": calibration}, members[WEIGHTS])
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one kind of model is stored."""
+
+    model: type
+    members: tuple[str, ...]
+    encode: Callable[[Any], dict[str, bytes]]
+    decode: Callable[[Any, Any, Mapping[str, Any]], FittedModel]
+
+
+_KINDS = {
+    "rows": _Kind(
+        StudyModel, ("pipeline.json", "model.json", "calibration.json", "model.skops"), _encode_rows, _decode_rows
+    ),
+    "pictures": _Kind(FindingsModel, ("model.json", "calibration.json", WEIGHTS), _encode_pictures, _decode_pictures),
+}
+
+MODEL_MEMBERS = tuple(dict.fromkeys(name for kind in _KINDS.values() for name in kind.members))
+"""The files a model may have."""
+
+
+def save_model(model: FittedModel, folder: str | Path) -> Path:
     """Write a fitted model to a folder of its own, whole or not at all.
 
     Parameters
     ----------
-    model : StudyModel, fitted
+    model : StudyModel or FindingsModel, fitted
     folder : str or Path
         Replaced as a whole.
 
@@ -164,8 +231,13 @@ def save_model(model: StudyModel, folder: str | Path) -> Path:
     return path
 
 
-def load_model(folder: str | Path) -> StudyModel:
+def load_model(folder: str | Path) -> Any:
     """Rebuild a model from `save_model`; a folder that others could change is for `aimed.bundle.load` instead.
+
+    Returns
+    -------
+    StudyModel or FindingsModel
+        What was saved.
 
     Raises
     ------

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ import typer
 from aimed.cli.show import NOTICE, console, findings_table, number, print_json, verdict_panel
 
 if TYPE_CHECKING:
+    from aimed.bundle.pictures import PictureBundle
+    from aimed.bundle.predict import Bundle
     from aimed.study.run import Run
 
 __all__ = ["app", "main"]
@@ -105,14 +108,24 @@ def new(
     event: Annotated[str | None, typer.Option(help="Column that is 1 where the event was seen.")] = None,
     horizon: Annotated[list[float] | None, typer.Option(help="Horizon in days; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of paths to pictures.")] = None,
+    finding: Annotated[list[str] | None, typer.Option(help="Column of a finding; may be repeated.")] = None,
 ) -> None:
-    """Write a commented study file for a table; what can be inferred is."""
+    """Write a commented study file for a table, of values or of paths to pictures; what can be inferred is."""
     from aimed.core import RefusedError
     from aimed.study.new import write_study
+    from aimed.study.new_pictures import image_column, write_picture_study
     from aimed.study.store import write_atomic
 
     if out.exists():
         raise RefusedError(f"{out.name} is already there", "a new file", "give another --out")
+    if image or finding or not (outcome or time or image_column(source) is None):
+        text = write_picture_study(
+            source, image=image, findings=finding or (), patient=patient, title=title, relative_to=out.parent
+        )
+        write_atomic(out, text)
+        typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
+        return
     text = write_study(
         source,
         outcome=outcome,
@@ -225,16 +238,48 @@ def compare(
 @app.command()
 def predict(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder that holds one.")],
-    table: Annotated[str, typer.Argument(help="A table with the model's inputs.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Write the predictions as CSV there.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A table with the model's inputs; for a model of pictures a folder, a zip archive, a picture, or a "
+            "table of paths."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the predictions there as CSV; those of pictures as .json or .jsonl too."),
+    ] = None,
     unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
+    image: Annotated[str | None, typer.Option("--image", help="Column of paths to pictures.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict a new table; rows outside the schema are refused, each with a code and a reason."""
-    from aimed.study.predict import open_bundle, predict_table, refusals, to_csv
+    """Predict new rows or pictures; what the model may not be used for is refused, each with a code and a reason."""
+    from aimed.bundle.pictures import PictureBundle
+    from aimed.study.predict import open_bundle
 
     model = open_bundle(bundle)
-    rows = predict_table(model, table, unit=unit)
+    if isinstance(model, PictureBundle):
+        predicted, refused = _predict_pictures(model, source, out, unit, image, as_json)
+    else:
+        predicted, refused = _predict_rows(model, source, out, unit, image, as_json)
+    if not as_json:
+        detail = ", ".join(f"{code} {n}" for code, n in sorted(refused.items()))
+        typer.echo(
+            f"{predicted:,} predicted, {sum(refused.values()):,} refused{f' ({detail})' if detail else ''}. {NOTICE}",
+            err=True,
+        )
+    raise typer.Exit(4 if refused and not predicted else 0)
+
+
+def _predict_rows(
+    model: Bundle, source: str, out: Path | None, unit: str | None, image: str | None, as_json: bool
+) -> tuple[int, dict[str, int]]:
+    from aimed.core import DataError
+    from aimed.study.predict import predict_table, refusals, to_csv
+
+    if image is not None:
+        raise DataError("--image and a model that reads rows of a table", "no --image", "leave it out")
+    rows = predict_table(model, source, unit=unit)
     text = to_csv(rows, model, out)
     refused = refusals(rows)
     predicted = len(rows) - sum(refused.values())
@@ -250,15 +295,34 @@ def predict(
                 "notice": NOTICE,
             }
         )
-    else:
-        if out is None:
-            sys.stdout.write(text)
-        detail = ", ".join(f"{code} {n}" for code, n in sorted(refused.items()))
-        typer.echo(
-            f"{predicted} predicted, {len(rows) - predicted} refused{f' ({detail})' if detail else ''}. {NOTICE}",
-            err=True,
+    elif out is None:
+        sys.stdout.write(text)
+    return predicted, refused
+
+
+def _predict_pictures(
+    model: PictureBundle, source: str, out: Path | None, unit: str | None, image: str | None, as_json: bool
+) -> tuple[int, dict[str, int]]:
+    from aimed.cli.progress import reporter
+    from aimed.study.predict_pictures import find_pictures, predict_pictures
+
+    found = find_pictures(source, image=image, unit=unit, usual=model.schema.column)
+    listener = reporter(as_json)
+    began = monotonic()
+    listener.started("predict")
+    try:
+        done = predict_pictures(
+            model, found, out or sys.stdout, as_json=as_json, head={"notice": NOTICE}, progress=listener.advanced
         )
-    raise typer.Exit(4 if refused and not predicted else 0)
+        listener.finished("predict", monotonic() - began, done.resumed == done.pictures)
+    finally:
+        listener.close()
+    if as_json and out is not None:
+        print_json({"model_sha256": model.digest, **done.to_dict(), "out": str(out), "notice": NOTICE})
+    elif not as_json and done.warned:
+        warned = ", ".join(f"{code} {n}" for code, n in sorted(done.warned.items()))
+        typer.echo(f"warnings: {warned}", err=True)
+    return done.predicted, done.refused
 
 
 @app.command()

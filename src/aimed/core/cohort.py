@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core.errors import DataError, UnknownNameError
 from aimed.core.outcome import Outcome
 
-__all__ = ["SMALL_CELL", "Cohort", "FlowStep", "Kind", "Role", "Variable", "is_missing"]
+__all__ = ["SMALL_CELL", "Asset", "Cohort", "FlowStep", "Kind", "Role", "Variable", "is_missing"]
 
 SMALL_CELL = 11
 """Counts of patients below this are not shown (US CMS cell-size policy: 1 to 10 are suppressed)."""
@@ -99,6 +99,22 @@ class FlowStep:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
+class Asset(Protocol):
+    """What belongs to each row and is opened on demand, such as its picture."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def take(self, rows: ArrayLike) -> Asset:
+        """Return those of some rows."""
+        ...
+
+    def digest(self) -> str:
+        """Return a hash of the content."""
+        ...
+
+
 _DTYPES: dict[str, Any] = {"number": np.float64, "category": np.int32, "date": "datetime64[us]", "text": object}
 
 
@@ -125,11 +141,13 @@ class Cohort:
         How many rows each inclusion rule removed.
     source : str
         Where the rows came from: a file name without its folder, or a ``builtin:`` name.
+    assets : mapping of str to Asset
+        Pictures, volumes or notes, one a row, opened on demand.
 
     Raises
     ------
     DataError
-        If a column has another length than the patients.
+        If a column or an asset has another length than the patients.
 
     Examples
     --------
@@ -148,6 +166,7 @@ class Cohort:
     time: NDArray[Any] | None = None
     flow: Sequence[FlowStep] = ()
     source: str = "memory"
+    assets: Mapping[str, Any] = field(default_factory=dict)
     _index: Mapping[str, Variable] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -165,6 +184,10 @@ class Cohort:
         put(self, "_index", MappingProxyType({v.name: v for v in self.variables}))
         columns = {v.name: _locked(np.asarray(self.columns[v.name], dtype=_DTYPES[v.kind])) for v in self.variables}
         put(self, "columns", MappingProxyType(columns))
+        put(self, "assets", MappingProxyType(dict(self.assets)))
+        for name, asset in self.assets.items():
+            if len(asset) != n:
+                raise DataError(f"asset '{name}' has {len(asset)} rows", f"{n}, as the cohort")
         for name, column in {**columns, "ids": self.ids, "site": self.site, "time": self.time}.items():
             if column is not None and column.shape != (n,):
                 raise DataError(f"column '{name}' has {column.shape} values", f"({n},), one a row")
@@ -231,6 +254,7 @@ class Cohort:
             outcome=None if self.outcome is None else self.outcome.take(rows),
             site=None if self.site is None else self.site[rows],
             time=None if self.time is None else self.time[rows],
+            assets={name: asset.take(rows) for name, asset in self.assets.items()},
         )
 
     def digest(self) -> str:
@@ -256,6 +280,8 @@ class Cohort:
         if self.outcome is not None:
             for name in ("values", "event", "cause", "time"):
                 add(name, getattr(self.outcome, name, None))
+        for name in sorted(self.assets):
+            sha.update(f"\0{name}\0{self.assets[name].digest()}\0".encode())
         return sha.hexdigest()
 
 

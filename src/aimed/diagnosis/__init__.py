@@ -2,7 +2,7 @@
 
 from aimed.core import Catalog
 
-__all__ = ["LOSSES", "NETWORKS"]
+__all__ = ["LOSSES", "NETWORKS", "PICTURE_MODELS"]
 
 NETWORKS = Catalog(
     "network",
@@ -43,3 +43,23 @@ LOSSES = Catalog(
     group="aimed.losses",
 )
 """What an image classifier minimises, by name."""
+
+PICTURE_MODELS = Catalog(
+    "picture model",
+    {
+        "linear_probe": (
+            "aimed.diagnosis.picture_recipes:LINEAR_PROBE",
+            "Logistic regressions on the features of a DenseNet-121 that stays as it is; wants weights of a user.",
+        ),
+        "small_cnn": (
+            "aimed.diagnosis.picture_recipes:SMALL_CNN",
+            "Small residual network that trains on a processor.",
+        ),
+        "densenet121": (
+            "aimed.diagnosis.picture_recipes:DENSENET121",
+            "DenseNet-121, from random weights or from those of a user.",
+        ),
+    },
+    group="aimed.picture_models",
+)
+"""Candidates of a picture study, the simplest first."""

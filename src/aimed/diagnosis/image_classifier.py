@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from aimed.core import BundleError, DataError, StudyFileError
+from aimed.core import BundleError, DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import LOSSES, NETWORKS
 from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
 from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
@@ -34,6 +34,8 @@ __all__ = ["ImageClassifier"]
 
 Progress = Callable[[float, str], None]
 _TOGETHER = 64
+_PIXELS = 1 << 20
+"""Of all pictures that run at once: more fall out of the processor's caches and take up to 1.8 times as long."""
 _SCHEMA = 1
 
 
@@ -89,6 +91,8 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
     ----------
     networks_ : list of PooledNetwork
     standardise_ : Standardise
+    shifts_ : list of float array, shape (k,)
+        What the loss added to the log odds of each network; taken off in predictions.
     findings_ : list of str
     prevalence_ : float array, shape (k,)
         Of known training labels.
@@ -175,7 +179,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         images : array-like, shape (n, y, x)
             uint8 or uint16, larger is brighter; an array, a memory map or an image cache. Read in batches.
         labels : array, shape (n, k)
-            1 present, 0 absent, NaN unknown, -1 uncertain.
+            1 present, 0 absent, NaN unknown, -1 uncertain. Pictures without any label take no part.
         groups : array, shape (n,), optional
             Patient of each picture; each picture its own when absent.
         names : k strings, optional
@@ -201,27 +205,33 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"{len(names)} names for {y.shape[1]} findings", "one each")
         self.findings_ = [f"finding {i + 1}" for i in range(y.shape[1])] if names is None else [str(n) for n in names]
         everything = ImageRows(images)
-        self.shape_, self.n_fitted_ = everything.shape, len(y)
+        check_learnable(y, names)
+        # A picture without any label teaches nothing here, and would thin out the batches of those that do.
+        labelled = np.flatnonzero(~np.isnan(y).all(axis=1))
+        self.shape_, self.n_fitted_ = everything.shape, labelled.size
         patient = patient_codes(groups, len(y))
-        self.n_patients_ = int(patient.max()) + 1
+        self.n_patients_ = int(np.unique(patient[labelled]).size)
         digest = ""
         if checkpoint is not None:
             content = hashlib.sha256(images_digest(images).encode() + y.tobytes() + patient.tobytes())
             content.update(repr(sorted(self._plain_parameters().items())).encode())
             digest = content.hexdigest()
-        given = None if tune is None else self._given(tune, patient)
+        given = None if tune is None else np.intersect1d(self._given(tune, patient), labelled)
+        if given is not None and not given.size:
+            raise NotEstimableError("no picture that tunes has a label", "known labels in the tune part", "split anew")
         self.networks_: list[Any] = []
         self.history_: list[dict[str, Any]] = []
-        self._shifts: list[NDArray[np.float64]] = []
+        self.shifts_: list[NDArray[np.float64]] = []
         self.gates_: list[PrecisionGate | None] = []
         members = int(self.n_estimators)
         for member in range(members):
             seed = self._seed(member)
             held = given
             if held is None and self.early_stopping:
-                held = tune_rows(y, patient, float(self.validation_fraction), seed)
+                known = patient_codes(patient[labelled], labelled.size)
+                held = labelled[tune_rows(y[labelled], known, float(self.validation_fraction), seed)]
             held = np.zeros(0, dtype=np.int64) if held is None else held
-            learns = np.setdiff1d(np.arange(len(y)), held)
+            learns = np.setdiff1d(labelled, held)
             share = check_learnable(y[learns], names)
             if member == 0:
                 self.prevalence_ = share
@@ -273,7 +283,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         else:
             self.weights_report_ = load_weights(network, self.initial_weights)
             self.standardise_ = self.weights_report_.normalisation
-        self.networks_, self._shifts, self.gates_, self.history_ = [network.eval()], [np.zeros(k)], [None], []
+        self.networks_, self.shifts_, self.gates_, self.history_ = [network.eval()], [np.zeros(k)], [None], []
         self._settle_precision()
 
     def set_head(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
@@ -356,7 +366,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
                     images, y, learns, held, share, seed, False, folder, digest, progress
                 )
         self.networks_.append(network)
-        self._shifts.append(shift)
+        self.shifts_.append(shift)
         self.gates_.append(gate)
         self.history_.append(
             {
@@ -401,7 +411,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         if len(held):
             tunes = TrainingPictures(ImageRows(images, held), y[held], self.standardise_, None, seed)
         settings = TrainingSettings(
-            epochs=int(self.max_epochs), batch_size=int(self.batch_size), tune_batch_size=_TOGETHER,
+            epochs=int(self.max_epochs), batch_size=int(self.batch_size), tune_batch_size=self._together(),
             learning_rate=1.0, optimizer=self.optimizer, weight_decay=float(self.weight_decay),
             layers=self._layers(network), schedule=self.schedule, warmup=float(self.warmup), clip_norm=self.clip_norm,
             patience=int(self.n_iter_no_change) if len(held) else None, ema=self.ema,
@@ -473,7 +483,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"pictures of {part.shape} pixels", f"{self.shape_}, as in training", "resize them")
         network.eval().to(memory_format=torch.channels_last)
         with _threads(threads_allowed(self.n_jobs)):
-            for rows in in_batches(len(part), _TOGETHER):
+            for rows in in_batches(len(part), self._together()):
                 places = np.arange(rows.start, rows.stop)
                 x = as_shares(part.take(places), part.top)
                 if change is not None:
@@ -482,6 +492,9 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
                 with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
                     found = getattr(network, what)(x)
                 yield found.float().numpy()
+
+    def _together(self) -> int:
+        return max(1, min(_TOGETHER, _PIXELS // (self.shape_[0] * self.shape_[1])))
 
     def _logits(self, network: Any, part: ImageRows, half: bool) -> NDArray[np.float32]:
         return np.concatenate(list(self._each(network, part, "forward", half)))
@@ -507,7 +520,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         part = ImageRows(images)
         half = self._half()
         change = self._augmentation() or Augmentation()
-        for network, shift in zip(self.networks_, self._shifts, strict=True):
+        for network, shift in zip(self.networks_, self.shifts_, strict=True):
             for copy in range(int(self.test_time_augmentation) + 1):
                 found = self._each(network, part, "forward", half, change if copy else None, copy)
                 yield np.concatenate(list(found)).astype(np.float64) - shift
@@ -536,22 +549,18 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         """
         return self.predict_uncertain(images)[0]
 
+    def predict_members(self, images: Any) -> NDArray[np.float64]:
+        """Return the probabilities of each network and each changed copy of the pictures, shape (m, n, k)."""
+        return np.stack([0.5 * (1.0 + np.tanh(0.5 * logits)) for logits in self._chances(images)])
+
     def predict_uncertain(self, images: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation of the probabilities over networks and changed copies, each (n, k).
 
         The deviation is NaN where there is one network and no changed copy: nothing then says how sure it is.
         """
-        count, mean, spread = 0, np.zeros(0), np.zeros(0)
-        for logits in self._chances(images):
-            chance = 0.5 * (1.0 + np.tanh(0.5 * logits))
-            count += 1
-            if count == 1:
-                mean, spread = chance, np.zeros_like(chance)
-            else:
-                step = chance - mean
-                mean = mean + step / count
-                spread = spread + step * (chance - mean)
-        return mean, np.sqrt(spread / (count - 1)) if count > 1 else np.full_like(mean, np.nan)
+        members = self.predict_members(images)
+        mean = members.mean(axis=0)
+        return mean, members.std(axis=0, ddof=1) if len(members) > 1 else np.full_like(mean, np.nan)
 
     def features(self, images: Any) -> NDArray[np.float32]:
         """Return the means of the last maps of the first network, shape (n, width)."""
@@ -579,7 +588,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             "shape": list(self.shape_),
             "standardise": self.standardise_.to_state(),
             "prevalence": self.prevalence_.tolist(),
-            "shifts": [shift.tolist() for shift in self._shifts],
+            "shifts": [shift.tolist() for shift in self.shifts_],
             "history": self.history_,
             "precision": self.precision_,
             "initial_weights": None if report is None else report.to_state(),
@@ -604,45 +613,42 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         )
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], weights: bytes) -> ImageClassifier:
+    def from_state(cls, state: Mapping[str, Any], weights: bytes | None) -> ImageClassifier:
         """Rebuild a fitted model from `to_state` and `weights`.
+
+        Parameters
+        ----------
+        state : mapping
+        weights : bytes or None
+            None for a model that something else runs: it has all but its networks, and needs no torch.
 
         Raises
         ------
         BundleError
             If the weights are not those of the state.
         """
-        from aimed.diagnosis.augmentation import Augmentation
-        from aimed.diagnosis.pooled_network import build_network
-
-        if hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
+        if weights is not None and hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
             raise BundleError("the weights are not those of the model", "the file that was written with it")
         parameters = dict(state["parameters"])
-        if isinstance(parameters["augmentation"], Mapping):
+        if isinstance(parameters["augmentation"], Mapping) and weights is not None:
+            from aimed.diagnosis.augmentation import Augmentation
+
             parameters["augmentation"] = Augmentation(**parameters["augmentation"])
         model = cls(**parameters)
         model.findings_ = [str(name) for name in state["findings"]]
         model.shape_ = (int(state["shape"][0]), int(state["shape"][1]))
         model.standardise_ = Standardise.from_state(state["standardise"])
         model.prevalence_ = np.asarray(state["prevalence"], dtype=np.float64)
-        model._shifts = [np.asarray(shift, dtype=np.float64) for shift in state["shifts"]]
+        model.shifts_ = [np.asarray(shift, dtype=np.float64) for shift in state["shifts"]]
         model.history_, model.precision_ = list(state["history"]), dict(state["precision"])
         model.n_fitted_, model.n_patients_ = int(state["n"]), int(state["patients"])
-        model.weights_report_ = _report_of(state["initial_weights"])
-        # After the room's own modules, which say what to install where torch is not there.
-        from safetensors.torch import load
+        if weights is not None:
+            from aimed.diagnosis.stored_weights import stored_networks
 
-        tensors = load(weights)
-        model.networks_ = []
-        for place in range(len(model._shifts)):
-            network = build_network(model.architecture, len(model.findings_), model.architecture_options)
-            mine = f"{place}."
-            own = {name.removeprefix(mine): value for name, value in tensors.items() if name.startswith(mine)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError:
-                raise BundleError("the weights do not fit the architecture", "a model written by aimed") from None
-            model.networks_.append(network.eval())
+            model.weights_report_ = _report_of(state["initial_weights"])
+            model.networks_ = stored_networks(
+                weights, model.architecture, len(model.findings_), model.architecture_options, len(model.shifts_)
+            )
         return model
 
 

@@ -241,12 +241,16 @@ class LinearProbe(BaseEstimator):  # type: ignore[misc]
         if len(images) != len(y):
             raise DataError(f"{len(images)} pictures and {len(y)} rows of labels", "as many of both")
         share = check_learnable(y, names)
+        patient = patient_codes(groups, len(y))
+        labelled = np.flatnonzero(~np.isnan(y).all(axis=1))
+        if labelled.size < len(y):
+            images, y = ImageRows(images, labelled), y[labelled]
+            patient = patient_codes(patient[labelled], labelled.size)
         model = ImageClassifier(
             self.architecture, self.architecture_options, initial_weights=self.initial_weights,
             uncertain=self.uncertain, precision="bf16-mixed" if self.precision == "bf16-mixed" else "32-true",
             n_jobs=self.n_jobs, random_state=self.random_state, early_stopping=False,
         )  # fmt: skip
-        patient = patient_codes(groups, len(y))
         model.begin(images, y, share, names, int(patient.max()) + 1)
         found = model.features(images) if self.cache is None else cached_features(model, images, self.cache)
         self.penalty_ = float(self.penalty) if self.penalty is not None else self._chosen(found, y, patient)

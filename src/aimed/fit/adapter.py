@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -139,6 +140,9 @@ class StudyModel:
         y: NDArray[Any],
         imputed: Imputed | None = None,
         patient: NDArray[Any] | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> StudyModel:
         """Fit preparation and estimator on the rows given, and on nothing else.
 
@@ -149,7 +153,12 @@ class StudyModel:
         imputed : optional
             For multiple imputation, the result of `impute` on the same rows, where it is at hand.
         patient : array, shape (n,), optional
-            Where patients have several rows, an estimator that can makes its errors robust to that: `clustered`.
+            Where patients have several rows, an estimator that can makes its errors robust to that: `clustered`;
+            and one that holds rows out to know when to stop, as networks do, keeps a patient on one side.
+        checkpoint : path, optional
+            Folder that keeps the training of an estimator that takes one; one that was stopped goes on from there.
+        progress : callable, optional
+            ``progress(share, text)``, for an estimator that tells.
         """
         if self.preparation.imputes:
             return self._fit_versions(X, y, imputed, patient)
@@ -167,6 +176,8 @@ class StudyModel:
         self.n_fitted = int(rows.sum())
         estimator, named = self._unfitted()
         named |= self._cluster(estimator, None if patient is None else patient[rows])
+        asked = {"checkpoint": checkpoint, "progress": progress}
+        named |= {name: given for name, given in asked.items() if given is not None and _takes(estimator, name)}
         # Thread teams cost more than they bring on small tables.
         with threadpool_limits(1 if Z.size < SMALL else None):
             self.estimator = estimator.fit(Z if rows.all() else Z[rows], target, **named)
@@ -202,8 +213,9 @@ class StudyModel:
     def _cluster(self, estimator: Any, patient: NDArray[Any] | None) -> dict[str, Any]:
         """Return the patients for an estimator that can take their rows as dependent, where some have several."""
         codes = None if patient is None else np.unique(patient, return_inverse=True)[1]
-        self.clustered = codes is not None and int(codes.max()) + 1 < codes.size and _takes(estimator, "cluster")
-        return {"cluster": codes} if self.clustered else {}
+        repeated = codes is not None and int(codes.max()) + 1 < codes.size
+        self.clustered = repeated and _takes(estimator, "cluster")
+        return {name: codes for name in ("cluster", "groups") if repeated and _takes(estimator, name)}
 
     def _two_classes(self, target: NDArray[Any]) -> None:
         if self.recipe.task == "binary" and np.unique(target).size < 2:

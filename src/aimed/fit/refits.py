@@ -37,14 +37,17 @@ def patient_draws(patient: ArrayLike, draws: int, seed: int) -> Iterator[NDArray
         yield np.repeat(np.arange(n), times)
 
 
-def refit(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> StudyModel:
+def refit(
+    model: StudyModel, X: NDArray[np.float64], y: NDArray[Any], patient: NDArray[Any] | None = None
+) -> StudyModel:
     """Fit the recipe and parameters of a model anew, preparation included; calibration is left out.
 
-    With multiple imputation, of fewer data sets (`aimed.fit.adapter.FEW_SETS`).
+    With multiple imputation, of fewer data sets (`aimed.fit.adapter.FEW_SETS`). A network holds rows out to know when
+    to stop: with `patient`, of shape (n,), a patient, also one drawn twice, stays on one side.
     """
     options = fewer_sets(model.preparation_options)
     again = StudyModel(model.recipe, model.variables, model.parameters, options, model.seed)
-    return again.fit(X, y)
+    return again.fit(X, y, patient=patient if model.recipe.family == "network" else None)
 
 
 def _rank(model: StudyModel, X: NDArray[np.float64], y: NDArray[Any]) -> float:
@@ -101,7 +104,7 @@ def optimism_corrected(
     drawn: list[float] = []
     for i, rows in enumerate(patient_draws(patient, draws, seed), 1):
         try:
-            again = refit(model, X[rows], y[rows])
+            again = refit(model, X[rows], y[rows], patient[rows])
             gaps.append(_rank(again, X[rows], y[rows]) - _rank(again, X, y))
             drawn.append(_rank(model, X[rows], y[rows]))
         except NotEstimableError:
@@ -178,7 +181,8 @@ def prediction_stability(
     done = 0
     for i, rows in enumerate(patient_draws(patient, draws, seed), 1):
         try:
-            total += np.abs(refit(model, X[rows], y[rows]).risk(X_new, times)[:, 0] - risk)
+            again = refit(model, X[rows], y[rows], patient[rows])
+            total += np.abs(again.risk(X_new, times)[:, 0] - risk)
             done += 1
         except NotEstimableError:
             continue

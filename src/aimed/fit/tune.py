@@ -7,6 +7,7 @@ import time as clock
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,13 +150,34 @@ def predict_out_of_fold(
     variables: Sequence[Variable],
     preparation: Mapping[str, Any] | None = None,
     seed: int = 0,
+    *,
+    patient: NDArray[Any] | None = None,
+    progress: Callable[[float, str], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Return risks from models that did not see the row, shape (n,); NaN outside the folds; binary outcomes only."""
+    """Return what models that did not see the row say of it, shape (n,); NaN outside the folds.
+
+    It is the risk of a yes/no outcome. For other outcomes it is the score that ranks patients, and scores of different
+    folds may differ by a shift: compare them within a fold.
+    """
     out = np.full(X.shape[0], np.nan)
-    for fold in folds:
-        model = StudyModel(recipe, variables, parameters, preparation, seed).fit(X[fold.fit], y[fold.fit])
-        out[fold.tune] = model.risk(X[fold.tune])[:, 0]
+    for place, fold in enumerate(folds):
+        told = None if progress is None else _part_of(progress, place, len(folds))
+        model = StudyModel(recipe, variables, parameters, preparation, seed)
+        model.fit(X[fold.fit], y[fold.fit], patient=_held_together(recipe, patient, fold.fit), progress=told)
+        out[fold.tune] = model.score(X[fold.tune])
     return out
+
+
+def _held_together(recipe: Recipe, patient: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    """Return the patients of rows for a network, which holds some out to know when to stop; None for other models."""
+    return None if patient is None or recipe.family != "network" else patient[rows]
+
+
+def _part_of(tell: Callable[[float, str], None], place: int, folds: int) -> Callable[[float, str], None]:
+    def told(share: float, text: str) -> None:
+        tell((place + share) / folds, f"fold {place + 1} of {folds}, {text}")
+
+    return told
 
 
 @contextlib.contextmanager
@@ -184,6 +206,7 @@ def tune(
     seconds: float = 600.0,
     seed: int = 0,
     journal: Path | None = None,
+    patient: NDArray[Any] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Tuning:
     """Compare candidates and baselines on the tuning folds.
@@ -212,8 +235,10 @@ def tune(
     seed : int
     journal : path, optional
         Optuna journal; finished trials found there are not run again.
+    patient : array, shape (n,), optional
+        Patient of each row: networks keep a patient's rows on one side when they hold some out to know when to stop.
     progress : callable, optional
-        Called with the share done and a short text.
+        Called with the share done and a short text; by networks epoch by epoch.
 
     Returns
     -------
@@ -257,7 +282,9 @@ def tune(
                 if key not in ready:
                     ready[key] = model.impute(X[fold.fit], y[fold.fit])
                 imputed = ready[key]
-            model.fit(X[fold.fit], y[fold.fit], imputed)
+            told = None if progress is None else _part_of(partial(within, recipe.title), place, len(folds))
+            held = _held_together(recipe, patient, fold.fit)
+            model.fit(X[fold.fit], y[fold.fit], imputed, held, progress=told)
             out.append(judge.score(model, X[fold.tune], y[fold.tune], times))
         return out
 
@@ -274,6 +301,10 @@ def tune(
         done += 1
         if progress is not None:
             progress(min(1.0, done / total), text)
+
+    def within(title: str, share: float, text: str) -> None:
+        if progress is not None:
+            progress(min(1.0, (done + share) / total), f"{title}: {text}")
 
     with _quiet():
         for kind, recipes in (("baseline", baselines), ("candidate", candidates)):
@@ -315,7 +346,9 @@ def tune(
     chosen, reason = _choose([r for r in rows if r.kind == "candidate"], judge)
     out_of_fold = np.full(X.shape[0], np.nan)
     if task == "binary":
-        out_of_fold = predict_out_of_fold(chosen.recipe, chosen.parameters, X, y, folds, variables, preparation, seed)
+        out_of_fold = predict_out_of_fold(
+            chosen.recipe, chosen.parameters, X, y, folds, variables, preparation, seed, patient=patient
+        )
     return Tuning(
         metric=judge,
         rows=rows,

@@ -128,7 +128,16 @@ class NetworkModel(BaseEstimator):  # type: ignore[misc]
             told = None if progress is None else _share_of(progress, member, int(self.n_estimators))
             done = train(network, loss, held[0], held[1], settings, identity=content.hexdigest(), progress=told)
             self.layers_.append(layers_of(network, center, scale))
-            self.history_.append({**done.history, "best_epoch": done.best_epoch, "stopped_early": done.stopped_early})
+            self.history_.append(
+                {
+                    **done.history,
+                    "best_epoch": done.best_epoch,
+                    "stopped_early": done.stopped_early,
+                    "train_rows": int(parts[0].size),
+                    "tune_rows": int(tune.size),
+                    "learning_rate": float(self.learning_rate),
+                }
+            )
         self.n_iter_ = max(len(part["train_loss"]) for part in self.history_)
         if self.early_stopping and any(part["best_epoch"] == int(self.max_epochs) for part in self.history_):
             self._unfinished()

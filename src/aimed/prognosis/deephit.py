@@ -64,7 +64,8 @@ class DeepHit(IntervalModel):
     layers_ : list of DenseLayers
         The networks as arrays; they predict without torch.
     history_ : list of dict
-        For each network ``train_loss`` and ``tune_loss`` by epoch, ``best_epoch`` and ``stopped_early``.
+        For each network ``train_loss`` and ``tune_loss`` by epoch (the latter empty without early stopping),
+        ``best_epoch``, ``stopped_early``, ``train_rows``, ``tune_rows`` and ``learning_rate``.
     intervals_ : Intervals
     unique_times_ : float array, shape (m,)
         Their ends.

@@ -56,7 +56,8 @@ class DeepSurv(CoxCurves, NetworkModel):
     layers_ : list of DenseLayers
         The networks as arrays; they predict without torch.
     history_ : list of dict
-        For each network ``train_loss`` and ``tune_loss`` by epoch, ``best_epoch`` and ``stopped_early``.
+        For each network ``train_loss`` and ``tune_loss`` by epoch (the latter empty without early stopping),
+        ``best_epoch``, ``stopped_early``, ``train_rows``, ``tune_rows`` and ``learning_rate``.
     unique_times_, cumulative_baseline_hazard_
         As those of `aimed.prognosis.cox.CoxPH`, at the mean score of the training rows.
     n_iter_ : int

@@ -6,6 +6,10 @@ READERS = Catalog(
     "reader",
     {
         "table": ("aimed.readers.table:read_table", "CSV, TSV, Parquet, Arrow files, polars and pandas frames."),
+        "pictures": (
+            "aimed.readers.image_table:read_image_table",
+            "A table that points at radiographs: DICOM, PNG, JPEG, TIFF, folders and zip archives.",
+        ),
         "builtin": ("aimed.readers.builtin:load", "Real data sets that ship with well-kept packages."),
     },
     group="aimed.readers",

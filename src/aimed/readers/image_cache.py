@@ -10,18 +10,17 @@ import os
 import threading
 import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError, RefusedError
 from aimed.core.image import Grey, ImageInfo, ImageRefused, Placement, Radiograph
+from aimed.readers.ahead import Progress, Told, processors, worked_ahead
 from aimed.readers.image_files import ImageFile
 from aimed.readers.radiograph import read_radiograph
 
@@ -29,8 +28,6 @@ __all__ = ["VERSION", "ImageCache", "RefusedImage", "framed"]
 
 VERSION = 1
 """Goes up when the same file would give other pixels; older caches are then left alone."""
-
-Progress: TypeAlias = Callable[[float, str], object]
 
 _BATCH, _SECONDS = 64, 1.0
 """Pictures, or seconds, after which what has been decoded is safe from a kill."""
@@ -287,50 +284,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-class _Told:
-    """Reports how far the work is, at most ten times a second."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done, self.refused = progress, max(total, 1), 0, 0
-        self.began = self.last = time.monotonic()
-
-    def step(self, refused: bool) -> None:
-        """Count one file."""
-        self.done += 1
-        self.refused += refused
-        now = time.monotonic()
-        if self.progress is None or (now - self.last < 0.1 and self.done < self.total):
-            return
-        self.last = now
-        left = (now - self.began) / self.done * (self.total - self.done)
-        text = f"{self.done:,} of {self.total:,} pictures"
-        self.progress(self.done / self.total, f"{text}, {self.refused:,} refused, {left:,.0f} s left")
-
-
-def _processors() -> int:
-    # A container may lend fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_order(
-    decode: Callable[[ImageFile], _Decoded], files: Sequence[tuple[int, ImageFile]], jobs: int
-) -> Iterator[tuple[int, _Decoded]]:
-    """Decode in threads and yield in the order given, with few pictures in memory at a time."""
-    pending: deque[tuple[int, Future[_Decoded]]] = deque()
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for row, file in files:
-                pending.append((row, pool.submit(decode, file)))
-                if len(pending) > 2 * jobs:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 class ImageCache:
     """Pictures of one size, one row a file, read from a memory-mapped file.
 
@@ -463,12 +416,12 @@ class ImageCache:
                     else:
                         todo.append((row, file))
                 needed = len(todo) * settings.row_bytes
-                told = _Told(progress, len(todo))
+                told = Told(progress, len(todo))
                 writer = _Writer(place, settings, index)
                 writer.slots = damaged
                 try:
                     decode = _Decoder(settings, index.entries)
-                    for row, found in _in_order(decode, todo, n_jobs or _processors()):
+                    for (row, _), found in worked_ahead(lambda one: decode(one[1]), todo, n_jobs or processors()):
                         rows[row] = found.digest, (found.code or "") if found.digest is None else ""
                         writer.add(found)
                         needed -= settings.row_bytes

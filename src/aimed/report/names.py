@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aimed.report import numbers
 
-__all__ = ["MEASURES", "MeasureName", "describe", "in_words", "lower", "split_name", "title"]
+__all__ = ["MEASURES", "MeasureName", "Unit", "describe", "in_words", "is_horizon", "lower", "split_name", "title"]
 
 Better = Literal["higher", "lower", "target"]
 
@@ -36,6 +37,31 @@ class MeasureName:
     reference: float | None
     group: str
     says: str
+
+
+class Unit(str):
+    """Unit of time, singular, that also knows the findings by key: the words for what follows the @ of a measure.
+
+    Parameters
+    ----------
+    text : str
+    findings : mapping of str to str
+        Key of a finding → its label.
+
+    Examples
+    --------
+    >>> title("auroc@pleural_effusion", Unit("day", {"pleural_effusion": "Pleural effusion"}))
+    'AUROC of pleural effusion'
+    """
+
+    __slots__ = ("findings",)
+    findings: Mapping[str, str]
+
+    def __new__(cls, text: str = "day", findings: Mapping[str, str] | None = None) -> Unit:
+        """Return the unit with its findings."""
+        made = super().__new__(cls, text)
+        made.findings = dict(findings or {})
+        return made
 
 
 MEASURES: dict[str, MeasureName] = {
@@ -98,12 +124,17 @@ MEASURES: dict[str, MeasureName] = {
         "Sensitivity", "higher", None, "Threshold", "Share of events at or above the threshold."
     ),
     "specificity": MeasureName("Specificity", "higher", None, "Threshold", "Share of non-events below the threshold."),
+    "ppv": MeasureName("PPV", "higher", None, "Threshold", "Share with the outcome among those at or above it."),
+    "lr_positive": MeasureName("LR+", "higher", 1.0, "Threshold", "Odds of the outcome after a flag, times before."),
+    "lr_negative": MeasureName("LR−", "lower", 1.0, "Threshold", "Odds of the outcome without a flag, times before."),
+    "f1": MeasureName("F1", "higher", None, "Threshold", "Harmonic mean of PPV and sensitivity."),
+    "npv": MeasureName("NPV", "higher", None, "Threshold", "Share without the outcome among those below it."),
 }
 """Base name → words, in the order of the tables."""
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Return the base name and the horizon of a measure.
+    """Return the base name of a measure, and its horizon or finding.
 
     Examples
     --------
@@ -119,14 +150,24 @@ def describe(name: str) -> MeasureName:
 
     Examples
     --------
-    >>> describe("auc@365").title, describe("my_score").title
-    ('AUC', 'my score')
+    >>> describe("auc@365").title, describe("my_score").title, describe("macro_average_precision").title
+    ('AUC', 'my score', 'Macro average precision')
     """
     base = split_name(name)[0]
-    return MEASURES.get(base) or MeasureName(base.replace("_", " "), "higher", None, "Other", "")
+    found = MEASURES.get(_ALIASES.get(base, base))
+    if found is not None:
+        return found
+    kind, _, rest = base.partition("_")
+    if kind not in _POOLS or not rest:
+        return MeasureName(base.replace("_", " "), "higher", None, "Other", "")
+    inner = describe(rest)
+    title = inner.title if inner.title.startswith(_PROPER) else inner.title[:1].lower() + inner.title[1:]
+    return replace(inner, title=f"{kind.capitalize()} {title}", says=f"{_POOLS[kind]} {inner.says}".strip())
 
 
-_PROPER = ("AUROC", "AUC", "Harrell's C", "Uno's C", "Brier", "O/E", "ICI", "E50", "E90")
+_ALIASES = {"average_precision": "auprc"}
+_POOLS = {"macro": "Mean over the findings.", "micro": "All pairs of picture and finding in one pool."}
+_PROPER = ("AUROC", "AUC", "Harrell's C", "Uno's C", "Brier", "O/E", "ICI", "E50", "E90", "PPV", "NPV", "LR", "F1")
 
 
 def lower(name: str, unit: str = "day") -> str:
@@ -155,13 +196,35 @@ def in_words(text: str, name: str | None, unit: str = "day") -> str:
 
 
 def title(name: str, unit: str = "day") -> str:
-    """Return the name of a measure for people, with its horizon.
+    """Return the name of a measure for people, with its horizon or its finding.
+
+    Parameters
+    ----------
+    name : str
+    unit : str or Unit
+        A `Unit` also holds the labels of findings.
 
     Examples
     --------
-    >>> title("auc@365"), title("oe"), title("brier@5", "year")
-    ('AUC at 365 days', 'O/E ratio', 'Brier score at 5 years')
+    >>> title("auc@365"), title("oe"), title("brier@5", "year"), title("auroc@lung_mass")
+    ('AUC at 365 days', 'O/E ratio', 'Brier score at 5 years', 'AUROC of lung mass')
     """
     at = split_name(name)[1]
     text = describe(name).title
-    return text if at is None else f"{text} at {numbers.horizon(at, unit)}"
+    if at is None:
+        return text
+    if at in (found := getattr(unit, "findings", {})):
+        label = found[at]
+        return f"{text} of {label[:1].lower() + label[1:] if label[1:2].islower() else label}"
+    return f"{text} at {numbers.horizon(at, unit)}" if is_horizon(at) else f"{text} of {at.replace('_', ' ')}"
+
+
+def is_horizon(at: str) -> bool:
+    """Return whether what follows the @ of a measure is a time, not a finding.
+
+    Examples
+    --------
+    >>> is_horizon("182.5"), is_horizon("effusion")
+    (True, False)
+    """
+    return at.replace(".", "", 1).isdigit()

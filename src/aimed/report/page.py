@@ -98,6 +98,8 @@ def _meta(results: view.Results) -> str:
             events = (
                 f" with {sentences.plural(part['events'], 'event')}" if numbers.is_number(part.get("events")) else ""
             )
+            if events and view.multilabel(results):
+                events = f" pictures, {numbers.count(part['events'])} with a finding"
             parts.append(f"{key}: {numbers.count(part.get('n'))}{events}")
     if results.get("created"):
         parts.append(f"run on {str(results['created'])[:10]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from aimed.report import numbers
@@ -16,6 +16,7 @@ __all__ = [
     "Criterion",
     "Facts",
     "Figure",
+    "Fold",
     "Heading",
     "Items",
     "Key",
@@ -24,6 +25,7 @@ __all__ = [
     "Section",
     "Strip",
     "Table",
+    "Thumbnails",
     "Verdict",
     "num",
 ]
@@ -159,10 +161,42 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading inside a section."""
+    """A heading inside a section, or inside a fold of it."""
 
     text: str
+    level: int = 3
     type: str = "heading"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Blocks that are folded under a summary, such as what is said of one finding of many.
+
+    Parameters
+    ----------
+    summary : str
+    blocks : sequence of Block
+        Headings among them are one level deeper.
+    beside : str
+        What the summary says in passing, such as a key number.
+    """
+
+    summary: str
+    blocks: Sequence[Any]
+    beside: str = ""
+    type: str = "fold"
+
+    def __post_init__(self) -> None:
+        deeper = [replace(b, level=b.level + 1) if isinstance(b, Heading) else b for b in self.blocks]
+        object.__setattr__(self, "blocks", deeper)
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnails:
+    """Small pictures with what stands below them; each is (data address, caption, description)."""
+
+    pictures: Sequence[tuple[str, str, str]]
+    type: str = "thumbnails"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +273,7 @@ class Strip:
     type: str = "strip"
 
 
-Block: TypeAlias = Table | Figure | Note | Heading | Facts | Items | Code | Pair | Verdict | Strip
+Block: TypeAlias = Table | Figure | Note | Heading | Facts | Items | Code | Pair | Verdict | Strip | Fold | Thumbnails
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +307,8 @@ class Context:
         Measures of the model by name.
     competing : bool
         Whether other events can come first, so that risks are cumulative incidences.
+    salt : str
+        What the ids of a drawing start with, where one page draws it for several findings.
     """
 
     outcome: str = "outcome"
@@ -282,6 +318,7 @@ class Context:
     how: str = ""
     measures: dict[str, Any] = field(default_factory=dict)
     competing: bool = False
+    salt: str = ""
 
     @property
     def observed(self) -> str:

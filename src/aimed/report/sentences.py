@@ -22,12 +22,15 @@ __all__ = [
     "discrimination",
     "explanation",
     "failures",
+    "findings",
     "join",
     "judged",
+    "lost",
     "model",
     "nomogram",
     "outcome",
     "performance",
+    "pictures",
     "plural",
     "proportional_hazards",
     "stability",
@@ -130,7 +133,7 @@ def discrimination(name: str, measure: Record | None, unit: str = "day") -> tupl
     >>> discrimination("auroc", {"value": 0.56, "lower": 0.45, "upper": 0.66})[1]
     'has not been shown to rank patients better than chance (AUROC 0.56, 0.45 to 0.66)'
     """
-    title = names.title(name, unit)
+    title = names.lower(name, unit)
     value, lower, upper = _bounds(measure)
     if value is None:
         return "open", f"could not be judged on ranking ({title} not estimable)"
@@ -237,6 +240,48 @@ def performance(
     return f"The model {ranking}{'' if same_subject else ','} {word} {head}{when}{bracket}{tail}."
 
 
+def findings(
+    name: str, measure: Record | None, worst: tuple[str, Record] | None, panels: Sequence[Record], unit: str = "day"
+) -> str:
+    """Return the opening sentence on several findings: ranking on average, the worst one, and those miscalibrated.
+
+    Parameters
+    ----------
+    name : str
+    measure : mapping or None
+        The primary measure.
+    worst : (str, mapping) or None
+        Label and measure of the finding that does worst.
+    panels : sequence of mapping
+        ``slope``, ``oe`` and ``curve`` of each finding.
+    unit : str
+
+    Examples
+    --------
+    >>> sure, high = {"value": 1.0, "lower": 0.9, "upper": 1.1}, {"value": 1.4, "lower": 1.2, "upper": 1.6}
+    >>> findings("macro_auroc", {"value": 0.83, "lower": 0.8, "upper": 0.86}, ("Mass", {"value": 0.7}),
+    ...          [{"slope": sure, "oe": high}, {"slope": sure, "oe": sure}])
+    'The model ranks patients well (macro AUROC 0.83), worst for mass (0.70); 1 of 2 findings is miscalibrated.'
+    """
+    text = f"The model {discrimination(name, measure, unit)[1]}"
+    if worst is not None and len(panels) > 1:
+        label, found = worst
+        label = label[:1].lower() + label[1:] if label[1:2].islower() else label
+        text += f", worst for {label} ({numbers.short(found.get('value'))})"
+    signs = [calibration(p.get("slope"), p.get("oe"), (p.get("curve") or {}).get("bins"))[0] for p in panels]
+    bad, unsure = signs.count("bad"), signs.count("open")
+    n = plural(len(signs), "finding")
+    if bad:
+        text += f"; {bad} of {n} {'is' if bad == 1 else 'are'} miscalibrated"
+    elif signs and unsure == len(signs):
+        text += "; calibration could not be judged"
+    elif unsure:
+        text += f"; no miscalibration was seen, but {unsure} of {n} could not be judged"
+    elif signs:
+        text += "; no miscalibration was seen"
+    return text + "."
+
+
 def beats(title: str, difference: Record | None, better: str = "higher") -> tuple[Sign, str]:
     """Return whether the model is better than a baseline, from the paired difference model - baseline.
 
@@ -328,7 +373,10 @@ def data(block: Record) -> str:
     """
     rows, patients = block.get("rows") or 0, block.get("patients") or 0
     removed = sum(int(s.get("removed") or 0) for s in block.get("flow") or [])
-    who = plural(patients, "patient") if rows == patients else f"{plural(rows, 'row')} of {plural(patients, 'patient')}"
+    one = "picture" if block.get("images") else "row"
+    who = f"{plural(rows, one)} of {plural(patients, 'patient')}"
+    if rows == patients and one == "row":
+        who = plural(patients, "patient")
     verb = "remains" if rows == 1 else "remain"
     start = (
         f"{who} {verb} after {numbers.count(removed)} {'was' if removed == 1 else 'were'} removed"
@@ -355,6 +403,8 @@ def outcome(block: Record, parts: Record | None = None) -> str:
     ...     "test": {"value": 0.4, "lower": 0.36, "upper": 0.44}}})
     'Death is more frequent in test (40.0%) than in train (30.0%).'
     """
+    if block.get("findings"):
+        return _frequencies(block["findings"])
     label = str(block.get("label") or "The outcome")
     label = label[:1].upper() + label[1:]
     prevalence = block.get("prevalence") or {}
@@ -371,6 +421,24 @@ def outcome(block: Record, parts: Record | None = None) -> str:
     if test_high < train_low:
         return f"{label} is less frequent in test ({a}) than in train ({b})."
     return f"{label} is about as frequent in test ({a}) as in train ({b})."
+
+
+def _frequencies(findings: Sequence[Record]) -> str:
+    known = sorted(
+        (float(v), str(f.get("label") or f.get("name")))
+        for f in findings
+        if numbers.is_number(v := ((f.get("prevalence") or {}).get("test") or {}).get("value"))
+    )
+    text = f"{plural(len(findings), 'finding')} {'is' if len(findings) == 1 else 'are'} looked for"
+    if known:
+        (low, rare), (high, most) = known[0], known[-1]
+        text += f"; {most} is {'the most frequent' if len(known) > 1 else 'present'} in the test part"
+        text += f" ({numbers.percent(high)})"
+        text += f", {rare} the rarest ({numbers.percent(low)})" if len(known) > 1 else ""
+    unsure, lost = (sum(int(f.get(k) or 0) for f in findings) for k in ("uncertain", "unknown"))
+    if unsure or lost:
+        text += f"; {numbers.count(unsure)} labels are uncertain and {numbers.count(lost)} unknown"
+    return text + "."
 
 
 def model(block: Record, unit: str = "day") -> str:
@@ -564,12 +632,12 @@ def uncertainty(perf: Record | None, primary: str, optimism: Record | None, unit
     _, lower, upper = _bounds(measure)
     level = f"{100 * float((perf or {}).get('level') or 0.95):g}%"
     if lower is None or upper is None:
-        text = f"No interval of {names.title(primary, unit)} could be computed"
+        text = f"No interval of {names.lower(primary, unit)} could be computed"
     else:
         width = upper - lower
         word = "narrow" if width <= 0.05 else "moderate in width" if width < 0.15 else "wide"
         span = f"{numbers.short(lower)} to {numbers.short(upper)}"
-        text = f"The {level} interval of {names.title(primary, unit)} is {word} ({span})"
+        text = f"The {level} interval of {names.lower(primary, unit)} is {word} ({span})"
     fall = (optimism or {}).get("optimism")
     if numbers.is_number(fall):
         size = "little" if abs(fall) < 0.02 else "clearly" if abs(fall) < 0.05 else "strongly"
@@ -684,6 +752,59 @@ def explanation(block: Record, unit: str = "day") -> str:
         f"The model leans most on {top.get('label') or top.get('variable')}; "
         f"{len(sure)} of {plural(len(rows), 'variable')} {verb} shown to matter for {measure}." + doubt
     )
+
+
+def pictures(results: Record) -> str:
+    """Return the opening sentence on what could fool a model of pictures: shortcuts, damage, sets, doubt.
+
+    Examples
+    --------
+    >>> pictures({"shortcuts": {"sources": [{"finding": "mass", "tells": True}, {"finding": "edema", "tells": False}]},
+    ...           "robustness": {"changes": [{"state": "loss shown"}, {"state": "no loss shown"}]},
+    ...           "conformal": {"findings": {"mass": {"state": "held"}}}})  # doctest: +NORMALIZE_WHITESPACE
+    '1 of 2 findings is told without the lungs; 1 of 2 changes of the pictures is shown to cost ranking; sets hold
+    their promise for 1 of 1 finding.'
+    """
+    said = []
+    sources = [s for s in (results.get("shortcuts") or {}).get("sources") or [] if not s.get("sees_lungs")]
+    if sources:
+        told, every = ({s.get("finding") for s in sources if s.get("tells") or every} for every in (False, True))
+        verb = "is" if len(told) == 1 else "are"
+        said.append(f"{len(told)} of {plural(len(every), 'finding')} {verb} told without the lungs")
+    changes = (results.get("robustness") or {}).get("changes") or []
+    if isinstance(changes, list) and changes:
+        sure = lost(changes)
+        verb = "is" if len(sure) == 1 else "are"
+        said.append(f"{len(sure)} of {plural(len(changes), 'change')} of the pictures {verb} shown to cost ranking")
+    sets = (results.get("conformal") or {}).get("findings") or {}
+    if sets:
+        states = [str((f or {}).get("state")) for f in sets.values()]
+        held, broken = states.count("held"), states.count("not held")
+        kept = f"sets hold their promise for {held} of {plural(len(sets), 'finding')}"
+        if broken:
+            kept = f"sets break their promise for {broken} of {plural(len(sets), 'finding')}"
+        elif held < len(sets):
+            kept += f" and {len(sets) - held} could not be judged"
+        said.append(kept)
+    if not said:
+        return "What could fool a model of pictures was looked at as follows."
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def lost(changes: Sequence[Record]) -> list[Record]:
+    """Return the changes of pictures that are shown to cost ranking, after adjustment for their number.
+
+    Examples
+    --------
+    >>> len(lost([{"state": "loss shown", "p_holm": 0.01}, {"state": "loss shown", "p_holm": 0.3}]))
+    1
+    """
+    return [
+        c
+        for c in changes
+        if c.get("state") == "loss shown" and not (numbers.is_number(c.get("p_holm")) and c["p_holm"] >= 0.05)
+    ]
 
 
 def failures(block: Record) -> str:

@@ -264,8 +264,9 @@ def to_svg(fig: Drawing, salt: str) -> str:
     text = re.sub(r'style="[^"]*"', _variables, text)
     # Inside tags only: the text between them may hold numbers that must stay as they were written.
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag.group(0)), text)
-    text = re.sub(r'\bd="([^"]*)"', lambda m: 'd="' + " ".join(m.group(1).split()) + '"', text)
-    text = re.sub(r">\s+<", "><", text)
+    text = re.sub(r'\bd="([^"]*)"', lambda m: f'd="{_path(m.group(1))}"', text)
+    text = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", text)
+    text = _ungrouped(re.sub(r">\s+<", "><", text))
     width, height = (float(v) for v in fig.get_size_inches() * 72)
     return re.sub(
         r"<svg[^>]*>",
@@ -276,8 +277,43 @@ def to_svg(fig: Drawing, salt: str) -> str:
     ).strip()
 
 
+def _ungrouped(text: str) -> str:
+    """Return a drawing without the groups that say nothing."""
+    kept: list[bool] = []
+
+    def tag(match: re.Match[str]) -> str:
+        if match.group(0).endswith("/>"):
+            return ""
+        if match.group(0) == "</g>":
+            return match.group(0) if kept.pop() else ""
+        kept.append(match.group(0) != "<g>")
+        return match.group(0) if kept[-1] else ""
+
+    return re.sub(r"<g(?: [^>]*)?/?>|</g>", tag, text)
+
+
+def _path(given: str) -> str:
+    """Return the same path in fewer letters: lines to a tenth of a pixel, a command said once for its whole run."""
+    curved = "C" in given or "Q" in given
+    out: list[str] = []
+    last = ""
+    for word in given.split():
+        if word.isalpha():
+            # After a move, and within a run of lines, a bare pair of numbers is a line already.
+            if word != "L" or last not in ("L", "M"):
+                out.append(word)
+            last = word
+        elif curved:
+            out.append(word)
+        else:
+            short = f"{float(word):.1f}".removesuffix(".0")
+            out.append("0" if short == "-0" else short)
+    return " ".join(out)
+
+
 def _variables(match: re.Match[str]) -> str:
-    return _HEX.sub(lambda m: f"var(--f-{COLOURS[m.group(0).lower()][0]})", match.group(0))
+    style = _HEX.sub(lambda m: f"var(--f-{COLOURS[m.group(0).lower()][0]})", match.group(0))
+    return re.sub(r"([:;])\s+", r"\1", style)
 
 
 def css_variables() -> tuple[str, str]:

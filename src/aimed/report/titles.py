@@ -9,13 +9,18 @@ from aimed.report import names, numbers, sentences
 
 __all__ = [
     "calibration",
+    "calibration_grid",
+    "changes",
     "decision_curve",
     "effects",
     "flow",
+    "frequencies",
     "importance",
     "incidence_stack",
     "inside",
     "leaderboard",
+    "learning",
+    "macro",
     "missingness",
     "nomogram",
     "outcome_curve",
@@ -23,6 +28,7 @@ __all__ = [
     "precision_recall",
     "ratios",
     "ratios_over_time",
+    "risk_coverage",
     "roc",
     "subgroups",
     "survival_groups",
@@ -154,6 +160,159 @@ def calibration(slope: Record | None, oe: Record | None, bins: Sequence[Record] 
         text = "the model " + text
     head, bracket, tail = text.replace("its ", "the ", 1).partition(" (")
     return _sentence(f"{head}{when}{bracket}{tail}")
+
+
+def calibration_grid(panels: Sequence[Record]) -> str:
+    """Return the title of the small calibration curves: which findings are off, and how many could not be judged.
+
+    Examples
+    --------
+    >>> sure, high = {"value": 1.0, "lower": 0.9, "upper": 1.1}, {"value": 1.4, "lower": 1.2, "upper": 1.6}
+    >>> calibration_grid([{"label": "Mass", "slope": sure, "oe": high}, {"label": "Edema", "slope": sure, "oe": sure}])
+    '1 of 2 findings is miscalibrated: mass (under-predicts on average)'
+    """
+    judged = [
+        (str(p["label"]), *sentences.calibration(p.get("slope"), p.get("oe"), (p.get("curve") or {}).get("bins")))
+        for p in panels
+    ]
+    bad = [f"{inside(label)} ({text.partition(' (')[0]})" for label, sign, text in judged if sign == "bad"]
+    unsure = sum(sign == "open" for _, sign, _ in judged)
+    n = sentences.plural(len(panels), "finding")
+    rest = f"; for {unsure} there is not enough evidence" if unsure else ""
+    if bad:
+        shown = sentences.join(bad[:3] + ([f"{len(bad) - 3} more"] if len(bad) > 3 else []))
+        return f"{len(bad)} of {n} {'is' if len(bad) == 1 else 'are'} miscalibrated: {shown}{rest}"
+    if unsure:
+        return f"No finding is shown to be miscalibrated{f'; for {unsure} of {n} there is not enough evidence'}"
+    return f"No miscalibration was seen in {'any of ' if len(panels) > 1 else ''}{n}"
+
+
+def changes(rows: Sequence[Record]) -> str:
+    """Return the title of what is lost when pictures get worse: how many changes cost ranking, and which most.
+
+    A loss counts when it is still there after the adjustment for the number of changes, where there is one.
+
+    Examples
+    --------
+    >>> blur = {"label": "Blur, SD 2 %", "state": "loss shown", "p_holm": 0.01,
+    ...         "differences": {"macro_auroc": {"value": -0.11}}}
+    >>> changes([blur, {"label": "Gamma 2", "state": "no loss shown"}])
+    '1 of 2 changes is shown to cost ranking, most of all: blur, SD 2 % (−0.11)'
+    >>> changes([{**blur, "p_holm": 0.2}])
+    'One by one 1 of 1 change seems to cost ranking, but none after adjustment for their number'
+    """
+    seen = [r for r in rows if r.get("state") == "loss shown"]
+    sure = sentences.lost(rows)
+    n = sentences.plural(len(rows), "change")
+    if not seen:
+        return "No change of the pictures is shown to cost ranking"
+    if not sure:
+        verb = "seems" if len(seen) == 1 else "seem"
+        return f"One by one {len(seen)} of {n} {verb} to cost ranking, but none after adjustment for their number"
+    text = f"{len(sure)} of {n} {'is' if len(sure) == 1 else 'are'} shown to cost ranking"
+
+    def loss(row: Record) -> float:
+        value = ((row.get("differences") or {}).get("macro_auroc") or {}).get("value")
+        return float(value) if numbers.is_number(value) else 0.0
+
+    worst = min(sure, key=loss)
+    return f"{text}, most of all: {inside(str(worst.get('label') or worst.get('key')))} ({numbers.short(loss(worst))})"
+
+
+def frequencies(findings: Sequence[Record]) -> str:
+    """Return the title of the frequencies of findings: those whose parts differ, where any do.
+
+    Examples
+    --------
+    >>> low, high = {"value": 0.1, "lower": 0.08, "upper": 0.12}, {"value": 0.2, "lower": 0.17, "upper": 0.23}
+    >>> frequencies([{"label": "Mass", "prevalence": {"train": low, "test": high}}])
+    'Mass is more frequent in the test part than in the training part'
+    """
+    apart = []
+    for f in findings:
+        train, test = ((f.get("prevalence") or {}).get(p) or {} for p in ("train", "test"))
+        if _apart(train, test, None):
+            apart.append((str(f.get("label") or f.get("name")), test["value"] > train["value"]))
+    if not apart:
+        return "No finding is shown to differ in frequency between the parts"
+    if len(apart) == 1:
+        label, more = apart[0]
+        than = "more" if more else "less"
+        return f"{_sentence(label)} is {than} frequent in the test part than in the training part"
+    names_of = sentences.join(
+        [inside(label) for label, _ in apart[:3]] + ([f"{len(apart) - 3} more"] if len(apart) > 3 else [])
+    )
+    return f"{len(apart)} of {len(findings)} findings differ in frequency between the parts: {names_of}"
+
+
+def macro(name: str, whole: Record | None, findings: Sequence[tuple[str, Record]], unit: str = "day") -> str:
+    """Return the title of a measure by finding: the mean, then the best and the worst finding.
+
+    Examples
+    --------
+    >>> macro("macro_auroc", {"value": 0.8}, [("Mass", {"value": 0.9}), ("Edema", {"value": 0.7})])
+    'Macro AUROC is 0.80, from 0.70 (edema) to 0.90 (mass)'
+    """
+    text = names.title(name, unit)
+    value = (whole or {}).get("value")
+    known = sorted((float(m["value"]), label) for label, m in findings if numbers.is_number(m.get("value")))
+    text += f" is {numbers.short(value)}" if numbers.is_number(value) else " is not estimable"
+    if len(known) < 2:
+        return text
+    (low, worst), (high, best) = known[0], known[-1]
+    return f"{text}, from {numbers.short(low)} ({inside(worst)}) to {numbers.short(high)} ({inside(best)})"
+
+
+def learning(runs: Sequence[Record]) -> str:
+    """Return the title of the learning curves: how training ended, and what the tune part did after the kept epoch.
+
+    Examples
+    --------
+    >>> learning([{"train_loss": [0.9, 0.5, 0.3], "tune_loss": [0.8, 0.6, 0.7], "best_epoch": 2}])
+    'After epoch 2 of 3, which was kept, the tune loss rises while the train loss falls'
+    >>> learning([{"train_loss": [0.9, 0.5], "tune_loss": [0.8, 0.6], "best_epoch": 2}])
+    'The last of 2 epochs was kept: longer training may gain more'
+    """
+    known = [r for r in runs if numbers.is_number(r.get("best_epoch")) and (r.get("tune_loss") or r.get("tune_auroc"))]
+    if not known:
+        epochs = max((len(r.get("train_loss") or []) for r in runs), default=0)
+        return f"Training ran {sentences.plural(epochs, 'epoch')}; no patients were set aside to stop it"
+    if len(known) > 1:
+        kept = sorted(int(r["best_epoch"]) for r in known)
+        last = sum(r["best_epoch"] == len(r["train_loss"]) for r in known)
+        span = f"epoch {kept[0]}" if kept[0] == kept[-1] else f"epochs {kept[0]} to {kept[-1]}"
+        text = f"The {len(known)} networks were kept at {span}"
+        return f"{text}; {last} of them at the last, so that longer training may gain more" if last else text
+    run = known[0]
+    best, epochs = int(run["best_epoch"]), len(run["train_loss"])
+    if best == epochs:
+        return f"The last of {sentences.plural(epochs, 'epoch')} was kept: longer training may gain more"
+    tune, train = run.get("tune_loss") or [], run["train_loss"]
+    if len(tune) == epochs and tune[-1] > tune[best - 1] and train[-1] < train[best - 1]:
+        return f"After epoch {best} of {epochs}, which was kept, the tune loss rises while the train loss falls"
+    return f"Epoch {best} of {epochs} was kept; later ones gained nothing on the tune part"
+
+
+def risk_coverage(curve: Sequence[Record]) -> str:
+    """Return the title of the risk-coverage curve: does the error fall when doubtful cases are left to a reader?
+
+    Examples
+    --------
+    >>> low = {"value": -0.03, "lower": -0.05, "upper": -0.01}
+    >>> risk_coverage([{"share": 0.0, "error": {"value": 0.18}},
+    ...                {"share": 0.2, "error": {"value": 0.15}, "difference": low}])
+    'Without the 20% least sure the error falls from 18.0% to 15.0%'
+    """
+    known = [p for p in curve if numbers.is_number((p.get("error") or {}).get("value"))]
+    if len(known) < 2:
+        return "Whether the model knows when it is unsure could not be judged"
+    first = known[0]
+    last = min(known[1:], key=lambda p: abs(float(p.get("share") or 0.0) - 0.2))
+    a, b = (numbers.percent(p["error"]["value"]) for p in (first, last))
+    share, upper = numbers.percent(last["share"], 0), (last.get("difference") or {}).get("upper")
+    if numbers.is_number(upper) and upper < 0:
+        return f"Without the {share} least sure the error falls from {a} to {b}"
+    return f"Leaving out the {share} least sure is not shown to lower the error ({a} to {b})"
 
 
 def decision_curve(curve: Record) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,13 @@ __all__ = [
     "chosen_threshold",
     "competing",
     "context",
+    "finding",
     "horizons",
+    "key",
+    "labels",
     "measures",
+    "multilabel",
+    "of_finding",
     "primary",
     "record",
     "thresholds",
@@ -27,6 +33,7 @@ __all__ = [
 ]
 
 Results = Mapping[str, Any]
+Record = Mapping[str, Any]
 
 
 def block(results: Results, *path: str) -> Any:
@@ -60,8 +67,8 @@ def tuning_metric(results: Results) -> str | None:
     return str(found) if found else None
 
 
-def unit(results: Results) -> str:
-    """Return the unit of time, singular.
+def unit(results: Results) -> names.Unit:
+    """Return the unit of time, singular, with the labels of the findings where there are several.
 
     Examples
     --------
@@ -70,7 +77,85 @@ def unit(results: Results) -> str:
     """
     found = block(results, "performance", "unit") or block(results, "outcome", "unit") or "day"
     text = str(found)
-    return text[:-1] if text.endswith("s") and len(text) > 2 else text
+    return names.Unit(text[:-1] if text.endswith("s") and len(text) > 2 else text, labels(results))
+
+
+def labels(results: Results) -> dict[str, str]:
+    """Return the label of each finding by its key, in order; empty where the outcome is not several findings.
+
+    Examples
+    --------
+    >>> labels({"performance": {"kind": "multilabel", "findings": {"mass": {}}, "labels": {"mass": "Mass"}}})
+    {'mass': 'Mass'}
+    """
+    perf = block(results, "performance") or {}
+    said = perf.get("labels")
+    given: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    found = {str(k): str(given.get(k) or str(k).replace("_", " ")) for k in [*(perf.get("findings") or {}), *given]}
+    if found:
+        return found
+    return {
+        key(str(f.get("name"))): str(f.get("label") or f.get("name"))
+        for f in block(results, "outcome", "findings") or []
+        if isinstance(f, Mapping) and f.get("name")
+    }
+
+
+def of_finding(results: Results, base: str, key: str, baseline: str = "") -> dict[str, Any] | None:
+    """Return a measure of one finding, of the model or of a baseline, or None.
+
+    Examples
+    --------
+    >>> of_finding({"performance": {"measures": {"auroc@mass": {"value": 0.8}}}}, "auroc", "mass")
+    {'value': 0.8}
+    """
+    where = ("baselines", baseline) if baseline else ("measures",)
+    found = block(results, "performance", *where, f"{base}@{key}")
+    if found is None:
+        found = block(results, "performance", "findings", key, *where, base)
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+def key(name: str) -> str:
+    """Return the key of a finding: its name with every other character than a letter, digit or _ made one.
+
+    Examples
+    --------
+    >>> key("Pleural effusion/left")
+    'Pleural_effusion_left'
+    """
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def multilabel(results: Results) -> bool:
+    """Return whether the outcome is several findings that a picture may have at once.
+
+    Examples
+    --------
+    >>> multilabel({"performance": {"kind": "multilabel"}}), multilabel({"outcome": {"kind": "binary"}})
+    (True, False)
+    """
+    return "multilabel" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
+
+
+def finding(results: Results, name: str) -> dict[str, Any]:
+    """Return the results as if one finding were the only outcome, so that what draws a yes/no outcome draws it.
+
+    Examples
+    --------
+    >>> whole = {"performance": {"findings": {"mass": {"kind": "binary", "n": 9}}}}
+    >>> finding(whole, "mass")["performance"]["n"], finding(whole, "mass")["study"]["primary"]
+    (9, 'auroc')
+    """
+    label = labels(results).get(name, name)
+    return {
+        **results,
+        "study": {**(block(results, "study") or {}), "outcome_label": label, "primary": "auroc"},
+        "outcome": {"kind": "binary", "label": label},
+        "performance": block(results, "performance", "findings", name) or {},
+        "subgroups": None,
+        "salt": f"f{list(labels(results)).index(name) if name in labels(results) else 0}-",
+    }
 
 
 def measures(results: Results) -> dict[str, Any]:
@@ -88,10 +173,10 @@ def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
     """
     found = measures(results)
     named = block(results, "study", "primary")
-    for name in (named, "auroc", "uno_c", "harrell_c", "cause_specific_c", *found):
+    for name in (named, "macro_auroc", "auroc", "uno_c", "harrell_c", "cause_specific_c", *found):
         if name in found:
             return str(name), found[str(name)]
-    return str(named or "auroc"), None
+    return str(named or ("macro_auroc" if multilabel(results) else "auroc")), None
 
 
 def horizons(results: Results) -> list[str]:
@@ -102,7 +187,7 @@ def horizons(results: Results) -> list[str]:
     >>> horizons({"performance": {"measures": {"oe@365": {}, "oe@90": {}, "uno_c": {}}}})
     ['90', '365']
     """
-    found = {at for name in measures(results) if (at := names.split_name(name)[1])}
+    found = {at for name in measures(results) if (at := names.split_name(name)[1]) and names.is_horizon(at)}
     if timed(results):
         found |= set(block(results, "performance", "curves", "calibration") or {})
     return sorted(found, key=float)
@@ -151,6 +236,7 @@ def context(results: Results, horizon: str | None = None) -> Context:
         how=how,
         measures=measures(results),
         competing=competing(results),
+        salt=str(results.get("salt") or ""),
     )
 
 

@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import aimed
-from aimed.bundle.schema import Schema
-from aimed.core import Binary, Cohort, CompetingRisks, Measure, NotEstimableError, Split, Survival
-from aimed.fit.adapter import StudyModel
+from aimed.core import Binary, Cohort, CompetingRisks, Measure, Multilabel, NotEstimableError, Split, Survival
 from aimed.metrics.calibration_competing import incidence_by
 from aimed.metrics.censor_marks import censor_marks
 from aimed.metrics.competing import aalen_johansen
 from aimed.metrics.draws import PatientDraws
+from aimed.metrics.evaluate_multilabel import finding_key
 from aimed.metrics.nonparametric import kaplan_meier, median_followup, survival_at
 from aimed.metrics.proportions import wilson
 from aimed.study.describe import describe_data
-from aimed.study.limits import deployment_limits
-from aimed.study.models import recipes_of, simplest
+from aimed.study.limits import limitations
+from aimed.study.pictures import finding_labels, raw_labels
 from aimed.study.spec import StudySpec
+from aimed.study.stages import Facts
 from aimed.study.tasks import outcome_label, primary_of, task_of
 from aimed.trust.checklist import fill
 from aimed.trust.criteria import judge, overall
-from aimed.trust.subgroups import LOWER_IS_BETTER, worst_subgroups
+from aimed.trust.subgroups import worst_subgroups
 
 __all__ = ["reproduce", "results"]
 
@@ -38,6 +38,9 @@ PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap
 
 OF_THE_MODEL = ("coefficients", "proportional_hazards", "nomogram")
 """What the explanation stage computes and the record keeps with the model."""
+
+OF_THE_FIT = ("fit_diagnosis",)
+"""What the evaluation stage computes and the record keeps with the model."""
 
 
 def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
@@ -58,23 +61,9 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
     if isinstance(outcome, Binary):
         y = outcome.values.astype(np.float64)
         for part, rows in parts.items():
-            events = int(y[rows].sum())
-            if _repeated(cohort, rows):
-                low, high = _by_patient(cohort, rows, partial(_share, y[rows]), level, seed)
-                method = PATIENT_METHOD
-            else:
-                low, high = wilson(events, rows.size, level)
-                method = "Wilson"
-            block["prevalence"][part] = Measure(
-                name="prevalence",
-                value=events / rows.size,
-                lower=low,
-                upper=high,
-                n=rows.size,
-                events=events,
-                level=level,
-                method=method,
-            ).to_dict()
+            block["prevalence"][part] = _prevalence(cohort, rows, y, level, seed)
+    elif isinstance(outcome, Multilabel):
+        block["findings"] = _findings(spec, cohort, outcome, parts)
     elif isinstance(outcome, Survival):
         horizon = float(spec.outcome.at()[-1])
         event, time = outcome.event, outcome.time
@@ -112,6 +101,59 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
     elif isinstance(outcome, CompetingRisks):
         block |= _competing(spec, cohort, outcome, parts)
     return block
+
+
+def _prevalence(
+    cohort: Cohort, rows: NDArray[np.int64], y: NDArray[np.float64], level: float, seed: int
+) -> dict[str, Any]:
+    """Return the share of rows with the outcome, of those that are known."""
+    rows = rows[~np.isnan(y[rows])]
+    events = int(y[rows].sum())
+    low: float | None
+    high: float | None
+    if not rows.size:
+        low, high, method = None, None, "known in no row"
+    elif _repeated(cohort, rows):
+        low, high = _by_patient(cohort, rows, partial(_share, y[rows]), level, seed)
+        method = PATIENT_METHOD
+    else:
+        low, high = wilson(events, rows.size, level)
+        method = "Wilson"
+    return Measure(
+        name="prevalence",
+        value=events / rows.size if rows.size else None,
+        lower=low,
+        upper=high,
+        n=rows.size,
+        events=events,
+        level=level,
+        method=method,
+    ).to_dict()
+
+
+def _findings(
+    spec: StudySpec, cohort: Cohort, outcome: Multilabel, parts: Mapping[str, NDArray[np.int64]]
+) -> list[dict[str, Any]]:
+    """Return of each finding how often it is known, present, uncertain and unknown, in each part."""
+    raw, labels, found = raw_labels(cohort), finding_labels(spec), []
+    for j, name in enumerate(outcome.targets):
+        y = outcome.values[:, j]
+        found.append(
+            {
+                "name": name,
+                "key": finding_key(name),
+                "label": labels[name],
+                "known": {part: int((~np.isnan(y[rows])).sum()) for part, rows in parts.items()},
+                "positive": {part: int((y[rows] == 1).sum()) for part, rows in parts.items()},
+                "uncertain": int((raw[:, j] == -1).sum()),
+                "unknown": int(np.isnan(raw[:, j]).sum()),
+                "prevalence": {
+                    part: _prevalence(cohort, rows, y, spec.evaluate.level, spec.study.seed)
+                    for part, rows in parts.items()
+                },
+            }
+        )
+    return found
 
 
 def _competing(
@@ -233,38 +275,6 @@ def _lookup(performance: Mapping[str, Any], subgroups: Mapping[str, Any] | None)
     return found
 
 
-def _simple_model(spec: StudySpec, fitted: Mapping[str, Any], performance: Mapping[str, Any]) -> dict[str, Any]:
-    """Say whether the chosen model beats the simplest one, in the primary measure on the test part."""
-    candidates, _ = recipes_of(spec)
-    simple = simplest(candidates)
-    primary = primary_of(spec)
-    if fitted["name"] == simple.name:
-        others = [c.title for c in candidates if c.name != simple.name]
-        if not others:
-            return {"beaten": None, "sentence": f"{fitted['title']} was the only candidate."}
-        return {
-            "beaten": False,
-            "sentence": f"No other candidate beat the simple model by more than one standard error on the tuning "
-            f"folds, so {fitted['title']} was kept. {fitted['choice']}",
-        }
-    gap = performance["differences"].get(simple.name, {}).get(primary)
-    if gap is None or gap["value"] is None or gap["lower"] is None:
-        return {"beaten": None, "sentence": f"The difference to {simple.title} could not be estimated."}
-    lower_is_better = primary.partition("@")[0] in LOWER_IS_BETTER
-    value, low, high = (-1.0 if lower_is_better else 1.0) * np.asarray([gap["value"], gap["lower"], gap["upper"]])
-    low, high = min(low, high), max(low, high)
-    beaten = bool(low > 0)
-    text = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
-    if beaten:
-        sentence = f"{fitted['title']} beats {simple.title} in {primary} by {text} on the test part."
-    else:
-        sentence = (
-            f"{fitted['title']} does not beat {simple.title} on the test part: the gain in {primary} is "
-            f"{text}. The simple model is as good as shown."
-        )
-    return {"beaten": beaten, "sentence": sentence}
-
-
 def results(
     spec: StudySpec,
     cohort: Cohort,
@@ -275,18 +285,23 @@ def results(
     findings: Sequence[Mapping[str, Any]],
     fitted: Mapping[str, Any],
     calibrated: Mapping[str, Any],
-    performance: Mapping[str, Any],
-    failures: Mapping[str, Any] | None,
-    stability: Mapping[str, Any] | None,
+    evidence: Mapping[str, Any],
     explanation: Mapping[str, Any],
     subgroups: Mapping[str, Any] | None,
     openings: Sequence[Mapping[str, Any]],
     changed_after_opening: bool,
-    model: StudyModel,
-    schema: Schema,
+    found: Facts,
 ) -> dict[str, Any]:
-    """Return the whole record except how it was made; see `reproduce`."""
-    head = spec.study
+    """Return the whole record except how it was made; see `reproduce`.
+
+    Parameters
+    ----------
+    evidence : mapping
+        What the evaluation stage found: ``performance`` and further blocks of the record.
+    found : Facts
+        What the stages say of the fitted model beside what fitting and judging returned.
+    """
+    head, performance = spec.study, evidence["performance"]
     criteria = judge(list(spec.evaluate.accept), _lookup(performance, subgroups))
     sample = next(
         (f["evidence"] for f in findings if f["check"] == "sample_size" and "required" in f["evidence"]), None
@@ -317,10 +332,10 @@ def results(
             "criteria": criteria,
             "openings": len(openings),
             "changed_after_opening": changed_after_opening,
-            "simple_model": _simple_model(spec, fitted, performance),
+            "simple_model": dict(found.simple),
         },
         "checks": [dict(f) for f in findings],
-        "data": describe_data(cohort, split, digest),
+        "data": {**describe_data(cohort, split, digest), **found.data},
         "outcome": _outcome(spec, cohort, split),
         "split": {
             "by": split.by,
@@ -332,23 +347,22 @@ def results(
         },
         "model": {
             **fitted,
-            "preparation": [dict(step) for step in model.preparation.steps_],
             "calibration": calibrated["calibration"],
             "threshold": calibrated["threshold"],
             "sample_size": sample,
             "optimism": calibrated["optimism"],
             **{name: explanation.get(name) for name in OF_THE_MODEL},
-            "ratio_name": model.recipe.ratio_name,
+            **found.model,
+            **{name: evidence[name] for name in OF_THE_FIT if name in evidence},
         },
-        "performance": dict(performance),
-        "stability": stability,
+        **{name: block for name, block in evidence.items() if name not in OF_THE_FIT},
         "subgroups": subgroups,
-        "explanation": {k: v for k, v in explanation.items() if k not in OF_THE_MODEL},
-        "failures": failures,
+        "explanation": {k: v for k, v in explanation.items() if k not in (*OF_THE_MODEL, "gallery")},
+        "gallery": explanation.get("gallery"),
         "limits": None,
         "checklists": {},
     }
-    record["limits"] = deployment_limits(spec, schema, record)
+    record["limits"] = {**found.inputs, "limitations": limitations(spec, record)}
     if "tripod+ai" in spec.report.checklists:
         record["checklists"]["tripod+ai"] = fill(record, dict(spec.report.statements))
     return record

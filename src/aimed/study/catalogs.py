@@ -7,6 +7,7 @@ import tomllib
 from aimed.calibrate import CALIBRATORS
 from aimed.checks import CHECKS
 from aimed.core import Catalog
+from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS
 from aimed.explain import EXPLAINERS
 from aimed.metrics import METRICS
 from aimed.prognosis import MODELS
@@ -15,6 +16,7 @@ from aimed.readers import READERS
 from aimed.readers.builtin import BUILTIN
 from aimed.splits import SPLITS
 from aimed.study.shipped import SHIPPED
+from aimed.study.spec import SYNTHETIC
 from aimed.study.tasks import TASKS
 from aimed.trust import CHECKLISTS
 
@@ -22,6 +24,9 @@ __all__ = ["CATALOGS", "catalogs"]
 
 CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
+    "picture models": PICTURE_MODELS,
+    "networks": NETWORKS,
+    "losses": LOSSES,
     "scores": SCORES,
     "metrics": METRICS,
     "checks": CHECKS,
@@ -39,6 +44,7 @@ def catalogs() -> dict[str, dict[str, str]]:
     out = {"tasks": {name: task.title for name, task in TASKS.items()}}
     out |= {title: {e.name: e.summary for e in found.entries().values()} for title, found in CATALOGS.items()}
     out["builtin data"] = {f"builtin:{name}": f"{s.summary} ({s.package})" for name, s in BUILTIN.items()}
+    out["builtin data"][SYNTHETIC] = "Drawn chest X-rays with five known findings and their masks (no patients)."
     out["studies"] = {
         name: str(tomllib.loads(path.read_text(encoding="utf-8"))["study"]["title"]) for name, path in SHIPPED.items()
     }

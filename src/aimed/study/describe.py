@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, CompetingRisks, Outcome, Split, Survival, Variable, is_missing
 from aimed.core.cohort import SMALL_CELL
+from aimed.core.outcome import Multilabel
 
 __all__ = ["describe_data", "event_flags"]
 
 
 def event_flags(outcome: Outcome | None) -> NDArray[np.bool_]:
-    """Return True for rows with the event (the one of interest), whatever the outcome type."""
+    """Return True for rows with the event (the one of interest, or any finding), whatever the outcome type."""
     if isinstance(outcome, Binary):
         return np.asarray(outcome.values, dtype=bool)
     if isinstance(outcome, Survival):
         return np.asarray(outcome.event)
     if isinstance(outcome, CompetingRisks):
         return np.asarray(outcome.cause == 1)
+    if isinstance(outcome, Multilabel):
+        return np.asarray((outcome.values == 1).any(axis=1))
     return np.zeros(0 if outcome is None else outcome.n, dtype=bool)
 
 
@@ -100,7 +103,7 @@ def describe_data(cohort: Cohort, split: Split, digest: str) -> dict[str, Any]:
     table: list[dict[str, Any]] = []
     gaps: list[dict[str, Any]] = []
     for v in cohort.variables:
-        if v.kind not in ("number", "category"):
+        if v.kind not in ("number", "category") or v.role == "outcome":
             continue
         column = cohort.columns[v.name]
         empty = is_missing(column, v.kind)

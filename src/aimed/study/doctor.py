@@ -16,6 +16,14 @@ NEEDED = ("numpy", "scipy", "scikit-learn", "polars", "pydantic", "optuna", "sko
 OPTIONAL = {
     "scikit-survival": "builtin:whas500, flchain, aids, veterans_lung_cancer (pip install 'aimed[demo]')",
     "lifelines": "builtin:rossi, lymphoma, gbsg2, stanford_heart (pip install 'aimed[demo]')",
+    "torch": "training and predicting with networks (pip install 'aimed[deep]')",
+    "lightning-fabric": "training networks (pip install 'aimed[deep]')",
+    "safetensors": "weights of networks (pip install 'aimed[deep]')",
+    "pydicom": "reading DICOM files (pip install 'aimed[imaging]')",
+    "imagecodecs": "decoding compressed DICOM files (pip install 'aimed[imaging]')",
+    "highdicom": "writing DICOM reports and captures (pip install 'aimed[imaging]')",
+    "openvino": "networks without torch, fastest on a processor (pip install 'aimed[serve]')",
+    "onnxruntime": "networks without torch (pip install 'aimed[serve]')",
     "pandas": "reading pandas frames (pip install pandas)",
 }
 

@@ -1,24 +1,21 @@
-"""The limits of a model: what it takes in, what it refuses, and what the evidence does not cover."""
+"""The limits of a model: what the evidence behind it does not cover."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aimed.bundle.schema import CODES, Schema
 from aimed.study.spec import StudySpec
 
-__all__ = ["deployment_limits"]
+__all__ = ["limitations"]
 
 
-def deployment_limits(spec: StudySpec, schema: Schema, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs, refusals and the limitations that follow from the evidence.
+def limitations(spec: StudySpec, record: Mapping[str, Any]) -> list[str]:
+    """Return what the evidence does not cover, in sentences.
 
     Parameters
     ----------
     spec : StudySpec
-    schema : Schema
-        What the packaged model takes.
     record : mapping
         The results so far.
     """
@@ -34,7 +31,10 @@ def deployment_limits(spec: StudySpec, schema: Schema, record: Mapping[str, Any]
     if not data["dates"]:
         said.append("No index dates are recorded; change over time was not assessed.")
     events = data["parts"]["test"]["events"]
-    if events < 100:
+    findings = record["outcome"].get("findings")
+    if findings:
+        said += _of_findings(findings, record)
+    elif events < 100:
         said.append(
             f"The test part has {events} events; at least 100 events and 100 non-events are advised for a precise "
             "external evaluation (Collins et al., Stat Med 2016;35:214), so the intervals are wide."
@@ -68,20 +68,23 @@ def deployment_limits(spec: StudySpec, schema: Schema, record: Mapping[str, Any]
             said.append(f["message"])
     if record["verdict"]["openings"] > 1:
         said.append(f"The test part was opened {record['verdict']['openings']} times; its results may be optimistic.")
-    return {
-        "inputs": [
-            {
-                "name": one.name,
-                "label": one.label or one.name,
-                "unit": one.unit,
-                "kind": one.kind,
-                "range": list(one.plausible or one.training_range or ()) or None,
-                "training_range": list(one.training_range) if one.training_range else None,
-                "categories": list(one.categories) or None,
-                "required": one.required,
-            }
-            for one in schema.inputs
-        ],
-        "refusals": [{"code": code, "reason": reason} for code, reason in CODES.items()],
-        "limitations": said,
-    }
+    return said
+
+
+def _of_findings(findings: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[str]:
+    """Return what a test part of pictures does not say."""
+    said = []
+    few = [f"{one['label']} ({one['positive']['test']})" for one in findings if one["positive"]["test"] < 100]
+    if few:
+        said.append(
+            f"Fewer than 100 test pictures have: {', '.join(few)}. At least 100 with and 100 without are advised for a "
+            "precise external evaluation (Collins et al., Stat Med 2016;35:214), so these intervals are wide."
+        )
+    said.append(
+        "One tune part said when training stops, which candidate is taken, how risks are calibrated and where the "
+        "thresholds lie; only the test part is untouched by these choices."
+    )
+    refused = sum((record["data"].get("images") or {}).get("refused", {}).values())
+    if refused:
+        said.append(f"{refused} files were refused and are in no part; performance on such files is unknown.")
+    return said

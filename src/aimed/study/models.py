@@ -15,9 +15,9 @@ from aimed.prognosis.scores.columns import Source
 from aimed.prognosis.scores.model import score_recipe
 from aimed.prognosis.scores.units import same_unit
 from aimed.study.spec import ScoreInput, StudySpec
-from aimed.study.tasks import task_of
+from aimed.study.tasks import table_kind, task_of
 
-__all__ = ["recipe_named", "recipes_of", "simplest"]
+__all__ = ["model_names", "recipe_named", "recipes_of", "simplest"]
 
 
 def recipe_named(spec: StudySpec, name: str) -> Recipe:
@@ -28,7 +28,7 @@ def recipe_named(spec: StudySpec, name: str) -> Recipe:
     StudyFileError
         If there is no such model, or it predicts another kind of outcome.
     """
-    kind = task_of(spec).kind
+    kind = table_kind(spec)
     if name.startswith("published:"):
         key = name.removeprefix("published:")
         if key not in spec.model.published:
@@ -91,7 +91,7 @@ def _score_named(spec: StudySpec, name: str) -> Recipe:
             sources[one.name] = Source(column=one.name, unit=declared.unit)
     for given in table:
         SCORES[key].input(given)
-    kind = task_of(spec).kind
+    kind = table_kind(spec)
     days = {"day": 1.0, "month": 30.4375, "year": 365.25}[spec.outcome.unit]
     horizon = max((h * days for h in spec.outcome.at()), default=None)
     if kind == "survival" and spec.evaluate.tau_days is not None:
@@ -142,6 +142,17 @@ def recipes_of(spec: StudySpec) -> tuple[list[Recipe], list[Recipe]]:
                 "add it or remove the table",
             )
     return candidates, baselines
+
+
+def model_names(spec: StudySpec) -> tuple[list[str], list[str]]:
+    """Return the names of candidates and baselines of any study, checked."""
+    if spec.images is not None:
+        from aimed.study.picture_models import picture_recipes_of
+
+        found, beside = picture_recipes_of(spec)
+        return [r.name for r in found], beside
+    candidates, baselines = recipes_of(spec)
+    return [r.name for r in candidates], [r.name for r in baselines]
 
 
 def simplest(candidates: Sequence[Recipe]) -> Recipe:

@@ -11,7 +11,7 @@ from aimed.core import DataError, StudyFileError, nearest
 from aimed.readers.table import describe_columns
 from aimed.study.spec import read_spec
 
-__all__ = ["toml_string", "toml_value", "write_study"]
+__all__ = ["guess_patient", "relative_source", "toml_string", "toml_value", "write_study"]
 
 _PATIENT = ("patient_id", "patientid", "patient", "person_id", "subject_id", "subject", "usubjid", "mrn", "pid", "id")
 _TIME = ("time", "time_days", "days", "futime", "lenfol", "duration", "survival_time", "tte", "follow_up", "followup")
@@ -45,6 +45,30 @@ def toml_value(value: Any) -> str:
 def _guess(names: Sequence[str], known: Sequence[str]) -> str | None:
     lower = {c.lower(): c for c in names}
     return next((lower[k] for k in known if k in lower), None)
+
+
+def guess_patient(names: Sequence[str]) -> str | None:
+    """Return the column that looks like a patient id by its name.
+
+    Examples
+    --------
+    >>> guess_patient(["age", "Patient ID"])
+    'Patient ID'
+    """
+    plain = {re.sub(r"[\s-]+", "_", c.lower()): c for c in names}
+    return next((plain[k] for k in _PATIENT if k in plain), None)
+
+
+def relative_source(source: Any, relative_to: Path | None) -> str:
+    """Return how a study file names a source: relative to its folder where it lies in it; ``frame`` for a frame."""
+    if not isinstance(source, (str, Path)):
+        return "frame"
+    if isinstance(source, str) and source.startswith("builtin:"):
+        return source
+    path = Path(source).resolve()
+    if relative_to is not None and path.is_relative_to(relative_to.resolve()):
+        return str(path.relative_to(relative_to.resolve()))
+    return str(path)
 
 
 def write_study(
@@ -107,7 +131,7 @@ def write_study(
                 f"one of its {len(names)} columns",
                 f"did you mean '{close}'?" if close else "see the header of the table",
             )
-    patient = patient or _guess(names, _PATIENT)
+    patient = patient or guess_patient(names)
     if patient is None:
         raise DataError(
             "no column looks like a patient id",
@@ -125,13 +149,7 @@ def write_study(
         outcome = next((c for c in names if c.lower() in _OUTCOME and kinds[c]["levels"] == 2), None)
         if outcome is None:
             raise DataError("no column looks like a yes/no outcome", "one", "give --outcome COLUMN")
-    is_frame = not isinstance(source, (str, Path))
-    label = "frame" if is_frame else str(source)
-    if isinstance(source, Path) or (isinstance(source, str) and not source.startswith("builtin:")):
-        path = Path(source).resolve()
-        label = str(path)
-        if relative_to is not None and path.is_relative_to(relative_to.resolve()):
-            label = str(path.relative_to(relative_to.resolve()))
+    label = relative_source(source, relative_to)
     stem = re.sub(r"[^a-z0-9]+", "-", (study_id or title or Path(label.removeprefix("builtin:")).stem).lower()).strip(
         "-"
     )

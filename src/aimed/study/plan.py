@@ -26,6 +26,10 @@ _FIT_SECONDS = {
     "kaplan_meier": 0.005,
 }
 
+_PIXEL_SECONDS = {"small_cnn": 1.6e-7, "densenet121": 1.5e-6}
+"""Seconds of training a pixel of a picture takes in an epoch, measured on two cores; an order of magnitude."""
+_EPOCHS = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -53,6 +57,8 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     cohort : Cohort
         As read; nothing is fitted.
     """
+    if spec.images is not None:
+        return _plan_of_pictures(spec, cohort)
     task = task_of(spec)
     candidates = spec.model.candidates or task.candidates
     baselines = spec.model.baselines or task.baselines
@@ -62,17 +68,10 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     fit = sum((0.02 + _FIT_SECONDS.get(c, 0.5) * cells) * folds * trials for c in candidates)
     fit = min(fit, spec.tune.seconds())
     other = 4.0 + cohort.n * spec.evaluate.draws * 6e-7 * (1 + len(spec.subgroups.columns))
-    test = spec.split.test
-    drawn = {
-        "patient": f"{test.fraction:.0%} of patients at random, stratified by outcome",
-        "time": f"patients from {test.start} on",
-        "site": f"sites {', '.join(test.hold_out)}",
-        "column": f"the column {test.column}",
-    }[test.by]
     steps = (
         ("read", f"{cohort.n:,} rows of {cohort.patients:,} patients, {p} predictors, from {cohort.source}"),
         ("check", "leakage, duplicates, outcome, units, missing values, sample size"),
-        ("split", f"test part: {drawn}; {folds} tuning folds by patient; locked in splits.lock"),
+        ("split", f"test part: {_test_part(spec)}; {folds} tuning folds by patient; locked in splits.lock"),
         (
             "fit",
             f"{', '.join(candidates)} against {', '.join(baselines)}; "
@@ -100,3 +99,63 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     return Plan(
         steps=steps, seconds=round(fit + other, 0), memory_mb=round(350 + cohort.n * (p + 10) * 8 * 6 / 2**20, 0)
     )
+
+
+def _test_part(spec: StudySpec) -> str:
+    test = spec.split.test
+    return {
+        "patient": f"{test.fraction:.0%} of patients at random, stratified by outcome",
+        "time": f"patients from {test.start} on",
+        "site": f"sites {', '.join(test.hold_out)}",
+        "column": f"the column {test.column}",
+    }[test.by]
+
+
+def _plan_of_pictures(spec: StudySpec, cohort: Cohort) -> Plan:
+    """Return the plan of a study of pictures: what training takes is counted by pictures, pixels and epochs."""
+    from aimed.study.picture_models import picture_recipes_of
+    from aimed.study.picture_pretraining import pretrained_networks
+
+    candidates, baselines = picture_recipes_of(spec)
+    images = spec.images
+    if images is None:
+        raise TypeError("a study of pictures is needed")
+    seconds, told = 10.0, []
+    pixels = cohort.n * images.size**2
+    for recipe in candidates:
+        chosen = recipe.parameters(spec.model.parameters.get(recipe.name, {}))
+        epochs = 1 if recipe.probe else int(chosen.get("max_epochs", _EPOCHS))
+        passes = epochs * int(chosen.get("n_estimators", 1))
+        seconds += pixels * passes * _PIXEL_SECONDS[recipe.architecture] * (0.3 if recipe.probe else 0.6)
+        told.append(f"{recipe.title} ({'features once' if recipe.probe else f'up to {epochs} epochs'})")
+    findings = ", ".join(spec.outcome.findings)
+    if images.pretrain is not None:
+        epochs, networks = images.pretrain.epochs, pretrained_networks(spec, candidates)
+        views = 2 if images.pretrain.method == "contrastive" else 1
+        seconds += sum(pixels * epochs * views * _PIXEL_SECONDS[name] * 0.6 for name, _ in networks)
+        told.append(f"pretrained without labels ({images.pretrain.method}, {epochs} epochs)")
+    steps = (
+        (
+            "read",
+            f"{cohort.n:,} pictures of {cohort.patients:,} patients at {images.size} x {images.size} pixels, from "
+            f"{cohort.source}; decoded once into a cache",
+        ),
+        ("check", "patients, copies, frames, labels, and what else than the lungs tells a finding"),
+        (
+            "split",
+            f"test part: {_test_part(spec)}; a tune part of 1/{spec.split.tune.folds} of the training patients; "
+            "locked in splits.lock",
+        ),
+        ("fit", f"{', '.join(told)} against {', '.join(baselines)}; findings: {findings}"),
+        ("calibrate", f"{', '.join(spec.calibrate.methods)}, thresholds and sets, finding by finding on the tune part"),
+        (
+            "evaluate",
+            f"opens the test part; primary {primary_of(spec)}; {spec.evaluate.draws} bootstrap draws by patient; "
+            "shortcuts, within views, damaged pictures",
+        ),
+        ("explain", "heat maps with sanity checks, and cases"),
+        ("audit", f"subgroups: {', '.join(spec.subgroups.columns) or 'none declared'}"),
+        ("report", "results.json, report.html, model_card.md"),
+        ("package", "bundle/ without pickle, with golden cases"),
+    )
+    return Plan(steps=steps, seconds=round(seconds, 0), memory_mb=round(900 + 64 * images.size**2 * 4 * 60 / 2**20, 0))

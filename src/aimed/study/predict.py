@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aimed.bundle.load import load
+from aimed.bundle.load import AnyBundle, load
 from aimed.bundle.predict import Bundle, PredictedRow, table
 from aimed.readers.table import raw_columns
 from aimed.study.store import write_atomic
 
-__all__ = ["open_bundle", "predict_table", "refusals", "to_csv"]
+__all__ = ["open_bundle", "predict_table", "refusals", "safe_cell", "to_csv"]
 
 
-def open_bundle(folder: str | Path) -> Bundle:
+def open_bundle(folder: str | Path) -> AnyBundle:
     """Load and verify a bundle, given as its folder or as the run folder that holds it.
 
     Raises
@@ -63,8 +63,8 @@ def refusals(rows: Sequence[PredictedRow]) -> dict[str, int]:
     return found
 
 
-def _safe(value: Any) -> Any:
-    # A spreadsheet would run such a cell as a formula.
+def safe_cell(value: Any) -> Any:
+    """Return a value for a CSV file, marked as text where a spreadsheet would run it as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
@@ -74,7 +74,7 @@ def to_csv(rows: Sequence[PredictedRow], bundle: Bundle, path: str | Path | None
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_safe(v) for v in row] for row in zip(*columns.values(), strict=True))
+    writer.writerows([safe_cell(v) for v in row] for row in zip(*columns.values(), strict=True))
     if path is not None:
         write_atomic(Path(path), buffer.getvalue())
     return buffer.getvalue()

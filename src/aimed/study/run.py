@@ -22,7 +22,10 @@ from aimed.checks.run import raise_on_stop
 from aimed.core import Cohort, Finding, RefusedError, Severity, Split, StudyFileError
 from aimed.splits.lock import apply_lock, make_lock
 from aimed.study import assemble, stages
-from aimed.study.models import recipes_of
+from aimed.study.flows import flow_of
+from aimed.study.models import model_names
+from aimed.study.picture_models import weights_digest
+from aimed.study.pictures import regions_digest
 from aimed.study.plan import Plan, make_plan
 from aimed.study.spec import StudySpec, load_spec
 from aimed.study.store import RunFolder, key_of
@@ -111,25 +114,38 @@ class Study:
     def _validate(self) -> None:
         spec = self.spec
         primary_of(spec)
-        candidates, baselines = recipes_of(spec)
+        candidates, baselines = model_names(spec)
         known = known_measures(spec)
         validate(
             list(spec.evaluate.accept),
             known,
-            baselines=[b.name for b in baselines],
+            baselines=baselines,
             subgroups=bool(spec.subgroups.columns),
         )
-        fixed = {c.name for c in candidates}
+        fixed = set(candidates)
         for name in spec.model.parameters:
             if name not in fixed:
                 raise StudyFileError(
                     f"[model] parameters.{name} belongs to no candidate", f"one of: {', '.join(sorted(fixed))}"
                 )
 
-    def read(self) -> Cohort:
-        """Read the rows, once."""
+    def read(self, place: Path | None = None, progress: Callable[[float, str], None] | None = None) -> Cohort:
+        """Read the rows, once.
+
+        Parameters
+        ----------
+        place : path, optional
+            Where decoded pictures are kept, each decoded once; ``runs`` in the working directory when absent.
+        progress : callable, optional
+            Hears how far the reading of pictures is.
+        """
         if self._cohort is None:
-            self._cohort = read_cohort(self.spec, self.data)
+            if self.spec.images is None:
+                self._cohort = read_cohort(self.spec, self.data)
+            else:
+                from aimed.study.pictures import read_picture_cohort
+
+                self._cohort = read_picture_cohort(self.spec, place or Path("runs"), self.data, progress)
         return self._cohort
 
     def split(self) -> Split:
@@ -138,7 +154,7 @@ class Study:
 
     def check(self) -> list[Finding]:
         """Look for what would make the results wrong; nothing is trained."""
-        return stages.check(self.spec, self.read(), self.split())
+        return list(flow_of(self.spec).check(self.spec, self.read(), self.split()))
 
     def plan(self) -> Plan:
         """Say what a run would do, how long it takes and how much memory it needs."""
@@ -163,9 +179,13 @@ class Study:
         home = RunFolder(folder if folder is not None else Path("runs") / self.spec.study.id)
         # What can be refused without writing is refused before the folder exists.
         heard = reporter or Reporter()
+        if self.spec.images is not None:
+            from aimed.study.picture_models import require_networks
+
+            require_networks(self.spec)
         heard.started("read")
         began = clock.monotonic()
-        self.read()
+        self.read(home.path.parent, heard.advanced)
         seconds = {"read": round(clock.monotonic() - began, 3)}
         heard.finished("read", seconds["read"], resumed=False)
         home.open()
@@ -214,6 +234,7 @@ class _Flow:
         self.home = home
         self.reporter = reporter
         self.seconds = seconds
+        self.flow = flow_of(owner.spec)
 
     def stage(self, name: str, key: str, work: Callable[[], tuple[Any, list[str]]]) -> dict[str, Any]:
         self.reporter.started(name)
@@ -246,18 +267,18 @@ class _Flow:
 
     def go(self) -> Run:
         spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
-        version = aimed.__version__
+        version, pictures = aimed.__version__, part["images"] or {}
 
         cohort = self.owner.read()
         digest = cohort.digest()
 
         drawn = stages.draw_split(spec, cohort)
-        key = key_of(
-            "check", version, digest, {k: v for k, v in part.items() if k not in ("study", "report", "explain")}
-        )
+        # What only the report shows asks nothing of the data.
+        asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images")}
+        key = key_of("check", version, digest, asked, {k: v for k, v in pictures.items() if k != "regions"} or None)
 
         def check() -> tuple[Any, list[str]]:
-            findings = stages.check(spec, cohort, drawn, self.reporter.advanced)
+            findings = self.flow.check(spec, cohort, drawn, self.reporter.advanced)
             self.reporter.found(findings)
             home.write_json("findings.json", [f.to_dict() for f in findings])
             if any(f.severity is Severity.STOP for f in findings):
@@ -297,12 +318,15 @@ class _Flow:
             part["model"],
             part["tune"],
             part["outcome"],
+            pictures.get("weights"),
+            pictures.get("pretrain"),
+            weights_digest(spec),
             spec.study.seed,
             spec.evaluate.tau_days,
         )
 
         def fit() -> tuple[Any, list[str]]:
-            payload, model, out_of_fold = stages.fit(spec, cohort, split, home, fit_key, self.reporter.advanced)
+            payload, model, out_of_fold = self.flow.fit(spec, cohort, split, home, fit_key, self.reporter.advanced)
             save_model(model, home.file("fit", "model"))
             buffer = io.BytesIO()
             np.save(buffer, out_of_fold, allow_pickle=False)
@@ -318,7 +342,7 @@ class _Flow:
         def calibrate() -> tuple[Any, list[str]]:
             model = load_model(home.file("fit", "model"))
             out_of_fold = np.load(home.file("fit", "out_of_fold.npy"), allow_pickle=False)
-            payload, model = stages.calibrate(spec, cohort, split, model, out_of_fold, self.reporter.advanced)
+            payload, model = self.flow.calibrate(spec, cohort, split, model, out_of_fold, self.reporter.advanced)
             save_model(model, home.file("model"))
             return payload, _files(home, "model")
 
@@ -328,7 +352,7 @@ class _Flow:
         model = load_model(home.file("model"))
 
         judged = {k: v for k, v in part["evaluate"].items() if k not in ("accept", "optimism")}
-        eval_key = key_of("evaluate", cal_key, model_sha, judged, part["outcome"])
+        eval_key = key_of("evaluate", cal_key, model_sha, judged, part["outcome"], pictures.get("shortcuts"))
 
         question = key_of(part)
         look = key_of(eval_key, digest, lock_sha, part["explain"], part["subgroups"], part["evaluate"])
@@ -345,17 +369,20 @@ class _Flow:
 
         def evaluate() -> tuple[Any, list[str]]:
             open_test()
-            payload, table = stages.evaluate(spec, cohort, split, model, fitted, calibrated, self.reporter.advanced)
+            payload, table = self.flow.evaluate(spec, cohort, split, model, fitted, calibrated, self.reporter.advanced)
             home.write("predictions.parquet", _parquet(table))
             return payload, ["predictions.parquet"]
 
-        performance = self.stage("evaluate", eval_key, evaluate)["payload"]
+        evidence = self.stage("evaluate", eval_key, evaluate)["payload"]
 
-        key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec))
+        shown = None
+        if pictures:
+            shown = pictures["regions"], regions_digest(spec, cohort), {**part["report"], "statements": {}}
+        key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec), shown)
 
         def explain() -> tuple[Any, list[str]]:
             open_test()
-            block, single = stages.explain(spec, cohort, split, model, self.reporter.advanced)
+            block, single = self.flow.explain(spec, cohort, split, model, self.reporter.advanced)
             if single:
                 home.write("reasons.parquet", _parquet(single))
             return block, ["reasons.parquet"] if single else []
@@ -366,12 +393,12 @@ class _Flow:
 
         def audit() -> tuple[Any, list[str]]:
             open_test()
-            return stages.audit(spec, cohort, split, model, calibrated, self.reporter.advanced), []
+            return self.flow.audit(spec, cohort, split, model, calibrated, self.reporter.advanced), []
 
         audited = self.stage("audit", key, audit)["payload"]
 
         openings = home.openings()
-        schema = stages.input_schema(spec, cohort, split, model)
+        found = self.flow.facts(spec, cohort, split, model, fitted, evidence["performance"])
         results = assemble.results(
             spec,
             cohort,
@@ -381,15 +408,12 @@ class _Flow:
             findings=findings,
             fitted=fitted,
             calibrated=calibrated,
-            performance=performance["performance"],
-            failures=performance["failures"],
-            stability=performance["stability"],
+            evidence=evidence,
             explanation=explanation,
             subgroups=audited,
             openings=openings,
             changed_after_opening=any(o["study_sha256"] != question for o in openings),
-            model=model,
-            schema=schema,
+            found=found,
         )
         report_key = key_of("report", results, spec.text)
 
@@ -405,7 +429,7 @@ class _Flow:
         key = key_of("package", cal_key, model_sha, report_key)
 
         def package() -> tuple[Any, list[str]]:
-            stages.package(spec, model, schema, calibrated, results, home)
+            self.flow.package(spec, model, found.schema, calibrated, results, home)
             return {}, _files(home, "bundle")
 
         self.stage("package", key, package)

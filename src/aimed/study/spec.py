@@ -11,12 +11,16 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aimed.core import StudyFileError, nearest, parse
+from aimed.core import DataError, StudyFileError, nearest, parse
+from aimed.metrics.evaluate_multilabel import finding_keys
 
 __all__ = ["StudySpec", "load_spec", "read_spec"]
 
 TaskName: TypeAlias = Literal["risk", "classify", "survival"]
 """Tasks that exist today; later ones join here."""
+
+SYNTHETIC = "synthetic:chest"
+"""The source that draws chest phantoms instead of reading a table."""
 
 Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "multiple_imputation", "native", "mean"]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -42,10 +46,29 @@ class StudyHead(_Strict):
     license: str = ""
 
 
+class ShortcutPart(_Strict):
+    """A cue that is planted in synthetic pictures, to see that it is found."""
+
+    finding: str
+    by: Literal["view", "marker", "border", "tube"]
+    strength: float = Field(default=0.8, ge=0, le=1)
+
+
+class SyntheticPart(_Strict):
+    """How many chest phantoms ``synthetic:chest`` draws, and how hard they are to read."""
+
+    patients: int = Field(default=400, ge=20, le=100_000)
+    size: int = Field(default=256, ge=64, le=1024)
+    difficulty: float = Field(default=0.3, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
+    shortcut: ShortcutPart | None = None
+
+
 class DataPart(_Strict):
     """Where the rows come from and which of them take part."""
 
     source: str
+    synthetic: SyntheticPart | None = None
     patient: str
     unit: str | None = None
     site: str | None = None
@@ -61,10 +84,78 @@ class DataPart(_Strict):
         return self
 
 
+class WeightsPart(_Strict):
+    """A file of weights that networks of one architecture start from."""
+
+    file: str
+    architecture: str = "densenet121"
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    normalisation: Literal["imagenet", "torchxrayvision", "unit"] | None = None
+
+
+class PretrainPart(_Strict):
+    """How networks learn from the pictures of the training part before any label is used."""
+
+    method: Literal["masked", "contrastive"] = "masked"
+    epochs: int = Field(default=20, ge=1, le=2000)
+
+
+class RegionsPart(_Strict):
+    """Where the reference standard says that findings are: a table of boxes, or a folder of masks."""
+
+    boxes: str | None = None
+    masks: str | None = None
+    names: dict[str, str] = Field(default_factory=dict)
+    drawn_on: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RegionsPart:
+        if (self.boxes is None) == (self.masks is None):
+            raise ValueError("name either 'boxes' or 'masks'")
+        if self.masks is not None and (self.names or self.drawn_on):
+            raise ValueError("'names' and 'drawn_on' say how a table of boxes is read; masks need neither")
+        return self
+
+
+class ImagesPart(_Strict):
+    """Where the pictures are and how they are framed."""
+
+    column: str
+    folder: str | None = None
+    view: str | None = None
+    size: int = Field(default=224, ge=16, le=2048)
+    bits: Literal[8, 16] = 8
+    views: tuple[str, ...] = ()
+    study: str | None = None
+    shortcuts: tuple[str, ...] = ()
+    regions: RegionsPart | None = None
+    weights: WeightsPart | None = None
+    pretrain: PretrainPart | None = None
+    cache: str | None = None
+
+
+_OF_EVENTS = {
+    "positive",
+    "time",
+    "event",
+    "event_value",
+    "competing",
+    "unit",
+    "horizon",
+    "horizon_days",
+    "horizons",
+    "horizons_days",
+}
+"""Keys of [outcome] that say nothing of findings in pictures."""
+
+
 class OutcomePart(_Strict):
     """What is predicted."""
 
     column: str | None = None
+    findings: tuple[str, ...] = ()
+    uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
+    separator: str = Field(default="|", min_length=1)
     positive: int | float | str | bool | None = None
     time: str | None = None
     event: str | None = None
@@ -80,7 +171,15 @@ class OutcomePart(_Strict):
 
     @model_validator(mode="after")
     def _one_spelling(self) -> OutcomePart:
-        if (self.column is None) == (self.time is None or self.event is None):
+        timed = self.time is not None and self.event is not None
+        if self.findings:
+            told = sorted(self.model_fields_set & _OF_EVENTS)
+            if told:
+                raise ValueError(f"'findings' are yes or no now; they go without '{told[0]}'")
+            self._one_key_each()
+        elif self.model_fields_set & {"uncertain", "separator"}:
+            raise ValueError("'uncertain' and 'separator' go with 'findings'")
+        elif (self.column is None) != timed:
             raise ValueError("name either 'column', or 'time' and 'event'")
         if self.unit != "day" and (self.horizon_days or self.horizons_days):
             raise ValueError(f"unit is '{self.unit}': write 'horizon' or 'horizons' in {self.unit}s")
@@ -91,6 +190,12 @@ class OutcomePart(_Strict):
         if str(self.event_value).strip().lower() in {k.strip().lower() for k in self.competing}:
             raise ValueError("'competing' names the value of 'event_value'; an event is of one kind")
         return self
+
+    def _one_key_each(self) -> None:
+        try:
+            finding_keys(self.findings)
+        except DataError as error:
+            raise ValueError(f"'findings': {error.got}") from None
 
     def at(self) -> tuple[float, ...]:
         """Return the horizons, in ``unit``."""
@@ -214,6 +319,13 @@ class ModelPart(_Strict):
     scores: dict[str, dict[str, ScoreInput]] = Field(default_factory=dict)
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _once(self) -> ModelPart:
+        for key, names in (("candidates", self.candidates), ("baselines", self.baselines)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"'{key}' names one twice")
+        return self
+
 
 class TuneSettings(_Strict):
     """How long to tune."""
@@ -256,6 +368,7 @@ class EvaluatePart(_Strict):
     accept: tuple[str, ...] = ()
     draws: int = Field(default=500, ge=50, le=20_000)
     level: float = Field(default=0.95, gt=0.5, lt=1)
+    human_level: float | None = Field(default=None, gt=0.5, lt=1)
     optimism: int = Field(default=0, ge=0, le=1000)
     stability: int = Field(default=20, ge=0, le=1000)
 
@@ -299,10 +412,22 @@ class ExplainPart(_Strict):
 
 
 class ReportPart(_Strict):
-    """Which checklists are filled, and the author's own words."""
+    """Which checklists are filled, the author's own words, and whether pictures of patients may be shown."""
+
+    thumbnails: bool = False
+    case_ids: bool = False
 
     checklists: tuple[str, ...] = ("tripod+ai",)
     statements: dict[str, str] = Field(default_factory=dict)
+
+
+_NOT_FOR_PICTURES = (
+    ("model", {"published", "scores"}, "formulas read a table"),
+    ("tune", {"trials", "budget", "metric"}, "a network is trained once with the parameters of [model]"),
+    ("evaluate", {"optimism", "stability", "tau_days"}, "networks are not fitted again"),
+    ("explain", {"repeats", "effects", "shap"}, "pictures are explained by heat maps"),
+)
+"""Keys that a study of tables obeys and one of pictures would pass over in silence: table, keys, why."""
 
 
 class StudySpec(_Strict):
@@ -330,6 +455,7 @@ class StudySpec(_Strict):
     version: Literal[1] = Field(alias="schema")
     study: StudyHead
     data: DataPart
+    images: ImagesPart | None = None
     outcome: OutcomePart
     predictors: PredictorPart = PredictorPart()
     variables: dict[str, VariablePart] = Field(default_factory=dict)
@@ -350,13 +476,33 @@ class StudySpec(_Strict):
         out = self.outcome
         if self.study.task == "survival" and (out.time is None or not out.at()):
             raise ValueError("[outcome] of a survival study needs 'time', 'event' and 'horizons_days'")
-        if self.study.task == "classify" and out.column is None:
-            raise ValueError("[outcome] of a classify study needs 'column'")
+        if self.study.task == "classify" and out.column is None and not out.findings:
+            raise ValueError("[outcome] of a classify study needs 'column', or 'findings' in pictures")
+        self._pictures()
         if self.study.task != "survival" and out.competing:
             raise ValueError("[outcome] 'competing' needs task 'survival'")
         if self.study.task == "risk" and out.column is None and len(out.at()) != 1:
             raise ValueError("[outcome] of a risk study needs 'column', or 'time', 'event' and one 'horizon_days'")
         return self
+
+    def _pictures(self) -> None:
+        drawn = self.data.source == SYNTHETIC
+        if self.data.synthetic is not None and not drawn:
+            raise ValueError(f"[data] 'synthetic' goes with source = '{SYNTHETIC}'")
+        if self.images is None:
+            if drawn:
+                raise ValueError(f"[data] 'source' holds pictures ('{SYNTHETIC}'): add [images] with column = 'path'")
+            if self.outcome.findings:
+                raise ValueError("[outcome] 'findings' are read from pictures: add [images] with 'column'")
+            return
+        if self.study.task != "classify" or not self.outcome.findings:
+            raise ValueError("[images] needs task 'classify' and [outcome] 'findings'")
+        if self.predictors.model_fields_set - {"allow"}:
+            raise ValueError("[predictors] beside [images]: findings are read from the picture alone")
+        for table, keys, why in _NOT_FOR_PICTURES:
+            told = getattr(self, table).model_fields_set & keys
+            if told:
+                raise ValueError(f"[{table}] '{min(told)}' beside [images]: {why}")
 
     def digest(self) -> str:
         """Return the SHA-256 of the file text."""
@@ -432,7 +578,13 @@ def _explain(error: ValidationError, text: str, name: str) -> StudyFileError:
     if kind == "missing":
         return StudyFileError(f"{at}{where} is missing", "this key", "add it")
     if kind == "value_error":
-        return StudyFileError(f"{at}{where.strip() or 'the study file'}: {first['msg'].removeprefix('Value error, ')}")
+        said = first["msg"].removeprefix("Value error, ")
+        if place:
+            return StudyFileError(f"{at}{where.strip()}: {said}")
+        # A rule over several tables names the one to correct first.
+        named = re.match(r"\[(\w+)\](?: '(\w+)')?", said)
+        line = named and (_line(text, tuple(filter(None, named.groups()))) or _line(text, (named[1],)))
+        return StudyFileError(f"{name}{f', line {line}' if line else ''}: {said}")
     if kind == "literal_error":
         return StudyFileError(f"{at}{where} has another value", first["ctx"]["expected"], "choose one of them")
     return StudyFileError(f"{at}{where} is of the wrong kind", _WANT.get(kind, first["msg"].lower()), "correct it")

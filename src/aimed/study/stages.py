@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aimed.bundle.pack import pack
-from aimed.bundle.schema import Schema, describe
+from aimed.bundle.schema import CODES, Schema, describe
 from aimed.calibrate.choose import Chosen, choose
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.core import Binary, Cohort, CompetingRisks, DataError, Finding, Outcome, Split, Survival
+from aimed.core.outcome import Multilabel
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
 from aimed.explain.reasons import reasons
@@ -31,22 +33,27 @@ from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
 from aimed.study.describe import event_flags
+from aimed.study.groups import subgroup_labels
 from aimed.study.linear import nomogram_of, proportional_hazards_of, readable_steps
 from aimed.study.models import recipes_of, simplest
+from aimed.study.network_fit import diagnosis_of_fit, learning_of
+from aimed.study.simple_model import beside_simple
 from aimed.study.spec import StudySpec
-from aimed.study.store import RunFolder
-from aimed.study.tasks import outcome_label, primary_of, targets, task_of
+from aimed.study.store import RunFolder, key_of
+from aimed.study.tasks import outcome_label, primary_of, table_kind, targets, task_of
 from aimed.trust.card import model_card
 from aimed.trust.failures import error_groups
 from aimed.trust.subgroups import audit as audit_subgroups
 
 __all__ = [
+    "Facts",
     "audit",
     "calibrate",
     "check",
     "draw_split",
     "evaluate",
     "explain",
+    "facts",
     "fit",
     "package",
     "report",
@@ -60,7 +67,32 @@ REFIT_CELLS = 100_000
 """Above this many cells nothing is refitted for intervals or stability; both would be narrow and slow."""
 
 
-def _silent(share: float, text: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the record says of a fitted model beside what fitting and judging returned.
+
+    Parameters
+    ----------
+    model : mapping
+        For the ``model`` block.
+    simple : mapping
+        Whether a simple model is beaten.
+    inputs : mapping
+        ``inputs`` and ``refusals`` of the packaged model.
+    schema : Any
+        What packing wants to know of inputs.
+    data : mapping
+        For the ``data`` block.
+    """
+
+    model: Mapping[str, Any]
+    simple: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    schema: Any
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def silent(share: float, text: str = "") -> None:
     """Ignore progress."""
 
 
@@ -85,9 +117,20 @@ def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
 
 
 def strata(outcome: Outcome | None) -> NDArray[np.int64]:
-    """Return what every part should hold its share of: rows with the event, or with each kind of event."""
+    """Return what every part should hold its share of: rows with the event, or with each kind of event or finding.
+
+    A row with several findings counts for the rarest of them. Rows without any label are a kind of their own, so that
+    no part gets more than its share of them.
+    """
     if isinstance(outcome, CompetingRisks):
         return np.asarray(outcome.cause, dtype=np.int64)
+    if isinstance(outcome, Multilabel):
+        present = outcome.values == 1
+        place = np.empty(present.shape[1], dtype=np.int64)
+        place[np.argsort(-present.sum(axis=0), kind="stable")] = np.arange(1, present.shape[1] + 1)
+        kind = np.asarray((present * place).max(axis=1), dtype=np.int64)
+        unknown = np.isnan(outcome.values).all(axis=1)
+        return np.where(unknown, 0, kind + int(unknown.any()))
     return event_flags(outcome).astype(np.int64)
 
 
@@ -111,7 +154,7 @@ def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.i
     return Split(parts=parts, by=spec.split.test.by, patient=cohort.patient, folds=folds)
 
 
-def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = _silent) -> list[Finding]:
+def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
     """Run every check on the cohort and its split."""
     # What a model would refuse later, such as a spline on a category, is said now.
     few = cohort.matrix()[split.parts["train"][:1000]]
@@ -170,7 +213,7 @@ def fit(
     split: Split,
     home: RunFolder | None = None,
     key: str = "",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], StudyModel, NDArray[np.float64]]:
     """Compare the candidates on the tuning folds and fit the chosen one on the training part.
 
@@ -182,6 +225,8 @@ def fit(
     candidates, baselines = recipes_of(spec)
     X, y = cohort.matrix(), targets(cohort)
     journal = None if home is None else home.file("fit", f"tuning-{key[:16]}.log")
+    # The last fit of a network takes about as long as a fold.
+    tuned = 0.9 if any(recipe.family == "network" for recipe in candidates) else 1.0
     tuning = tune(
         candidates,
         baselines,
@@ -197,16 +242,26 @@ def fit(
         seconds=spec.tune.seconds(),
         seed=spec.study.seed,
         journal=journal,
-        progress=progress,
+        patient=cohort.patient,
+        progress=lambda share, text: progress(tuned * share, text),
     )
     train = split.parts["train"]
+    chosen = tuning.chosen
+    # Trials may differ where time ran out: a training goes on only from its own parameters.
+    place = key_of(key, chosen.recipe.name, chosen.parameters)[:16]
     model = StudyModel(
-        tuning.chosen.recipe,
+        chosen.recipe,
         cohort.predictors,
-        tuning.chosen.parameters,
+        chosen.parameters,
         preparation_of(spec),
         spec.study.seed,
-    ).fit(X[train], y[train], patient=cohort.patient[train])
+    ).fit(
+        X[train],
+        y[train],
+        patient=cohort.patient[train],
+        checkpoint=None if home is None else home.file("fit", f"network-{place}"),
+        progress=lambda share, text: progress(tuned + (1.0 - tuned) * share, f"{chosen.recipe.title}: {text}"),
+    )
     return _fit_payload(tuning, model), model, tuning.out_of_fold
 
 
@@ -231,7 +286,11 @@ def _fit_payload(tuning: Tuning, model: StudyModel) -> dict[str, Any]:
                 "chosen": row is tuning.chosen,
             }
         )
+    learning = learning_of(model)
+    precision = getattr(model.estimator, "precision_", None)
+    told = {"learning": learning, "precision": None if precision is None else dict(precision)}
     return {
+        **{name: block for name, block in told.items() if block is not None},
         "name": model.recipe.name,
         "title": model.recipe.title,
         "description": model.recipe.description,
@@ -259,7 +318,7 @@ def calibrate(
     split: Split,
     model: StudyModel,
     out_of_fold: NDArray[np.float64],
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], StudyModel]:
     """Choose a calibration and the decision threshold on out-of-fold predictions of the training part."""
     train = split.parts["train"]
@@ -360,14 +419,15 @@ def evaluate(
     model: StudyModel,
     fitted: Mapping[str, Any],
     calibrated: Mapping[str, Any],
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Measure the model on the test part beside its baselines.
 
     Returns
     -------
     (dict, dict of str to array)
-        ``performance``, ``failures`` and ``stability`` blocks, and the predictions as columns.
+        ``performance``, ``failures`` and ``stability`` blocks, for a network ``fit_diagnosis``, and the predictions
+        as columns.
     """
     X, y = cohort.matrix(), targets(cohort)
     train, test = split.parts["train"], split.parts["test"]
@@ -377,7 +437,7 @@ def evaluate(
     for name, recipe, parameters in comparators(spec, fitted):
         options = preparation_of(spec)
         beside[name] = StudyModel(recipe, cohort.predictors, parameters, options, spec.study.seed).fit(
-            X[train], y[train]
+            X[train], y[train], patient=cohort.patient[train] if recipe.family == "network" else None
         )
         if name not in baselines and isinstance(cohort.outcome, Binary):
             # A candidate is compared as it would be used: calibrated like the chosen one.
@@ -394,7 +454,7 @@ def evaluate(
         "seed": spec.study.seed,
         "progress": lambda share: progress(share, "bootstrap"),
     }
-    table: dict[str, NDArray[Any]] = {"id": _ids(cohort, test), "patient": cohort.patient[test].astype(str)}
+    table: dict[str, NDArray[Any]] = {"id": row_ids(cohort, test), "patient": cohort.patient[test].astype(str)}
     outcome = cohort.outcome
     if isinstance(outcome, Survival | CompetingRisks):
         grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
@@ -456,7 +516,22 @@ def evaluate(
             seed=spec.study.seed,
             progress=progress,
         )
-    return {"performance": block, "failures": failures, "stability": stability}, table
+    found = {"performance": block, "failures": failures, "stability": stability}
+    if learning_of(model) is not None:
+        found["fit_diagnosis"] = diagnosis_of_fit(
+            model,
+            next(recipe for recipe in recipes_of(spec)[0] if recipe.name == fitted["name"]),
+            cohort,
+            y,
+            split,
+            preparation=preparation_of(spec),
+            tau=None if isinstance(outcome, Binary) else float(spec.evaluate.tau_days or spec.outcome.at()[-1]),
+            target=spec.evaluate.human_level,
+            level=spec.evaluate.level,
+            seed=spec.study.seed,
+            progress=progress,
+        )
+    return found, table
 
 
 def _would_be_refused(cohort: Cohort, X_train: NDArray[np.float64], X_test: NDArray[np.float64]) -> int:
@@ -471,7 +546,7 @@ def _would_be_refused(cohort: Cohort, X_train: NDArray[np.float64], X_test: NDAr
     return int(refused.sum())
 
 
-def _ids(cohort: Cohort, rows: NDArray[np.int64]) -> NDArray[Any]:
+def row_ids(cohort: Cohort, rows: NDArray[np.int64]) -> NDArray[Any]:
     ids = cohort.ids if cohort.ids is not None else np.arange(cohort.n).astype(str)
     chosen: NDArray[Any] = ids[rows].astype(str)
     return chosen
@@ -483,7 +558,7 @@ def audit(
     split: Split,
     model: StudyModel,
     calibrated: Mapping[str, Any],
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> dict[str, Any] | None:
     """Repeat the measures in each declared group of the test part."""
     if not spec.subgroups.columns:
@@ -500,7 +575,7 @@ def audit(
         grid, horizons = time_grid(spec), np.asarray(spec.outcome.at(), dtype=np.float64)
         survival, score = model.survival(X, grid), model.score(X)
         first = f"{horizons[0]:g}"
-        concordance = RANKING[task_of(spec).kind]
+        concordance = RANKING[table_kind(spec)]
         names = list(dict.fromkeys([primary, concordance, f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
 
         def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
@@ -536,16 +611,7 @@ def audit(
                 seed=seed,
             )
 
-    groups = {}
-    for name in spec.subgroups.columns:
-        variable = cohort.variable(name)
-        if variable.kind != "category":
-            column = cohort.column(name)[test]
-            labels = np.where(np.isnan(column), "missing", np.char.mod("%g", np.nan_to_num(column)))
-        else:
-            labels = np.asarray([*variable.categories, "missing"], dtype=str)[cohort.column(name)[test]]
-        order = [*variable.categories, "missing"] if variable.kind == "category" else sorted(set(labels.tolist()))
-        groups[name] = (labels, variable.title, order)
+    groups = subgroup_labels(spec, cohort, test)
     criterion = next(
         (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
         None,
@@ -567,7 +633,7 @@ def audit(
 
 
 def explain(
-    spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel, progress: Progress = _silent
+    spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel, progress: Progress = silent
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Say what the model used: permutation importance, SHAP, effects, coefficients and the reasons of single rows.
 
@@ -580,7 +646,7 @@ def explain(
     X, y = cohort.matrix(), targets(cohort)
     train, test = split.parts["train"], split.parts["test"]
     shown = test[np.isfinite(model.score(X[test]))]
-    kind = task_of(spec).kind
+    kind = table_kind(spec)
     binary = kind == "binary"
     y_shown = y[shown]
 
@@ -600,7 +666,7 @@ def explain(
     def keep(rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         found = reasons(values, top=3)
         names = np.asarray([v.name for v in cohort.predictors])
-        single["id"] = _ids(cohort, shown[rows])
+        single["id"] = row_ids(cohort, shown[rows])
         for k in range(found.variable.shape[1]):
             single[f"reason_{k + 1}"] = names[found.variable[:, k]]
             single[f"contribution_{k + 1}"] = found.contribution[:, k]
@@ -628,7 +694,7 @@ def explain(
         RANKING[kind],
         patient=cohort.patient[shown],
         inside=inside,
-        refit=lambda order: refit(model, X[train], y[train][order]).score,
+        refit=lambda order: refit(model, X[train], y[train][order], cohort.patient[train]).score,
         n_train=int(train.size),
         repeats=spec.explain.repeats,
         n_effects=spec.explain.effects,
@@ -755,14 +821,51 @@ def package(
     )
 
 
-def input_schema(spec: StudySpec, cohort: Cohort, split: Split, model: StudyModel) -> Schema:
-    """Return what each input of the model must be, from the training part."""
+def facts(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: StudyModel,
+    fitted: Mapping[str, Any],
+    performance: Mapping[str, Any],
+) -> Facts:
+    """Return what the record says of the fitted model: its preparation, its inputs, and the simple model beside it."""
     train = split.parts["train"]
-    return describe(
+    schema = describe(
         model,
         cohort.matrix()[train],
         patient=cohort.patient[train],
         missing_codes={name: v.missing_codes for name, v in spec.variables.items() if v.missing_codes},
+    )
+    candidates = recipes_of(spec)[0]
+    simple = simplest(candidates)
+    return Facts(
+        model={"preparation": [dict(step) for step in model.preparation.steps_], "ratio_name": model.recipe.ratio_name},
+        simple=beside_simple(
+            fitted,
+            performance,
+            primary_of(spec),
+            name=simple.name,
+            title=simple.title,
+            others=len(candidates) > 1,
+        ),
+        inputs={
+            "inputs": [
+                {
+                    "name": one.name,
+                    "label": one.label or one.name,
+                    "unit": one.unit,
+                    "kind": one.kind,
+                    "range": list(one.plausible or one.training_range or ()) or None,
+                    "training_range": list(one.training_range) if one.training_range else None,
+                    "categories": list(one.categories) or None,
+                    "required": one.required,
+                }
+                for one in schema.inputs
+            ],
+            "refusals": [{"code": code, "reason": reason} for code, reason in CODES.items()],
+        },
+        schema=schema,
     )
 
 

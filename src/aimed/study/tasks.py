@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, CompetingRisks, DataError, StudyFileError, Survival, UnknownNameError
+from aimed.metrics.evaluate_multilabel import finding_key, known_multilabel
 from aimed.metrics.prepared_binary import MEASURES
 from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, OVERALL_COMPETING, at
 from aimed.readers.columns import Band, Declared
@@ -26,7 +27,7 @@ class Task:
 
     name: str
     title: str
-    kind: Literal["binary", "survival", "competing"]
+    kind: Literal["binary", "survival", "competing", "multilabel"]
     candidates: tuple[str, ...]
     baselines: tuple[str, ...]
     primary: str
@@ -82,18 +83,41 @@ TASKS: Mapping[str, Task] = {
         design="prognostic",
         prediction="risk",
     ),
+    "classify, findings": Task(
+        name="classify, findings",
+        title="Findings in pictures: classify with [images] and [outcome] findings",
+        kind="multilabel",
+        candidates=("small_cnn",),
+        baselines=("prevalence", "acquisition"),
+        primary="macro_auroc",
+        tuning_metric="macro_auroc",
+        design="diagnostic",
+        prediction="probability",
+    ),
 }
 
 
 def task_of(spec: StudySpec) -> Task:
     """Return the task of a study."""
+    if spec.outcome.findings:
+        return TASKS["classify, findings"]
     return TASKS["survival, competing" if spec.outcome.competing else spec.study.task]
+
+
+def table_kind(spec: StudySpec) -> Literal["binary", "survival", "competing"]:
+    """Return the kind of outcome of a study of a table."""
+    kind = task_of(spec).kind
+    if kind == "multilabel":
+        raise TypeError("a study of a table is needed")
+    return kind
 
 
 def known_measures(spec: StudySpec) -> list[str]:
     """Return the names of the measures a study produces, horizons included."""
     if task_of(spec).kind == "binary":
         return list(MEASURES)
+    if task_of(spec).kind == "multilabel":
+        return known_multilabel([finding_key(name) for name in spec.outcome.findings])
     overall = OVERALL_COMPETING if task_of(spec).kind == "competing" else OVERALL
     return [*overall, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
 
@@ -108,7 +132,31 @@ def primary_of(spec: StudySpec) -> str:
 
 def outcome_label(spec: StudySpec) -> str:
     """Return the outcome in words."""
+    if spec.outcome.findings:
+        few = ", ".join(spec.outcome.findings) if len(spec.outcome.findings) <= 3 else ""
+        return spec.outcome.label or few or f"{len(spec.outcome.findings)} findings"
     return spec.outcome.label or spec.outcome.column or spec.outcome.event or "outcome"
+
+
+def bands_of(spec: StudySpec) -> dict[str, Band]:
+    """Return the bands that subgroups are cut into."""
+    return {name: Band(source=d.source, cuts=d.cuts, labels=d.labels) for name, d in spec.subgroups.derive.items()}
+
+
+def declared_of(spec: StudySpec) -> dict[str, Declared]:
+    """Return what the study file says of its columns."""
+    return {
+        name: Declared(
+            kind=v.kind,
+            label=v.label,
+            unit=v.unit,
+            plausible=v.range,
+            categories=v.categories,
+            missing_codes=v.missing_codes,
+            code=v.code,
+        )
+        for name, v in spec.variables.items()
+    }
 
 
 def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
@@ -136,19 +184,8 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         predictors=spec.predictors.include,
         exclude=[*spec.predictors.exclude, *split_column],
         descriptors=[*spec.subgroups.columns, *split_column],
-        bands={name: Band(source=d.source, cuts=d.cuts, labels=d.labels) for name, d in spec.subgroups.derive.items()},
-        declared={
-            name: Declared(
-                kind=v.kind,
-                label=v.label,
-                unit=v.unit,
-                plausible=v.range,
-                categories=v.categories,
-                missing_codes=v.missing_codes,
-                code=v.code,
-            )
-            for name, v in spec.variables.items()
-        },
+        bands=bands_of(spec),
+        declared=declared_of(spec),
         outcome=OutcomeColumns(
             column=out.column,
             positive=out.positive,
@@ -169,17 +206,20 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
             "at least one number or category",
             "correct [predictors] include and exclude; dates and free text are not predictors",
         )
-    _check_subgroups(spec, cohort)
+    check_subgroups(spec, cohort)
     return cohort
 
 
-def _check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
+def check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
     """Refuse groups that would be single values: they say nothing and would show patients."""
     with_role = {spec.data.patient, spec.data.unit, spec.data.site, spec.data.time, spec.outcome.column}
+    with_role |= set(spec.outcome.findings)
+    if spec.images is not None:
+        with_role |= {spec.images.column, spec.images.study}
     for name in spec.subgroups.columns:
         if name in with_role:
             raise StudyFileError(
-                f"[subgroups] columns names '{name}', which has a role of its own in [data] or [outcome]",
+                f"[subgroups] columns names '{name}', which has a role of its own in the study",
                 "a descriptor of patients",
                 "add a copy of the column under another name to the table",
             )

@@ -11,6 +11,10 @@ CHECKLISTS = Catalog(
             "aimed.trust.checklist:tripod_ai",
             "TRIPOD+AI 2024: 27 items on reporting clinical prediction models.",
         ),
+        "claim": (
+            "aimed.trust.checklist:claim_2024",
+            "CLAIM 2024: 44 items on reporting artificial intelligence in medical imaging.",
+        ),
     },
     group="aimed.checklists",
 )

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimed.trust.tripod import augmentation, labels, network, of_pictures
 from aimed.trust.words import at, number, plural, title
 
 __all__ = ["escape", "model_card"]
@@ -91,10 +92,27 @@ def _unit(r: Mapping[str, Any]) -> str:
     return str(at(r, "performance.unit") or at(r, "outcome.unit") or "day")
 
 
+def _title(r: Mapping[str, Any], name: str) -> str:
+    return title(name, _unit(r), labels(r))
+
+
+_OF_FINDINGS = ("auroc", "auprc", "brier", "oe", "calibration_slope", "sensitivity", "specificity")
+"""Measures of a single finding that the card shows; all are in the results."""
+
+
+def _chosen(r: Mapping[str, Any], measures: Mapping[str, Any], only: Sequence[str] = _OF_FINDINGS) -> dict[str, Any]:
+    """Return the measures the card shows: all, or with several findings their means and some of each finding."""
+    if not labels(r):
+        return dict(measures)
+    return {k: m for k, m in measures.items() if "@" not in k or k.partition("@")[0] in only}
+
+
 def _front(r: Mapping[str, Any]) -> list[str]:
     licence = str(at(r, "study.license") or "")
-    known = {name: m for name, m in (at(r, "performance.measures") or {}).items() if m.get("value") is not None}
-    lines = ["---", 'library_name: "aimed"', 'pipeline_tag: "tabular-classification"']
+    shown = _chosen(r, at(r, "performance.measures") or {}, ("auroc",))
+    known = {name: m for name, m in shown.items() if m.get("value") is not None}
+    data = "image" if of_pictures(r) else "tabular"
+    lines = ["---", 'library_name: "aimed"', f'pipeline_tag: "{data}-classification"']
     lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', '  - "clinical-prediction"']
     plain = re.fullmatch(r"[A-Za-z0-9.+-]+", licence)
     lines.append(f"license: {_yaml(licence.lower() if plain else 'other')}")
@@ -103,15 +121,15 @@ def _front(r: Mapping[str, Any]) -> list[str]:
     if known:
         lines.append(f"metrics: {_yaml([_metric(name) for name in known])}")
         lines += ["model-index:", f"  - name: {_yaml(str(at(r, 'study.id') or 'model'))}", "    results:"]
-        lines += ["      - task:", '          type: "tabular-classification"']
+        lines += ["      - task:", f'          type: "{data}-classification"']
         lines += [f"          name: {_yaml(str(at(r, 'study.outcome_label') or at(r, 'outcome.label') or 'outcome'))}"]
         lines += ["        dataset:", f"          name: {_yaml(str(at(r, 'data.source') or 'unknown'))}"]
-        lines += ['          type: "tabular"', '          split: "test"']
+        lines += [f'          type: "{data}"', '          split: "test"']
         if at(r, "data.digest"):
             lines.append(f"          revision: {_yaml(str(at(r, 'data.digest')))}")
         lines.append("        metrics:")
         for name, m in known.items():
-            lines += [f"          - type: {_yaml(_metric(name))}", f"            name: {_yaml(title(name, _unit(r)))}"]
+            lines += [f"          - type: {_yaml(_metric(name))}", f"            name: {_yaml(_title(r, name))}"]
             lines += [f"            value: {_yaml(float(m['value']))}"]
             bounds = [None if m.get(key) is None else float(m[key]) for key in ("lower", "upper")]
             lines.append(
@@ -121,7 +139,10 @@ def _front(r: Mapping[str, Any]) -> list[str]:
 
 
 def _metric(name: str) -> str:
-    return _METRIC_IDS.get(name, name)
+    stem, _, where = name.partition("@")
+    # A measure of one finding is that measure; one at a horizon is another.
+    plain = name if where.replace(".", "", 1).isdigit() else stem
+    return _METRIC_IDS.get(plain, name)
 
 
 def _head(r: Mapping[str, Any]) -> list[str]:
@@ -163,6 +184,8 @@ def _details(r: Mapping[str, Any]) -> list[str]:
     facts = [
         ("Model", at(r, "model.title"), "model.title"),
         ("Description", at(r, "model.description"), "model.description"),
+        ("Network", (network(r) or "").removeprefix("Network: "), "model.network"),
+        ("Augmentation", augmentation(r), "model.network.augmentation"),
         ("Task", at(r, "task"), "task"),
         ("Outcome", at(r, "study.outcome_label"), "study.outcome_label"),
         ("Missing values", at(r, "model.missing_method"), "model.missing_method"),
@@ -224,14 +247,14 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
         level = f", {float(block['level']):.0%}" if block.get("level") else ""
         lines += [f"Intervals: {escape(block['interval_method'])}{level} (`performance.interval_method`).", ""]
     rows = [
-        _measure_row(r, title(k, _unit(r)), m, f"performance.measures.{k}")
-        for k, m in (block.get("measures") or {}).items()
+        _measure_row(r, _title(r, k), m, f"performance.measures.{k}")
+        for k, m in _chosen(r, block.get("measures") or {}).items()
     ]
     lines += _table(_HEAD, rows) or ["No measures in the results.", ""]
     for baseline, measures in (block.get("differences") or {}).items():
         rows = [
-            _measure_row(r, title(k, _unit(r)), m, f"performance.differences.{baseline}.{k}")
-            for k, m in measures.items()
+            _measure_row(r, _title(r, k), m, f"performance.differences.{baseline}.{k}")
+            for k, m in _chosen(r, measures, ("auroc",)).items()
         ]
         lines += [f"### Difference to {escape(baseline)}", "", *_table(_HEAD, rows)]
     threshold = at(r, "model.threshold")
@@ -241,6 +264,14 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
             "(`model.threshold.value`).",
             "",
         ]
+    elif threshold and threshold.get("findings"):
+        rows = [
+            [escape(labels(r).get(key, key)), number(float(one["value"])), f"`model.threshold.findings.{key}`"]
+            for key, one in threshold["findings"].items()
+            if (one or {}).get("value") is not None
+        ]
+        lines += [f"Decision thresholds: {escape(threshold.get('rule'))}.", ""]
+        lines += _table(["Finding", "Threshold", "Source"], rows)
     return lines
 
 
@@ -270,9 +301,32 @@ def _data(r: Mapping[str, Any]) -> list[str]:
             ("First index date", at(r, "data.dates.first"), "data.dates.first"),
             ("Last index date", at(r, "data.dates.last"), "data.dates.last"),
             ("Test part drawn by", at(r, "split.by"), "split.by"),
+            *_pictures(r),
         ]
     )
-    return [*lines, *_table(["Part", "Rows", "Patients", "Events", "Source"], rows)]
+    head = ["Pictures", "Patients", "With a finding"] if of_pictures(r) else ["Rows", "Patients", "Events"]
+    lines += _table(["Part", *head, "Source"], rows)
+    findings = [
+        _measure_row(r, f"{one.get('label')}, {part} part", m, f"outcome.findings[{k}].prevalence.{part}")
+        for k, one in enumerate(at(r, "outcome.findings") or [])
+        for part, m in (one.get("prevalence") or {}).items()
+        if part != "all"
+    ]
+    return [*lines, *_table(["Frequency of", "Value", "Interval", "n", "Positive", "Source"], findings)]
+
+
+def _pictures(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return the facts on the files of a study of pictures; none for tables."""
+    images = at(r, "data.images")
+    if not images:
+        return []
+    views = ", ".join(f"{view} {number(n)}" for view, n in (images.get("views") or {}).items())
+    refused = sum(int(n) for n in (images.get("refused") or {}).values())
+    return [
+        ("Views", views, "data.images.views"),
+        ("Files refused", number(refused), "data.images.refused"),
+        ("Reference standard", at(r, "outcome.reference_standard"), "outcome.reference_standard"),
+    ]
 
 
 def _analyses(r: Mapping[str, Any]) -> list[str]:
@@ -290,7 +344,8 @@ def _analyses(r: Mapping[str, Any]) -> list[str]:
             path += f".measures.{primary}" if found else ""
             row = _measure_row(r, str(group["group"]), measure, path)
             rows.append([*row[:-1], escape(group["state"]), row[-1]])
-        head = ["Group", title(primary, _unit(r)), "Interval", "n", "Events", "State", "Source"]
+        events = "With a finding" if of_pictures(r) else "Events"
+        head = ["Group", _title(r, primary), "Interval", "n", events, "State", "Source"]
         lines += [f"### {escape(column.get('label') or column['column'])}", "", *_table(head, rows)]
     note = at(r, "subgroups.note")
     return [*lines, escape(note), ""] if note else lines
@@ -305,11 +360,26 @@ def _ethics(r: Mapping[str, Any]) -> list[str]:
     return ["## Ethical considerations", "", *_facts(pairs)]
 
 
+_SAID = {
+    "Shortcuts": "shortcuts",
+    "Worse pictures": "robustness",
+    "Sets that may say uncertain": "conformal",
+    "Doubt": "case_uncertainty",
+    "Heat maps": "explanation",
+}
+"""What the evidence says of a model of pictures, in its own sentences."""
+
+
 def _caveats(r: Mapping[str, Any]) -> list[str]:
     limits = [f"- {escape(text)}" for text in at(r, "limits.limitations") or []]
     rules = [
         f"- Refuses: {escape(rule.get('code'))}: {escape(rule.get('reason'))}"
         for rule in at(r, "limits.refusals") or []
+    ]
+    limits += [
+        f"- {name}: {escape(said)} (`{block}.sentence`)"
+        for name, block in _SAID.items()
+        if (said := at(r, f"{block}.sentence"))
     ]
     openings = at(r, "verdict.openings")
     if openings is not None:

@@ -10,11 +10,13 @@ from importlib.resources import files
 from typing import Any
 
 from aimed.core import UnknownNameError
-from aimed.trust import CHECKLISTS
-from aimed.trust.tripod import WRITERS, NotApplicable, Writer
+from aimed.trust import CHECKLISTS, claim, tripod
+from aimed.trust.tripod import NotApplicable, Writer
 from aimed.trust.words import at
 
-__all__ = ["STATES", "Checklist", "fill", "tripod_ai"]
+__all__ = ["STATES", "Checklist", "claim_2024", "fill", "tripod_ai"]
+
+_DEFAULT = "tripod+ai"
 
 STATES = ("filled", "drafted", "missing", "not applicable")
 """States of an item, in order."""
@@ -29,7 +31,7 @@ class Checklist:
     about : mapping
         ``id``, ``title``, ``version``, ``licence``, ``source``, ``attribution`` and ``items``; an item has ``item``,
         ``section``, ``asks``, ``class`` (A from evidence, D drafted, W written by the author), ``evidence`` (paths into
-        the results) and ``anchor`` (section of the report).
+        the results; one of several that | parts is enough) and ``anchor`` (section of the report).
     writers : mapping of str to callable
         Item → writer; see `aimed.trust.tripod.Writer`.
     """
@@ -39,7 +41,7 @@ class Checklist:
 
     def fill(self, results: Mapping[str, Any], statements: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the checklist filled from results and statements; see `fill`."""
-        said = {item: text.strip() for item, text in (statements or {}).items() if text.strip()}
+        said = {item: text.strip() for item, text in self._own(statements or {}).items() if text.strip()}
         known = [row["item"] for row in self.about["items"]]
         for item in said:
             if item not in known:
@@ -48,10 +50,21 @@ class Checklist:
         head = {key: self.about[key] for key in ("title", "version", "licence", "source", "attribution")}
         return {**head, "items": rows, "counts": {state: sum(r["state"] == state for r in rows) for state in STATES}}
 
+    def _own(self, statements: Mapping[str, str]) -> dict[str, str]:
+        """Return the statements that are for this checklist, by item; those without a prefix are for TRIPOD+AI."""
+        own = {}
+        for key, text in statements.items():
+            name, mark, item = key.rpartition(":")
+            if mark and name not in CHECKLISTS:
+                raise UnknownNameError("checklist", name, list(CHECKLISTS))
+            if (name or _DEFAULT) == self.about["id"]:
+                own[item] = text
+        return own
+
     def _row(self, row: Mapping[str, Any], results: Mapping[str, Any], statement: str | None) -> dict[str, Any]:
         writer = self.writers.get(row["item"])
         drafted = writer(results) if writer is not None else None
-        here = [path for path in row["evidence"] if at(results, path) is not None]
+        here = [path for one in row["evidence"] if (path := _there(results, one))]
         # An item filled by the machine needs all of its evidence; a draft for the author may rest on some.
         bound = len(here) == len(row["evidence"]) if row["class"] == "A" else bool(here)
         evidence = here[0] if here else f"#{row['anchor']}"
@@ -68,20 +81,25 @@ class Checklist:
         kept = {key: row[key] for key in ("item", "section", "asks")}
         return {**kept, "class": row["class"], "state": state, "text": text, "evidence": evidence}
 
-    @staticmethod
-    def _ask(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-        do = f'write [report] statements."{row["item"]}"'
+    def _ask(self, row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+        key = row["item"] if self.about["id"] == _DEFAULT else f"{self.about['id']}:{row['item']}"
+        do = f'write [report] statements."{key}"'
         if row["class"] == "W":
             return f"For the author: {do}."
-        lost = [path for path in row["evidence"] if at(results, path) is None]
+        lost = [path.replace("|", " or ") for path in row["evidence"] if not _there(results, path)]
         why = f"The run holds no {' and no '.join(lost)}" if lost else "The run has nothing to say here"
         return f"{why}; {do}."
 
 
+def _there(results: Mapping[str, Any], path: str) -> str:
+    """Return the first of several paths, with | between them, that leads to something; empty where none does."""
+    return next((one for one in path.split("|") if at(results, one) is not None), "")
+
+
 @cache
-def _tripod_ai() -> Checklist:
-    text = files("aimed.trust").joinpath("checklists", "tripod_ai.json").read_text(encoding="utf-8")
-    return Checklist(json.loads(text), WRITERS)
+def _load(file: str) -> Checklist:
+    text = files("aimed.trust").joinpath("checklists", file).read_text(encoding="utf-8")
+    return Checklist(json.loads(text), claim.WRITERS if file == "claim.json" else tripod.WRITERS)
 
 
 def tripod_ai() -> Checklist:
@@ -96,7 +114,22 @@ def tripod_ai() -> Checklist:
     >>> len(tripod_ai().about["items"])
     52
     """
-    return _tripod_ai()
+    return _load("tripod_ai.json")
+
+
+def claim_2024() -> Checklist:
+    """Return CLAIM, the 2024 guideline for reports of artificial intelligence in medical imaging.
+
+    References
+    ----------
+    Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300. What is asked is given in words of our own.
+
+    Examples
+    --------
+    >>> len(claim_2024().about["items"])
+    44
+    """
+    return _load("claim.json")
 
 
 def fill(
@@ -110,6 +143,7 @@ def fill(
         The results record, as far as it is made.
     statements : mapping of str to str, optional
         Item → the author's text. It replaces a draft or a gap, and follows the text of an item filled from evidence.
+        Items of other checklists than TRIPOD+AI have its name in front, as in ``"claim:14"``.
     checklist : str
         Name in `aimed.trust.CHECKLISTS`.
 

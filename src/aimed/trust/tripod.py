@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from aimed.trust.words import at, estimate, listed, number, plural, title
 
-__all__ = ["WRITERS", "NotApplicable", "Writer"]
+__all__ = ["WRITERS", "NotApplicable", "Results", "Writer", "join", "labels", "of_pictures", "said_of"]
 
 Results: TypeAlias = Mapping[str, Any]
 
@@ -24,8 +24,14 @@ Writer: TypeAlias = Callable[[Results], str | NotApplicable | None]
 """Results → the text of an item; None when the results hold nothing to say."""
 
 
-def _join(*parts: str | None) -> str | None:
-    """Join the sentences that exist."""
+def join(*parts: str | None) -> str | None:
+    """Join the sentences that exist; None where none does.
+
+    Examples
+    --------
+    >>> join("One", None, "Two."), join(None)
+    ('One. Two.', None)
+    """
     said = [part.strip() for part in parts if part and part.strip()]
     return " ".join(part if part[-1] in ".!?" else f"{part}." for part in said) or None
 
@@ -34,7 +40,8 @@ def _unit(r: Results) -> str:
     return str(at(r, "performance.unit") or at(r, "outcome.unit") or "day")
 
 
-def _outcome(r: Results) -> str:
+def outcome_of(r: Results) -> str:
+    """Return what is predicted, in words."""
     return str(at(r, "study.outcome_label") or at(r, "outcome.label") or "the outcome")
 
 
@@ -43,18 +50,52 @@ def _horizons(r: Results) -> str:
     return f" by {listed([f'{h:g}' for h in horizons])} {_unit(r)}s" if horizons else ""
 
 
-def _part(r: Results, part: str) -> str | None:
+def of_pictures(r: Results) -> bool:
+    """Return whether the rows are pictures in which several findings are looked for."""
+    return at(r, "data.images") is not None or at(r, "outcome.kind") == "multilabel"
+
+
+def labels(r: Results) -> dict[str, str]:
+    """Return the label of each finding by its key; empty without findings."""
+    return {str(k): str(v) for k, v in (at(r, "performance.labels") or {}).items()}
+
+
+def _title(r: Results, name: str) -> str:
+    return title(name, _unit(r), labels(r))
+
+
+def said_of(r: Results, measure: Mapping[str, Any]) -> str:
+    """Return a measure with its interval and n, called by its name for people."""
+    return estimate(measure, _unit(r), labels=labels(r))
+
+
+def _rows(r: Results, n: Any) -> str:
+    return plural(n, "picture" if of_pictures(r) else "row")
+
+
+def _events(r: Results, n: Any) -> str:
+    return f"{number(n)} with a finding" if of_pictures(r) else plural(n, "event")
+
+
+def _with_events(r: Results, n: Any, events: Any) -> str:
+    if of_pictures(r):
+        return f"{_rows(r, n)}, {number(events)} of them with a finding"
+    return f"{_rows(r, n)} with {plural(events, 'event')}"
+
+
+def part_of(r: Results, part: str) -> str | None:
+    """Return the size of a part; None where there is no such part."""
     block = at(r, f"data.parts.{part}")
     if block is None:
         return None
     return (
-        f"{part}: {plural(block.get('n'), 'row')} of {plural(block.get('patients'), 'patient')}, "
-        f"{plural(block.get('events'), 'event')}"
+        f"{part}: {_rows(r, block.get('n'))} of {plural(block.get('patients'), 'patient')}, "
+        f"{_events(r, block.get('events'))}"
     )
 
 
 def _parts(r: Results) -> str:
-    return "; ".join(text for part in at(r, "data.parts") or {} if (text := _part(r, part)))
+    return "; ".join(text for part in at(r, "data.parts") or {} if (text := part_of(r, part)))
 
 
 def _main(r: Results) -> Mapping[str, Any] | None:
@@ -63,7 +104,8 @@ def _main(r: Results) -> Mapping[str, Any] | None:
     return found or (at(r, "performance.measures") or {}).get(at(r, "study.primary"))
 
 
-def _setup(r: Results) -> str:
+def setup(r: Results) -> str:
+    """Return what kind of evaluation this is."""
     by = at(r, "split.by")
     words = {
         "patient": "internal evaluation on a random test part of patients",
@@ -81,7 +123,7 @@ def title_(r: Results) -> str | None:
     population = at(r, "study.population")
     where = f" in {population}" if population else ""
     return (
-        _join(f"{text}: development and {_setup(r)} of a {kind} prediction model for {_outcome(r)}{where}")
+        join(f"{text}: development and {setup(r)} of a {kind} prediction model for {outcome_of(r)}{where}")
         if text
         else None
     )
@@ -95,11 +137,11 @@ def abstract(r: Results) -> str | None:
     model = at(r, "model.title")
     state = at(r, "verdict.state")
     main = _main(r)
-    return _join(
-        f"Objective: to develop and evaluate a model for {_outcome(r)}{_horizons(r)}",
+    return join(
+        f"Objective: to develop and evaluate a model for {outcome_of(r)}{_horizons(r)}",
         f"Data: {at(r, 'data.source')}; {_parts(r)}" if at(r, "data.source") else f"Data: {_parts(r)}",
-        f"Methods: {model} with {_setup(r)}" if model else None,
-        f"Results: {estimate(main, _unit(r))}" if main else None,
+        f"Methods: {model} with {setup(r)}" if model else None,
+        f"Results: {said_of(r, main)}" if main else None,
         f"Acceptance criteria declared before the run: {state}" if state else None,
     )
 
@@ -110,7 +152,7 @@ def purpose(r: Results) -> str | None:
     population = at(r, "study.population")
     if not use:
         return None
-    return _join(
+    return join(
         f"Target population: {population}" if population else None,
         f"Intended use: {use}",
         f"Intended users: {listed(users)}" if users else None,
@@ -123,8 +165,8 @@ def objectives(r: Results) -> str | None:
     if not at(r, "study.title"):
         return None
     criteria = at(r, "verdict.criteria") or []
-    return _join(
-        f"To develop a model for {_outcome(r)}{_horizons(r)} and to evaluate it by {_setup(r)}",
+    return join(
+        f"To develop a model for {outcome_of(r)}{_horizons(r)} and to evaluate it by {setup(r)}",
         f"Acceptance criteria set beforehand: {listed([str(c.get('text')) for c in criteria])}" if criteria else None,
     )
 
@@ -135,9 +177,9 @@ def sources(r: Results) -> str | None:
     if not source:
         return None
     digest = str(at(r, "data.digest") or "")
-    return _join(
+    return join(
         f"Source: {source}{f' (SHA-256 {digest[:12]}…)' if digest else ''}, "
-        f"{plural(at(r, 'data.rows'), 'row')} of {plural(at(r, 'data.patients'), 'patient')}",
+        f"{_rows(r, at(r, 'data.rows'))} of {plural(at(r, 'data.patients'), 'patient')}",
         _parts(r),
     )
 
@@ -149,7 +191,7 @@ def dates(r: Results) -> str | None:
         return None
     followup = at(r, "outcome.followup") or {}
     span = _followup(r, followup)
-    return _join(f"Index dates from {block.get('first')} to {block.get('last')}", span)
+    return join(f"Index dates from {block.get('first')} to {block.get('last')}", span)
 
 
 def _followup(r: Results, block: Mapping[str, Any]) -> str | None:
@@ -165,7 +207,7 @@ def _followup(r: Results, block: Mapping[str, Any]) -> str | None:
 def setting(r: Results) -> str | None:
     """Item 6a."""
     sites, said = at(r, "data.sites"), at(r, "study.setting")
-    return _join(str(said) if said else None, f"Data of {plural(len(sites), 'site')}" if sites else None)
+    return join(str(said) if said else None, f"Data of {plural(len(sites), 'site')}" if sites else None)
 
 
 def eligibility(r: Results) -> str | None:
@@ -174,12 +216,53 @@ def eligibility(r: Results) -> str | None:
     if not flow:
         return None
     steps = [f"{step['step']} (removed {number(step['removed'])}, {number(step['remaining'])} left)" for step in flow]
-    return _join(f"Applied in order: {'; '.join(steps)}")
+    return join(f"Applied in order: {'; '.join(steps)}")
 
 
 def _steps(r: Results) -> str | None:
     steps = at(r, "model.preparation")
+    if not steps and at(r, "model.network"):
+        return _frame(r)
     return "; ".join(f"{s.get('name')}: {str(s.get('detail')).rstrip('.')}" for s in steps) if steps else None
+
+
+_LIMITS = {
+    "rotation": "turned by up to {:g} degrees",
+    "translation": "moved by up to {:.0%} of the width",
+    "scale": "scaled by up to {:.0%}",
+    "brightness": "brightness by up to {:.0%} of the range",
+    "contrast": "contrast by up to {:.0%}",
+    "gamma": "log gamma by up to {:g}",
+    "noise": "noise with SD up to {:.0%} of the range",
+}
+
+
+def augmentation(r: Results) -> str | None:
+    """Return how training pictures were changed at random; None where that is not recorded."""
+    if not at(r, "model.network") or at(r, "model.network.probe"):
+        return None
+    limits = at(r, "model.network.augmentation")
+    if not limits:
+        return "Training pictures were not changed at random"
+    each = [words.format(float(limits[key])) for key, words in _LIMITS.items() if limits.get(key)]
+    return (
+        f"Training pictures were changed at random ({', '.join(each)}) and never mirrored, because the heart has a side"
+    )
+
+
+def _frame(r: Results) -> str:
+    size, bits = at(r, "data.images.size"), at(r, "data.images.bits")
+    scale = at(r, "model.network.preprocessing") or {}
+    steps = []
+    if size:
+        steps.append(f"pictures were framed to {size} x {size} pixels with their aspect kept, in {bits} bits")
+    if scale.get("mean") is not None and scale.get("sd") is not None:
+        steps.append(
+            f"grey levels, as shares of full scale, less {number(float(scale['mean']))} and divided by "
+            f"{number(float(scale['sd']))} ({scale.get('source')})"
+        )
+    said = "; ".join(steps)
+    return said[:1].upper() + said[1:]
 
 
 def preparation(r: Results) -> str | None:
@@ -189,8 +272,9 @@ def preparation(r: Results) -> str | None:
         return None
     checks = at(r, "checks") or []
     counts = {level: sum(f.get("severity") == level for f in checks) for level in ("STOP", "WARN", "NOTE")}
-    return _join(
-        f"Learned on the training part alone: {steps}",
+    return join(
+        steps if at(r, "model.network") else f"Learned on the training part alone: {steps}",
+        augmentation(r),
         f"Data checks gave {plural(counts['STOP'], 'stop')}, {plural(counts['WARN'], 'warning')} and "
         f"{plural(counts['NOTE'], 'note')}",
         "The same preparation was applied to every patient, whatever the group",
@@ -201,15 +285,25 @@ def outcome(r: Results) -> str | None:
     """Item 8a."""
     if not at(r, "outcome.label"):
         return None
-    kinds = {"binary": "yes/no", "survival": "time to event with right censoring"}
+    kinds = {
+        "binary": "yes/no",
+        "survival": "time to event with right censoring",
+        "competing": "time to the first of several events, with right censoring",
+        "multilabel": "several findings, each present or not",
+    }
     standard = at(r, "outcome.reference_standard")
     shares = [
-        f"{part} {estimate(m, _unit(r))}"
+        f"{part} {said_of(r, m)}"
         for part, m in (at(r, "outcome.prevalence") or {}).items()
         if m.get("value") is not None
     ]
-    return _join(
-        f"Outcome: {_outcome(r)}{_horizons(r)} ({kinds.get(str(at(r, 'outcome.kind')), 'outcome')})",
+    shares += [
+        f"{one.get('label')}, test: {said_of(r, m)}"
+        for one in at(r, "outcome.findings") or []
+        if (m := (one.get("prevalence") or {}).get("test")) and m.get("value") is not None
+    ]
+    return join(
+        f"Outcome: {outcome_of(r)}{_horizons(r)} ({kinds.get(str(at(r, 'outcome.kind')), 'outcome')})",
         f"Reference standard: {standard}" if standard else None,
         f"Frequency: {'; '.join(shares)}" if shares else None,
     )
@@ -221,9 +315,11 @@ def initial_predictors(r: Results) -> str | None:
     if not inputs:
         return None
     names = listed([str(i.get("label") or i["name"]) for i in inputs], 40)
-    return _join(
+    return join(
         f"{plural(len(inputs), 'candidate predictor')}: {names}",
-        "None was dropped for its relation with the outcome before model building",
+        "The model sees the picture alone; view, tags and columns of the table are used to look for shortcuts only"
+        if of_pictures(r)
+        else "None was dropped for its relation with the outcome before model building",
     )
 
 
@@ -237,7 +333,7 @@ def predictors(r: Results) -> str | None:
         unit = f" ({i['unit']})" if i.get("unit") else ""
         levels = f" ({listed([str(c) for c in i['categories']])})" if i.get("categories") else ""
         said.append(f"{i.get('label') or i['name']}{unit}{levels}")
-    return _join("; ".join(said))
+    return join("; ".join(said))
 
 
 def sample_size(r: Results) -> str | None:
@@ -246,9 +342,10 @@ def sample_size(r: Results) -> str | None:
     test = at(r, "data.parts.test")
     if not found or not test:
         return None
-    return _join(
-        f"Development (criteria of Riley et al., BMJ 2020;368:m441): {' '.join(found)}",
-        f"Evaluation: {plural(test.get('n'), 'row')} with {plural(test.get('events'), 'event')}; precision is "
+    rule = "" if of_pictures(r) else " (criteria of Riley et al., BMJ 2020;368:m441)"
+    return join(
+        f"Development{rule}: {' '.join(found)}",
+        f"Evaluation: {_with_events(r, test.get('n'), test.get('events'))}; precision is "
         "shown by the intervals; at least 100 events and as many non-events are advised (Collins et al., Stat Med "
         "2016;35:214)",
     )
@@ -258,7 +355,7 @@ def missing(r: Results) -> str | None:
     """Item 11."""
     method = at(r, "model.missing_method")
     if not method:
-        return None
+        return _unknown(r)
     words = {
         "mean_indicators": "the training mean with an indicator of missingness",
         "mean": "the training mean",
@@ -270,11 +367,25 @@ def missing(r: Results) -> str | None:
     }
     gaps = at(r, "data.missing") or []
     worst = [f"{g.get('label') or g.get('variable')} {float(g['fraction']):.1%}" for g in gaps[:5]]
-    return _join(
+    return join(
         f"Missing values were handled by {words.get(str(method), str(method))}",
         f"{plural(len(gaps), 'variable')} had missing values, most often {listed(worst)}"
         if gaps
         else "None was missing",
+    )
+
+
+def _unknown(r: Results) -> str | None:
+    found = at(r, "outcome.findings")
+    if not found:
+        return None
+    unsure, lost = (sum(int(one.get(key) or 0) for one in found) for key in ("uncertain", "unknown"))
+    refused = sum(int(n) for n in (at(r, "data.images.refused") or {}).values())
+    return join(
+        f"Labels of findings: {number(unsure)} uncertain, {number(lost)} unknown",
+        "A finding is learned and judged on the pictures where it is known, so that a picture with one unknown label "
+        "is kept for the others",
+        f"{plural(refused, 'file')} could not be used and {'is' if refused == 1 else 'are'} in no part",
     )
 
 
@@ -286,11 +397,14 @@ def partition(r: Results) -> str | None:
     shared = sum(int(n) for n in (proof.get("shared_patients") or {}).values())
     openings = at(r, "verdict.openings")
     seed = at(r, "split.seed")
-    return _join(
+    return join(
         f"The test part was drawn by {at(r, 'split.by')}{f' (seed {seed})' if seed is not None else ''} before any "
         f"modelling; {_parts(r)}",
         f"{plural(shared, 'patient')} in more than one part" if shared else "No patient is in more than one part",
-        f"Tuning used {plural(proof['folds'], 'patient-grouped fold')} of the training part"
+        f"One tune part of {_rows(r, tuned)}, by patient from the training part, stopped training and chose the model, "
+        f"calibration and thresholds; {_rows(r, at(r, 'model.n_fitted'))} were learned from"
+        if (tuned := at(r, "model.n_tune"))
+        else f"Tuning used {plural(proof['folds'], 'patient-grouped fold')} of the training part"
         if proof.get("folds")
         else None,
         f"The test part was opened {plural(openings, 'time')}" if openings else None,
@@ -299,7 +413,7 @@ def partition(r: Results) -> str | None:
 
 def handling(r: Results) -> str | None:
     """Item 12b."""
-    return _join(_steps(r))
+    return join(_steps(r))
 
 
 def building(r: Results) -> str | None:
@@ -316,15 +430,16 @@ def building(r: Results) -> str | None:
     metric = next((row.get("metric") for row in board if row.get("metric")), None)
     parameters = at(r, "model.parameters") or {}
     optimism = at(r, "model.optimism.corrected")
-    return _join(
+    return join(
         f"Model: {name}",
         str(at(r, "model.description") or "") or None,
-        f"Compared on tuning folds by mean {title(str(metric), _unit(r)) if metric else 'metric'}: {'; '.join(rows)}"
+        f"Compared on {'the tune part by' if at(r, 'model.n_tune') else 'tuning folds by mean'} "
+        f"{_title(r, str(metric)) if metric else 'metric'}: {'; '.join(rows)}"
         if rows
         else None,
         str(at(r, "model.choice") or "") or None,
         f"Hyperparameters: {', '.join(f'{k} = {v}' for k, v in parameters.items())}" if parameters else None,
-        f"Optimism-corrected by bootstrap: {estimate(optimism, _unit(r))}" if optimism else None,
+        f"Optimism-corrected by bootstrap: {said_of(r, optimism)}" if optimism else None,
     )
 
 
@@ -342,7 +457,7 @@ def clusters(r: Results) -> str | NotApplicable | None:
     if not sites or len(sites) == 1:
         return _one_site(sites)
     by_site = at(r, "split.by") == "site"
-    return _join(
+    return join(
         f"Data come from {plural(len(sites), 'site')}",
         "Whole sites were held out as the test part" if by_site else "The test part was not drawn by site",
         "Clusters were not modelled; intervals resample patients, not sites",
@@ -363,10 +478,14 @@ def measures(r: Results) -> str | None:
         return None
     draws, level = at(r, "performance.draws"), at(r, "performance.level")
     base = list(at(r, "performance.differences") or {})
+    several = bool(labels(r))
     curves = list(at(r, "performance.curves") or {})
-    return _join(
-        f"Measures: {listed([title(name, _unit(r)) for name in found], 40)}",
-        f"Primary measure: {title(str(at(r, 'study.primary')), _unit(r))}" if at(r, "study.primary") else None,
+    return join(
+        f"Measures: {listed([_title(r, name) for name in found if not (several and '@' in name)], 40)}",
+        f"Of each finding: {listed(list(dict.fromkeys(title(n.partition('@')[0]) for n in found if '@' in n)), 40)}"
+        if several
+        else None,
+        f"Primary measure: {_title(r, str(at(r, 'study.primary')))}" if at(r, "study.primary") else None,
         f"Intervals: {method}{f', {float(level):.0%}' if level else ''}{f', {number(draws)} draws' if draws else ''}",
         f"Compared with {listed([str(b).replace('_', ' ') for b in base])} on the same resamples" if base else None,
         f"Plots: {listed([c.replace('_', ' ') for c in curves])}" if curves else None,
@@ -380,7 +499,7 @@ def updating(r: Results) -> str | NotApplicable | None:
         return None
     if at(r, "verdict.changed_after_opening"):
         times = plural(at(r, "verdict.openings"), "time")
-        return _join(
+        return join(
             f"The study file changed after the test part was opened, which happened {times}, so the results may be "
             "optimistic"
         )
@@ -392,10 +511,19 @@ def calculated(r: Results) -> str | None:
     version = at(r, "aimed_version")
     if not version:
         return None
-    return _join(
+    return join(
         f"Predictions were calculated by aimed {version} from the packaged model, not from a rounded formula",
         f"Study file SHA-256 {str(at(r, 'study.file_sha256'))[:12]}…" if at(r, "study.file_sha256") else None,
     )
+
+
+_LOSSES = {
+    "weighted": "The loss weighs each side of a finding by how frequent the other is; pictures were not resampled",
+    "focal": "The focal loss turns away from pictures that are easy; pictures were neither resampled nor weighted",
+    "asymmetric": "The asymmetric loss turns away from easy negatives; pictures were neither resampled nor weighted",
+    "plain": "The loss was cross-entropy as it is; pictures were neither resampled nor weighted",
+    "logistic": "Pictures were neither resampled nor weighted",
+}
 
 
 def imbalance(r: Results) -> str | None:
@@ -405,9 +533,19 @@ def imbalance(r: Results) -> str | None:
         return None
     method = str(block.get("method") or "none")
     weight = at(r, "model.parameters.class_weight")
-    return _join(
-        f"Rows were weighted by class ({weight})" if weight else "Rows were neither resampled nor weighted by class",
-        "The risks were not recalibrated" if method == "none" else f"Risks were recalibrated by the {method} method",
+    loss = at(r, "model.network.loss")
+    how = f"Risks were recalibrated by the {method} method"
+    if method == "by finding":
+        each = at(r, "model.calibration.findings") or {}
+        named = [f"{labels(r).get(k, k)} {one.get('method')}" for k, one in each.items()]
+        how = f"Risks were recalibrated finding by finding: {listed(named, 40)}"
+    return join(
+        _LOSSES.get(str(loss), f"The loss was {loss}")
+        if loss
+        else f"Rows were weighted by class ({weight})"
+        if weight
+        else "Rows were neither resampled nor weighted by class",
+        "The risks were not recalibrated" if method == "none" else how,
         str(block.get("sentence") or "") or None,
     )
 
@@ -418,8 +556,10 @@ def fairness(r: Results) -> str | None:
     if not columns:
         return None
     names = listed([str(c.get("label") or c["column"]) for c in columns])
-    return _join(
-        f"Every measure was repeated in groups of {names}, with intervals and three states; a group with fewer than "
+    repeated = [_title(r, str(name)) for name in at(r, "subgroups.measures") or []]
+    what = f"Repeated were {listed(repeated, 40)}" if of_pictures(r) and repeated else "Every measure was repeated"
+    return join(
+        f"{what} in groups of {names}, with intervals and three states; a group with fewer than "
         f"{number(at(r, 'subgroups.min_events'))} events is not judged",
         "No group-specific threshold or reweighting was used",
     )
@@ -430,8 +570,11 @@ def output(r: Results) -> str | None:
     block = at(r, "model.threshold")
     if not block:
         return None
-    return _join(
-        f"Output: the probability of {_outcome(r)}{_horizons(r)}",
+    each = list(labels(r).values())
+    of = f"each of {plural(len(each), 'finding')} ({listed(each, 40)})" if each else f"{outcome_of(r)}{_horizons(r)}"
+    return join(
+        f"Output: the probability of {of}",
+        f"Thresholds: {block.get('rule')}" if block.get("value") is None and block.get("findings") else None,
         f"Threshold {number(float(block['value']), 2)}, {block.get('rule')}"
         if block.get("value") is not None
         else None,
@@ -447,7 +590,7 @@ def differences(r: Results) -> str | None:
     said = [f"{_row_name(row)} {float(row['smd']):+.2f}" for row in known[:5]]
     large = sum(abs(float(row["smd"])) > 0.1 for row in known)
     source = at(r, "data.source") or "the same source"
-    return _join(
+    return join(
         f"Both parts come from {source} under the same rules; the test part was drawn by {at(r, 'split.by')}",
         f"{large} of {len(known)} characteristics differ by more than 0.1 standard deviations; largest standardised "
         f"differences (test less train): {listed(said)}"
@@ -467,7 +610,7 @@ def protocol(r: Results) -> str | None:
     digest = at(r, "study.file_sha256")
     if not digest:
         return None
-    return _join(
+    return join(
         f"The study file (SHA-256 {str(digest)[:12]}…) was written before the run and holds the analysis plan; "
         "the report prints it in full",
         "It was changed after the test part was opened" if at(r, "verdict.changed_after_opening") else None,
@@ -480,7 +623,7 @@ def code(r: Results) -> str | None:
     if not version:
         return None
     command = at(r, "reproduce.command")
-    return _join(
+    return join(
         f"The analysis was made by aimed {version} (Apache-2.0) from the study file",
         f"Command: {command}" if command else None,
     )
@@ -492,8 +635,8 @@ def flow(r: Results) -> str | None:
     if not steps or not at(r, "data.parts"):
         return None
     removed = sum(int(s["removed"]) for s in steps)
-    return _join(
-        f"{number(int(steps[-1]['remaining']))} rows stayed after {number(removed)} were removed",
+    return join(
+        f"{_rows(r, int(steps[-1]['remaining']))} stayed after {number(removed)} were removed",
         _parts(r),
         _followup(r, at(r, "outcome.followup") or {}),
     )
@@ -507,7 +650,7 @@ def characteristics(r: Results) -> str | None:
     seen = list(dict.fromkeys(str(row.get("label") or row.get("variable")) for row in rows))
     gaps = at(r, "data.missing") or []
     parts = listed(list(at(r, "data.table1.parts") or []))
-    return _join(
+    return join(
         f"Table 1 gives {plural(len(seen), 'characteristic')} by part ({parts}): {listed(seen)}",
         f"Missing values in {plural(len(gaps), 'variable')}" if gaps else None,
     )
@@ -519,11 +662,28 @@ def numbers(r: Results) -> str | None:
     if not at(r, "data.parts"):
         return None
     fitted = at(r, "model.n_fitted")
-    return _join(
+    return join(
         _parts(r),
-        f"The final model was fitted on {plural(fitted, 'row')}" if fitted else None,
-        f"Performance rests on {plural(n, 'row')} with {plural(events, 'event')}" if n is not None else None,
+        f"The final model was fitted on {_rows(r, fitted)}" if fitted else None,
+        f"Performance rests on {_with_events(r, n, events)}" if n is not None else None,
     )
+
+
+def network(r: Results) -> str | None:
+    """Return the architecture, its size and what it started from; None where the model is no network of pictures."""
+    built = at(r, "model.network")
+    if not built:
+        return None
+    start = built.get("initial_weights")
+    parts = [f"{built.get('architecture')} with {number(built.get('parameters'))} weights"]
+    if (built.get("estimators") or 1) > 1:
+        parts.append(f"{built['estimators']} networks whose probabilities are averaged")
+    parts.append(
+        f"initial weights with SHA-256 {str(start.get('sha256'))[:12]}…: {start.get('sentence')}"
+        if start
+        else "random initial weights"
+    )
+    return f"Network: {'; '.join(parts)}"
 
 
 def full_model(r: Results) -> str | None:
@@ -540,9 +700,10 @@ def full_model(r: Results) -> str | None:
         if row.get("ratio") is not None
     ]
     terms = at(r, "study.license")
-    return _join(
+    return join(
         f"{name}; the packaged model gives predictions for new patients",
         f"Formula: {at(r, 'model.formula')}" if at(r, "model.formula") else None,
+        network(r),
         f"{str(ratio).capitalize()}s: {listed(said, 40)}" if said else None,
         f"Terms of use: {terms}" if terms else None,
     )
@@ -553,13 +714,18 @@ def performance(r: Results) -> str | None:
     found = at(r, "performance.measures")
     if not found:
         return None
-    known = [estimate(m, _unit(r)) for m in found.values() if m.get("value") is not None]
+    several = bool(labels(r))
+    known = [
+        said_of(r, m)
+        for name, m in found.items()
+        if m.get("value") is not None and not (several and "@" in name and not name.startswith("auroc@"))
+    ]
     states: dict[str, int] = {}
     for column in at(r, "subgroups.columns") or []:
         for group in column["groups"]:
             states[group["state"]] = states.get(group["state"], 0) + 1
     groups = ", ".join(f"{number(n)} {state}" for state, n in states.items())
-    return _join(f"{'; '.join(known)}" if known else None, f"Subgroups: {groups}" if groups else None)
+    return join(f"{'; '.join(known)}" if known else None, f"Subgroups: {groups}" if groups else None)
 
 
 def heterogeneity(r: Results) -> str | NotApplicable | None:
@@ -571,7 +737,7 @@ def heterogeneity(r: Results) -> str | NotApplicable | None:
 def limitations(r: Results) -> str | None:
     """Item 26."""
     said = at(r, "limits.limitations")
-    return _join(*(str(s) for s in said)) if said else None
+    return join(*(str(s) for s in said)) if said else None
 
 
 def poor_input(r: Results) -> str | None:
@@ -580,7 +746,7 @@ def poor_input(r: Results) -> str | None:
     if not rules:
         return None
     reasons = "; ".join(f"{rule['code']}: {str(rule['reason']).rstrip('.')}" for rule in rules)
-    return _join(f"The packaged model refuses instead of guessing in these cases: {reasons}")
+    return join(f"The packaged model refuses instead of guessing in these cases: {reasons}")
 
 
 def interaction(r: Results) -> str | None:
@@ -589,7 +755,7 @@ def interaction(r: Results) -> str | None:
     if not users or not inputs:
         return None
     need = sum(bool(i.get("required")) for i in inputs)
-    return _join(
+    return join(
         f"Users: {listed([str(u) for u in users])}",
         f"They enter or connect {plural(len(inputs), 'input')}, of which {number(need)} cannot be missing, and read a "
         "probability",

@@ -21,6 +21,12 @@ _TITLES = {
     "e50": "median calibration error (E50)",
     "e90": "90th percentile of calibration error (E90)",
     "net_benefit": "net benefit",
+    "average_precision": "average precision",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "lr_positive": "positive likelihood ratio",
+    "lr_negative": "negative likelihood ratio",
     "harrell_c": "Harrell's C",
     "uno_c": "Uno's C",
     "ibs": "integrated Brier score",
@@ -47,17 +53,31 @@ def at(results: Any, path: str) -> Any:
     return None if empty else here
 
 
-def title(name: str, unit: str = "day") -> str:
-    """Return the name of a measure for people, with its horizon.
+def title(name: str, unit: str = "day", labels: Mapping[str, str] | None = None) -> str:
+    """Return the name of a measure for people, with its horizon or its finding.
+
+    Parameters
+    ----------
+    name : str
+    unit : str
+        Of horizons, singular.
+    labels : mapping of str to str, optional
+        Key of a finding → its label.
 
     Examples
     --------
-    >>> title("auc@365"), title("auroc")
-    ('cumulative/dynamic AUC at 365 days', 'AUROC')
+    >>> title("auc@365"), title("macro_auroc"), title("oe@mass", labels={"mass": "Lung mass"})
+    ('cumulative/dynamic AUC at 365 days', 'macro AUROC', 'observed/expected ratio of Lung mass')
     """
-    stem, _, horizon = name.partition("@")
-    words = _TITLES.get(stem, stem.replace("_", " "))
-    return f"{words} at {horizon} {unit}s" if horizon else words
+    stem, _, where = name.partition("@")
+    pool = "macro " if stem.startswith("macro_") else ""
+    stem = stem.removeprefix("macro_")
+    words = pool + _TITLES.get(stem, stem.replace("_", " "))
+    if not where:
+        return words
+    if where.replace(".", "", 1).isdigit():
+        return f"{words} at {where} {unit}s"
+    return f"{words} of {(labels or {}).get(where, where.replace('_', ' '))}"
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -100,7 +120,9 @@ def listed(parts: Sequence[str], most: int = 12) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
-def estimate(measure: Mapping[str, Any], unit: str = "day", digits: int = 3) -> str:
+def estimate(
+    measure: Mapping[str, Any], unit: str = "day", digits: int = 3, labels: Mapping[str, str] | None = None
+) -> str:
     """Return an estimate with interval, n and events.
 
     Examples
@@ -108,7 +130,7 @@ def estimate(measure: Mapping[str, Any], unit: str = "day", digits: int = 3) -> 
     >>> estimate({"name": "auroc", "value": 0.8, "lower": 0.7, "upper": 0.9, "n": 90, "events": 30, "level": 0.95})
     'AUROC 0.800 (95% interval 0.700 to 0.900; n = 90, 30 events)'
     """
-    name = title(str(measure.get("name") or "value"), unit)
+    name = title(str(measure.get("name") or "value"), unit, labels)
     rests = f"n = {number(measure.get('n'))}, {plural(measure.get('events'), 'event')}"
     if measure.get("value") is None:
         return f"{name} not estimable ({rests})"

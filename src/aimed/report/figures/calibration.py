@@ -35,7 +35,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         if numbers.is_number(b.get("predicted")) and numbers.is_number(b.get("observed"))
     ]
     slope, intercept, oe = (context.measure(k) for k in ("calibration_slope", "calibration_intercept", "oe"))
-    salt = "calibration" + (f"-{context.horizon}".replace(".", "-") if context.horizon else "")
+    salt = f"{context.salt}calibration" + (f"-{context.horizon}".replace(".", "-") if context.horizon else "")
     limit = _limit(curve, x, y, bins)
     with style.drawing(salt):
         fig, add = style.canvas(WIDTH, MAIN + STRIP)

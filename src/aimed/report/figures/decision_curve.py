@@ -34,7 +34,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     baselines = {str(k): style.floats(v) for k, v in (curve.get("baselines") or {}).items()}
     called = data.get("titles") or {}
     chosen = data.get("chosen")
-    salt = "decision" + (f"-{context.horizon}".replace(".", "-") if context.horizon else "")
+    salt = f"{context.salt}decision" + (f"-{context.horizon}".replace(".", "-") if context.horizon else "")
     top = float(np.nanmax(np.r_[model, treat_all[:1], 0.0])) * 1.12 or 0.1
     bottom = -0.22 * top
     # SVG drops a leading blank, so a label beside a line is moved instead.

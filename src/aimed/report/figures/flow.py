@@ -19,7 +19,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     Parameters
     ----------
     data : mapping
-        ``flow``: list of step, removed, remaining; ``parts``: part → n, patients, events.
+        ``flow``: list of step, removed, remaining; ``parts``: part → n, patients, events; ``events``: what those are
+        called when they are not events.
     context : Context
 
     Returns
@@ -61,7 +62,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
                 x = 1 + k * (width + 16)
                 if steps:
                     arrow((60, y - STEP + BOX - 16), (x + 60, y))
-                events = f", {numbers.count(part['events'])} events" if numbers.is_number(part.get("events")) else ""
+                called = data.get("events") or "events"
+                events = f", {numbers.count(part['events'])} {called}" if numbers.is_number(part.get("events")) else ""
                 box(x, y, width, style.clip_text(str(name), 14), f"{numbers.count(part['n'])}{events}", style.ACCENT)
         svg = style.to_svg(fig, "flow")
     rows = [

@@ -21,8 +21,9 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     Parameters
     ----------
     data : mapping
-        Either ``subgroups`` (the block) with ``measure`` (a name) and ``overall`` (the measure of all), or
-        ``ratios`` (the coefficients) with ``ratio_name``. ``salt`` names the drawing.
+        Either ``subgroups`` (the block) with ``measure`` (a name), ``overall`` (the measure of all) and, where they are
+        not events, what ``events`` are called; or ``ratios`` (the coefficients) with ``ratio_name``. ``salt`` names
+        the drawing.
     context : Context
 
     Returns
@@ -59,10 +60,11 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     log = words.better == "target" and words.reference == 1.0
     center = overall.get("value") if overall and words.better != "target" else words.reference
     line = "all patients" if overall and words.better != "target" else f"{center:g}" if center is not None else ""
-    svg = _plot(rows, title, center, line, log, str(data.get("salt") or "forest"), ("n", "events"))
+    called = str(data.get("events") or "events")
+    svg = _plot(rows, title, center, line, log, str(data.get("salt") or "forest"), ("n", "events"), called)
     body = [r for r in rows if "label" in r]
     table = Table(
-        ["Group", "n", "Events", f"{title} ({context.band})", "State"],
+        ["Group", "n", called.capitalize(), f"{title} ({context.band})", "State"],
         [
             [
                 r["label"] if r.get("overall") else f"{r['column']}: {r['label']}",
@@ -207,6 +209,7 @@ def _plot(
     log: bool,
     salt: str,
     counts: tuple[str, ...],
+    events: str = "events",
 ) -> str:
     body = ROW * len(rows)
     columns = {"n": LABEL + 46, "events": LABEL + 106}
@@ -262,7 +265,7 @@ def _plot(
             _box(ax, i, row, (low, high), finest, log)
         for key in counts:
             style.place(
-                fig, columns[key], TOP - 16, "n" if key == "n" else "events", ha="right", color=style.MUTED, size=11
+                fig, columns[key], TOP - 16, "n" if key == "n" else events, ha="right", color=style.MUTED, size=11
             )
         header = "estimate (interval)" if any(_span(r, log) for r in rows) else "estimate"
         heads = [(ends, header, "right")]

@@ -56,7 +56,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             if not numbers.is_number(row.get("mean")):
                 continue
             folds = style.floats(row.get("folds"))
-            ax.plot(folds, [i] * folds.size, "o", ms=4, color=colour, alpha=0.35, mew=0)
+            if folds.size > 1:
+                ax.plot(folds, [i] * folds.size, "o", ms=4, color=colour, alpha=0.35, mew=0)
             if numbers.is_number(row.get("lower")) and numbers.is_number(row.get("upper")):
                 ax.plot([row["lower"], row["upper"]], [i, i], color=colour, lw=2)
             marker = "D" if row.get("kind") == "baseline" else "o"
@@ -85,10 +86,14 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.leaderboard(rows, context.unit),
-        "Mean over the tuning folds with its interval; faint points are single folds, diamonds are "
-        "baselines, the filled mark "
-        "is the chosen model. The test part was not used.",
+        f"{_how(rows)}, diamonds are baselines, the filled mark is the chosen model. The test part was not used.",
         f"{title} in tuning. {said}.",
         Table(["Model", "Kind", title, "Trials", "Time", ""], body, sortable=True),
         WIDTH,
     )
+
+
+def _how(rows: list[Mapping[str, Any]]) -> str:
+    if any(len(r.get("folds") or []) > 1 for r in rows):
+        return "Mean over the tuning folds with its interval; faint points are single folds"
+    return "Score on the tune part with its interval"

@@ -30,7 +30,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     recall, precision, lower, upper = (style.floats(curve.get(k)) for k in ("recall", "precision", "lower", "upper"))
     prevalence = curve.get("prevalence")
     measure = context.measure("auprc")
-    with style.drawing("precision-recall"):
+    salt = f"{context.salt}precision-recall"
+    with style.drawing(salt):
         fig, add = style.canvas(WIDTH, HEIGHT)
         ax = add(58, 10, WIDTH - 72, HEIGHT - 64)
         if numbers.is_number(prevalence):
@@ -51,7 +52,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         ax.set(xlim=(0, 1.005), ylim=(0, 1.01), xlabel="Recall (sensitivity)", ylabel="Precision (PPV)")
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-        svg = style.to_svg(fig, "precision-recall")
+        svg = style.to_svg(fig, salt)
     rows = [
         [num(numbers.fixed(recall[i], 2)), num(numbers.interval_at(i, precision, lower, upper))]
         for i in range(0, recall.size, max(1, recall.size // 10))

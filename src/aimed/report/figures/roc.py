@@ -28,7 +28,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     fpr, tpr, lower, upper = (style.floats(curve.get(k)) for k in ("fpr", "tpr", "lower", "upper"))
     points = [t for t in data.get("thresholds") or [] if _both(t)]
     measure = context.measure("auroc")
-    with style.drawing("roc"):
+    salt = f"{context.salt}roc"
+    with style.drawing(salt):
         fig, add = style.canvas(SIZE, SIZE)
         ax = add(58, 10, SIZE - 72, SIZE - 64)
         ax.plot([0, 1], [0, 1], ls=(0, (4, 4)), lw=1, color=style.FAINT)
@@ -48,7 +49,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         ax.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.005), xlabel="1 − specificity", ylabel="Sensitivity")
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-        svg = style.to_svg(fig, "roc")
+        svg = style.to_svg(fig, salt)
     rows = [
         [num(numbers.fixed(fpr[i], 2)), num(numbers.interval_at(i, tpr, lower, upper))]
         for i in range(0, fpr.size, max(1, fpr.size // 10))

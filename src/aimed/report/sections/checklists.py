@@ -23,6 +23,10 @@ _HOMES = {
     "reproduce": "reproduce",
     "checklists": "checklists",
     "robustness": "robustness",
+    "shortcuts": "robustness",
+    "conformal": "robustness",
+    "case_uncertainty": "robustness",
+    "gallery": "failures",
     "human_factors": "human-factors",
 }
 """First key of a path into the results → section that shows it."""

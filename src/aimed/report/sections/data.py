@@ -7,6 +7,7 @@ from typing import Any
 from aimed.report import numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Facts, Heading, Section, Table, num
+from aimed.report.sections import pictures
 
 
 def build(results: view.Results) -> Section:
@@ -18,7 +19,7 @@ def build(results: view.Results) -> Section:
     dates = block.get("dates") or {}
     facts = [
         ("Source", numbers.number(block.get("source"))),
-        ("Rows", numbers.count(block.get("rows"))),
+        ("Pictures" if block.get("images") else "Rows", numbers.count(block.get("rows"))),
         ("Patients", numbers.count(block.get("patients"))),
     ]
     if dates:
@@ -28,7 +29,9 @@ def build(results: view.Results) -> Section:
     facts.append(("SHA-256 of the content", numbers.number(block.get("digest"))))
     blocks: list[Block] = [Facts(facts)]
     if block.get("flow"):
-        blocks.append(FIGURES["flow"]({"flow": block["flow"], "parts": block.get("parts")}, context))
+        words = {"events": "with a finding"} if view.multilabel(results) else {}
+        blocks.append(FIGURES["flow"]({"flow": block["flow"], "parts": block.get("parts"), **words}, context))
+    blocks += pictures.files(results)
     if (block.get("table1") or {}).get("rows"):
         blocks += [Heading("Table 1: the parts compared"), table1(block["table1"], block.get("parts") or {})]
     missing = [m for m in block.get("missing") or [] if m.get("fraction")]

@@ -40,7 +40,12 @@ def allowed(item: view.Results) -> str:
     --------
     >>> allowed({"range": [18, 110]}), allowed({"categories": ["no", "yes"]}), allowed({})
     ('18 to 110', 'no, yes', 'any')
+    >>> allowed({"kind": "picture", "categories": ["AP", "PA"]})
+    'views: AP, PA'
     """
+    if item.get("kind") == "picture":
+        views = [str(c) for c in item.get("categories") or []]
+        return f"views: {', '.join(views)}" if views else "any"
     limits = item.get("range")
     if limits and len(limits) == 2:
         return f"{numbers.number(limits[0])} to {numbers.number(limits[1])}"

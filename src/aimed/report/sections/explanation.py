@@ -5,6 +5,7 @@ from __future__ import annotations
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Note, Section
+from aimed.report.sections import maps
 
 
 def build(results: view.Results) -> Section:
@@ -12,6 +13,8 @@ def build(results: view.Results) -> Section:
     block = view.block(results, "explanation")
     if not block:
         return Section("explanation", "Explanation", sentences.absent("The explanation"), (), False)
+    if block.get("kind") == "maps":
+        return maps.build(results)
     context = view.context(results)
     blocks: list[Block] = []
     sanity = block.get("sanity") or {}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Note, Section, Table, num
+from aimed.report.sections import pictures
 
 
 def build(results: view.Results) -> Section:
     """Return the section of failure analysis."""
     block = view.block(results, "failures")
+    gallery = pictures.cases(results)
+    if gallery and not block:
+        lead = "No rule was sought where errors gather; the best, the worst and the least certain cases are listed."
+        return Section("failures", "Failure analysis", lead, gallery)
     if not block:
         return Section("failures", "Failure analysis", sentences.absent("Failures"), (), False)
     rows = [
@@ -26,4 +31,4 @@ def build(results: view.Results) -> Section:
         blocks.append(Table(["Where", "n", "Events", "Mean error", "Share of the error"], rows, sortable=True))
     if block.get("note"):
         blocks.append(Note(str(block["note"])))
-    return Section("failures", "Failure analysis", sentences.failures(block), blocks)
+    return Section("failures", "Failure analysis", sentences.failures(block), [*blocks, *gallery])

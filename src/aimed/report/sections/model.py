@@ -7,6 +7,7 @@ from collections import Counter
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Code, Context, Facts, Heading, Note, Section, Table, num
+from aimed.report.sections.networks import network
 from aimed.report.sections.uncertainty import optimism_facts
 
 _MISSING = {
@@ -61,6 +62,7 @@ def build(results: view.Results) -> Section:
             for i, s in enumerate(block["preparation"], 1)
         ]
         blocks.append(Table(["Step", "What", "How"], rows, "Preparation, fitted on the training part only", wide=False))
+    blocks += network(block, context)
     if block.get("formula"):
         blocks.append(Code(str(block["formula"]), "The model as a formula"))
     if block.get("leaderboard"):
@@ -71,7 +73,7 @@ def build(results: view.Results) -> Section:
     if block.get("tuning"):
         blocks.append(_tuning(block["tuning"], context.unit))
     if block.get("calibration"):
-        blocks += _calibration(block["calibration"])
+        blocks += _calibration(block["calibration"], view.labels(results))
     if block.get("coefficients"):
         name = str(block.get("ratio_name") or "ratio")
         blocks += [
@@ -171,6 +173,8 @@ def _nomogram(block: view.Results, context: Context) -> list[Block]:
 
 
 def _tuning(block: view.Results, unit: str) -> Facts:
+    if numbers.is_number(block.get("trials")):
+        return Facts([("Candidates trained", numbers.count(block["trials"]))])
     trials = block.get("trials") or []
     known = [float(t["value"]) for t in trials if numbers.is_number(t.get("value"))]
     states = Counter(str(t.get("state") or "unknown").lower() for t in trials)
@@ -184,11 +188,13 @@ def _tuning(block: view.Results, unit: str) -> Facts:
     return Facts(facts)
 
 
-def _calibration(block: view.Results) -> list[Block]:
+def _calibration(block: view.Results, labels: dict[str, str]) -> list[Block]:
     scores = block.get("scores") or {}
     out: list[Block] = [Heading("Recalibration")]
     method = str(block.get("method") or "")
-    if scores:
+    if block.get("findings"):
+        out.append(_calibrations(block["findings"], labels))
+    elif scores:
         rows = [
             [
                 Cell(str(m), strong=m == method),
@@ -205,9 +211,22 @@ def _calibration(block: view.Results) -> list[Block]:
     return out
 
 
+def _calibrations(findings: view.Results, labels: dict[str, str]) -> Table:
+    found = {str(k): f for k, f in findings.items() if isinstance(f, dict)}
+    methods = list(dict.fromkeys(m for f in found.values() for m in f.get("scores") or {}))
+    rows: list[list[Cell | str]] = []
+    for key, one in found.items():
+        scores, method = one.get("scores") or {}, str(one.get("method") or "")
+        cells = [num(numbers.fixed(scores.get(m), 4), scores.get(m), strong=m == method) for m in methods]
+        why = Cell("In words", detail=[("Choice", str(one["sentence"]))]) if one.get("sentence") else Cell("")
+        rows.append([labels.get(key, key), method, *cells, why])
+    head = ["Finding", "Method", *(f"Log loss, {m}" for m in methods), ""]
+    return Table(head, rows, "Recalibration of each finding on the tune part, the chosen method in bold", sortable=True)
+
+
 def _threshold(block: view.Results) -> str:
     if not numbers.is_number(block.get("value")):
-        return numbers.ABSENT
+        return str(block.get("rule") or "") if block.get("findings") else numbers.ABSENT
     value = 100 * float(block["value"])
     return f"risk of {value:.4g}%" + (f", {block['rule']}" if block.get("rule") else "")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from aimed.report import names, numbers, sentences, view
+from typing import Any
+
+from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
-from aimed.report.parts import Block, Facts, Section, Table, num
+from aimed.report.parts import Block, Context, Facts, Figure, Section, Table, num
 
 
 def build(results: view.Results) -> Section:
@@ -15,6 +17,8 @@ def build(results: view.Results) -> Section:
         return Section("outcome", title, sentences.absent("The outcome"), (), False)
     unit = view.unit(results)
     facts = [("Outcome", numbers.number(block.get("label"))), ("Kind", _kind(block.get("kind")))]
+    if block.get("reference_standard"):
+        facts.append(("Reference standard", str(block["reference_standard"])))
     if block.get("competing"):
         facts.append(("Events that compete", sentences.join([str(c) for c in block["competing"]])))
     if block.get("horizons"):
@@ -24,6 +28,8 @@ def build(results: view.Results) -> Section:
         text = numbers.interval(follow["median"], follow.get("lower"), follow.get("upper"), 0)
         facts.append((f"Median follow-up ({unit}s, reverse Kaplan-Meier)", text))
     blocks: list[Block] = [Facts(facts)]
+    if block.get("findings"):
+        blocks += [_frequencies(block["findings"], view.context(results)), _labels(block["findings"])]
     prevalence = block.get("prevalence") or {}
     if prevalence:
         rows = [
@@ -52,6 +58,51 @@ def build(results: view.Results) -> Section:
     return Section("outcome", title, sentences.outcome(block), blocks)
 
 
+_PARTS = ("test", "train", "all")
+
+
+def _frequencies(findings: list[view.Results], context: Context) -> Figure:
+    parts = [p for p in _PARTS[:2] if any((f.get("prevalence") or {}).get(p) for f in findings)] or ["all"]
+    rows: list[dict[str, Any]] = []
+    for f in findings:
+        shares = f.get("prevalence") or {}
+        points = {p: shares.get(p) or {} for p in parts}
+        counts = [numbers.count((points[parts[0]]).get(k)) for k in ("n", "events")]
+        rows.append({"label": str(f.get("label") or f.get("name")), "points": points, "columns": counts})
+    rows.sort(key=lambda r: -float(r["points"][parts[0]].get("value") or 0.0))
+    figure: Figure = FIGURES["dots"](
+        {
+            "rows": rows,
+            "series": {p: f"{p} part" for p in parts},
+            "columns": ["known", "positive"],
+            "axis": "Pictures with the finding, of those where it is known",
+            "head": "Finding",
+            "title": titles.frequencies(findings),
+            "caption": f"Share of pictures with each finding by part; lines are {context.band}s, a patient's pictures "
+            f"taken together. The counts and the numbers on the right are of the {parts[0]} part.",
+            "said": "Share of pictures with each finding.",
+            "salt": "frequencies",
+            "percent": True,
+        },
+        context,
+    )
+    return figure
+
+
+def _labels(findings: list[view.Results]) -> Table:
+    parts = [p for p in ("train", "test") if any(p in (f.get("known") or {}) for f in findings)]
+    rows = []
+    for f in findings:
+        line: list[object] = [str(f.get("label") or f.get("name")), str(f.get("name") or "")]
+        for p in parts:
+            line += [num(numbers.count(v := (f.get(k) or {}).get(p)), v) for k in ("known", "positive")]
+        line += [num(numbers.count(f.get(k)), f.get(k)) for k in ("uncertain", "unknown")]
+        rows.append(line)
+    head = ["Finding", "Column", *(f"{p}: {k}" for p in parts for k in ("known", "positive")), "Uncertain", "Unknown"]
+    caption = "Labels of the reference standard. Uncertain: marked so by the source; unknown: not said"
+    return Table(head, rows, caption, sortable=True)
+
+
 def _by(prevalence: view.Results, unit: str) -> str:
     at = {names.split_name(str(m.get("name") or ""))[1] or "" for m in prevalence.values() if m}
     horizon = at.pop() if len(at) == 1 else ""
@@ -59,7 +110,8 @@ def _by(prevalence: view.Results, unit: str) -> str:
 
 
 def _kind(kind: object) -> str:
-    return "time to the first of several events" if kind == "competing" else numbers.number(kind)
+    words = {"competing": "time to the first of several events", "multilabel": "several findings, each present or not"}
+    return words.get(str(kind)) or numbers.number(kind)
 
 
 def percent_interval(measure: view.Results) -> str:

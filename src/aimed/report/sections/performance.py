@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from aimed.report import names, sentences, view
+from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
-from aimed.report.parts import Block, Context, Heading, Note, Pair, Section
-from aimed.report.sections.tables import counts_table, differences_table, measures_table, threshold_tables
+from aimed.report.parts import Block, Context, Figure, Fold, Heading, Note, Pair, Section
+from aimed.report.sections.tables import (
+    counts_table,
+    decisions_table,
+    differences_table,
+    findings_table,
+    measures_table,
+    threshold_tables,
+)
+from aimed.report.sections.verdict import worst_finding
 
 
 def build(results: view.Results) -> Section:
@@ -15,6 +23,8 @@ def build(results: view.Results) -> Section:
     perf = view.block(results, "performance")
     if not perf:
         return Section("performance", "Performance", sentences.absent("Performance"), (), False)
+    if view.multilabel(results):
+        return Section("performance", "Performance", *several(results))
     main = view.main_context(results)
     name, measure = view.primary(results)
     worst = _worst_calibrated(results, main)
@@ -27,6 +37,20 @@ def build(results: view.Results) -> Section:
         main.unit,
         worst.when,
     )
+    return Section("performance", "Performance", lead, one_outcome(results))
+
+
+def one_outcome(results: view.Results) -> list[Block]:
+    """Return everything that is shown of one outcome: comparisons, measures, curves and decisions.
+
+    Examples
+    --------
+    >>> [block.text for block in one_outcome({"performance": {"conventions": "Ties count one half."}})]
+    ['Ties count one half.']
+    """
+    perf = view.block(results, "performance") or {}
+    main = view.main_context(results)
+    name, _ = view.primary(results)
     blocks: list[Block] = [Note(text) for text in _comparisons(results, name, main)]
     if perf.get("measures"):
         blocks.append(measures_table(results))
@@ -50,7 +74,110 @@ def build(results: view.Results) -> Section:
     blocks += _utility(results, curves, horizons)
     if perf.get("conventions"):
         blocks.append(Note(str(perf["conventions"])))
-    return Section("performance", "Performance", lead, blocks)
+    return blocks
+
+
+def several(results: view.Results) -> tuple[str, list[Block]]:
+    """Return the opening sentence and blocks of several findings: their means, each beside the others, each folded.
+
+    Examples
+    --------
+    >>> several({"performance": {"kind": "multilabel", "findings": {}}})[0]
+    'The model could not be judged on ranking (macro AUROC not estimable).'
+    """
+    perf = view.block(results, "performance") or {}
+    unit, context = view.unit(results), view.context(results)
+    name, measure = view.primary(results)
+    base = names.split_name(name)[0].removeprefix("macro_")
+    found = {key: (perf.get("findings") or {}).get(key) or {} for key in unit.findings}
+    blocks: list[Block] = [Note(text) for text in _comparisons(results, name, context)]
+    said = view.block(results, "shortcuts", "sentence")
+    if said:
+        blocks.append(Note(f"{said} More under Robustness and refusals."))
+    if any(view.of_finding(results, base, key) for key in found):
+        blocks.append(by_finding(results, base, context))
+    if view.measures(results):
+        blocks.append(measures_table(results))
+    differences = differences_table(results)
+    if differences:
+        blocks.append(differences)
+    rows = findings_table(results)
+    if rows:
+        blocks.append(rows)
+    panels = [
+        {
+            "label": label,
+            "curve": curve,
+            "slope": view.of_finding(results, "calibration_slope", key),
+            "oe": view.of_finding(results, "oe", key),
+        }
+        for key, label in unit.findings.items()
+        if (curve := view.block(found[key], "curves", "calibration"))
+    ]
+    if panels:
+        blocks += [Heading("Calibration"), FIGURES["calibration_grid"]({"findings": panels}, context)]
+    decisions = decisions_table(results)
+    if decisions:
+        blocks += [Heading("Decisions at the thresholds"), decisions]
+    folds = [
+        Fold(label, one_outcome(view.finding(results, key)), _beside(view.of_finding(results, "auroc", key)))
+        for key, label in unit.findings.items()
+        if found[key]
+    ]
+    if folds:
+        blocks += [Heading("Each finding by itself"), *folds]
+    if perf.get("conventions"):
+        blocks.append(Note(str(perf["conventions"])))
+    panels = panels or [{"label": "", "slope": None, "oe": None}] if found else []
+    return sentences.findings(name, measure, worst_finding(results, base), panels, unit), blocks
+
+
+def by_finding(results: view.Results, base: str, context: Context) -> Figure:
+    """Return the figure of one measure by finding, the mean on top, the model beside its baselines."""
+    unit = view.unit(results)
+    words = names.describe(base)
+    baselines = {str(b): m for b, m in (view.block(results, "performance", "baselines") or {}).items() if m}
+    macro = f"macro_{base}"
+    shown: list[tuple[str, view.Record]] = []
+    rows: list[dict[str, Any]] = []
+    for key, label in unit.findings.items():
+        mine = view.of_finding(results, base, key) or {}
+        shown.append((label, mine))
+        points = {"model": mine} | {b: view.of_finding(results, base, key, b) or {} for b in baselines}
+        counts = [numbers.count(mine.get("n")), numbers.count(mine.get("events"))]
+        rows.append({"label": label, "points": points, "columns": counts, "note": mine.get("note")})
+    sign = 1.0 if words.better == "lower" else -1.0
+    rows.sort(key=lambda r: sign * float(v) if numbers.is_number(v := r["points"]["model"].get("value")) else 9.0)
+    whole = view.measures(results).get(macro)
+    if whole:
+        points = {"model": whole} | {b: m.get(macro) or {} for b, m in baselines.items()}
+        head = {"label": "Mean over findings", "points": points, "columns": [numbers.count(whole.get("n")), ""]}
+        rows.insert(0, {**head, "strong": True})
+    chance = words.reference if words.better != "target" else None
+    figure: Figure = FIGURES["dots"](
+        {
+            "rows": rows,
+            "series": {"model": "model", **{b: view.baseline_title(results, b) for b in baselines}},
+            "columns": ["n", "positive"],
+            "axis": words.title,
+            "head": "Finding",
+            "title": titles.macro(macro, whole, shown, unit),
+            "caption": f"{words.title} on the test part by finding, each on the pictures where it is known; lines are "
+            f"{context.band}s." + (" The dashed line is chance." if chance is not None else ""),
+            "said": f"{words.title} by finding.",
+            "salt": f"findings-{base.replace('_', '-')}",
+            "reference": chance,
+        },
+        context,
+    )
+    return figure
+
+
+def _beside(measure: view.Results | None) -> str:
+    if not measure:
+        return ""
+    size = f"; n = {numbers.count(measure.get('n'))}, {numbers.count(measure.get('events'))} positive"
+    return f"AUROC {numbers.measure(measure)}{size}"
 
 
 def _worst_calibrated(results: view.Results, main: Context) -> Context:
@@ -70,12 +197,18 @@ def _worst_calibrated(results: view.Results, main: Context) -> Context:
 
 def _comparisons(results: view.Results, name: str, context: Context) -> list[str]:
     differences = view.block(results, "performance", "differences") or {}
+    several = bool(view.labels(results)) or bool(context.salt)
+
+    def called(baseline: str) -> str:
+        title = view.baseline_title(results, baseline)
+        return titles.inside(title.partition(" (")[0]) if several else title
+
     clauses = [
-        sentences.beats(view.baseline_title(results, b), found[name], names.describe(name).better)[1]
+        sentences.beats(called(b), found[name], names.describe(name).better)[1]
         for b, found in differences.items()
         if found and name in found
     ]
-    title = names.title(name, context.unit)
+    title = names.lower(name, context.unit)
     return [f"In {title} the model is {sentences.join(clauses)}."] if clauses else []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aimed.report import sentences, view
 from aimed.report.parts import Block, Note, Section
+from aimed.report.sections import pictures
+from aimed.report.sections.shortcuts import shortcuts
 
 
 def build(results: view.Results) -> Section:
@@ -17,6 +19,9 @@ def build(results: view.Results) -> Section:
         blocks.append(
             Note(f"{sentences.plural(len(refusals), 'rule')} to refuse an input {verb} listed under Deployment limits.")
         )
+    shown = [*shortcuts(results), *pictures.changed(results), *pictures.sets(results), *pictures.doubt(results)]
+    if shown:
+        return Section("robustness", title, sentences.pictures(results), [*shown, *blocks])
     if not block:
         lead = sentences.absent("Robustness to shifted or damaged inputs", many=False)
         return Section("robustness", title, lead, blocks, False)

@@ -25,9 +25,11 @@ def build(results: view.Results) -> Section:
             "measure": name,
             "overall": view.measures(results).get(name),
             "salt": f"forest-{_slug(name)}",
+            "events": "positive" if view.multilabel(results) else "events",
         }
         blocks.append(FIGURES["forest"](data, view.context(results)))
-    blocks += [Heading("State of each group"), states(block, unit)]
+    called = "With a finding" if view.multilabel(results) else "Events"
+    blocks += [Heading("State of each group"), states(block, unit, called)]
     gaps = _gaps(block, unit)
     if gaps:
         blocks += [Heading("Gaps between groups"), gaps]
@@ -55,7 +57,7 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-def states(block: view.Results, unit: str) -> Table:
+def states(block: view.Results, unit: str, events: str = "Events") -> Table:
     """Return the table of states: one row a group, grouped by column."""
     primary = str(block.get("primary") or "")
     rows: list[list[Cell | str]] = []
@@ -74,7 +76,7 @@ def states(block: view.Results, unit: str) -> Table:
                     str(g.get("why") or measure.get("note") or ""),
                 ]
             )
-    head = ["Group", "n", "Events", names.title(primary, unit), "State", "Why"]
+    head = ["Group", "n", events, names.title(primary, unit), "State", "Why"]
     return Table(head, rows, groups=groups)
 
 

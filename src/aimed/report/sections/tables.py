@@ -10,7 +10,7 @@ from aimed.report.parts import Cell, Table, num
 
 
 def order(found: Sequence[str]) -> list[str]:
-    """Return measure names in the order of the table: by kind, then by horizon.
+    """Return measure names in the order of the table: by kind, then means over findings, then by horizon or finding.
 
     Examples
     --------
@@ -21,7 +21,9 @@ def order(found: Sequence[str]) -> list[str]:
 
     def key(name: str) -> tuple[int, float, str]:
         base, at = names.split_name(name)
-        return (known.index(base) if base in known else len(known), float(at or 0), name)
+        base = base.removeprefix("macro_").replace("average_precision", "auprc")
+        time = float(at or 0) if names.is_horizon(at or "0") else 1.0
+        return (known.index(base) if base in known else len(known), time, name)
 
     return sorted(found, key=key)
 
@@ -34,7 +36,8 @@ def measures_table(results: view.Results) -> Table:
     rows: list[list[Cell | str]] = []
     groups: dict[int, str] = {}
     last = ""
-    for name in order(list(found)):
+    several = view.multilabel(results)
+    for name in order([k for k in found if not (several and names.split_name(k)[1])]):
         words = names.describe(name)
         if words.group != last:
             groups[len(rows)] = last = words.group
@@ -42,9 +45,10 @@ def measures_table(results: view.Results) -> Table:
         rows.append([first, _cell(found[name]), *(_cell((baselines[b] or {}).get(name)) for b in shown)])
     level = f"{100 * float(perf.get('level') or 0.95):g}%"
     n, events = numbers.count(perf.get("n")), numbers.count(perf.get("events"))
-    caption = (
-        f"Measures on the test part with {level} intervals (n = {n}, {events} events); the primary measure is in bold"
-    )
+    size = f"n = {n}" if several else f"n = {n}, {events} events"
+    means = " over the findings" if several else ""
+    bold = "; the primary measure is in bold" if any(c.strong for c, *_ in rows if isinstance(c, Cell)) else ""
+    caption = f"Measures{means} on the test part with {level} intervals ({size}){bold}"
     return Table(["Measure", "Model", *(view.baseline_title(results, b) for b in shown)], rows, caption, groups=groups)
 
 
@@ -52,7 +56,8 @@ def differences_table(results: view.Results) -> Table | None:
     """Return the paired differences between the model and each baseline, or None when there are none."""
     unit = view.unit(results)
     found = {b: d for b, d in (view.block(results, "performance", "differences") or {}).items() if d}
-    every = order(list({name for d in found.values() for name in d}))
+    several = view.multilabel(results)
+    every = order([k for k in {name for d in found.values() for name in d} if not (several and names.split_name(k)[1])])
     if not every:
         return None
     rows = [[names.title(name, unit), *(_cell(d.get(name)) for d in found.values())] for name in every]
@@ -60,8 +65,82 @@ def differences_table(results: view.Results) -> Table | None:
     return Table(head, rows, "Model minus baseline, on the same resamples of the same patients")
 
 
-def _cell(measure: view.Results | None) -> Cell:
-    return num(numbers.measure(measure), (measure or {}).get("value"))
+_OF_FINDINGS = ("auroc", "auprc", "oe", "calibration_slope")
+
+
+def findings_table(results: view.Results) -> Table | None:
+    """Return the main measures of each finding, and how far its AUROC is from each baseline; None without findings.
+
+    Examples
+    --------
+    >>> measures = {"auroc@mass": {"value": 0.8, "n": 90, "events": 12}}
+    >>> perf = {"kind": "multilabel", "findings": {"mass": {}}, "measures": measures}
+    >>> [cell.text for cell in findings_table({"performance": perf}).cells()[0]]
+    ['mass', '90', '12', '0.80']
+    """
+    unit = view.unit(results)
+    every = {key: {b: view.of_finding(results, b, key) for b in _OF_FINDINGS} for key in unit.findings}
+    shown = [b for b in _OF_FINDINGS if any(m[b] for m in every.values())]
+    if not shown:
+        return None
+    gaps = {
+        b: d
+        for b, d in (view.block(results, "performance", "differences") or {}).items()
+        if any(f"auroc@{key}" in (d or {}) for key in every) and not _constant(results, b, list(every))
+    }
+    rows: list[list[Cell | str]] = []
+    for key, label in unit.findings.items():
+        first = next((m for b in shown if (m := every[key][b])), None) or {}
+        size = [num(numbers.count(first.get(k)), first.get(k)) for k in ("n", "events")]
+        rows.append(
+            [
+                label,
+                *size,
+                *(_cell(every[key][b], 2) for b in shown),
+                *(_cell(d.get(f"auroc@{key}"), 2) for d in gaps.values()),
+            ]
+        )
+    head = ["Finding", "n", "Positive", *(names.describe(b).title for b in shown)]
+    head += [f"AUROC, less {view.baseline_title(results, b)}" for b in gaps]
+    caption = "Measures of each finding on the test part, on the pictures where it is known"
+    return Table(head, rows, caption, sortable=True)
+
+
+def _constant(results: view.Results, baseline: str, keys: Sequence[str]) -> bool:
+    # What gives everyone the same risk ranks nobody: the difference is the AUROC less one half.
+    found = [view.of_finding(results, "auroc", key, baseline) or {} for key in keys]
+    return all(m.get("value") in (0.5, None) and m.get("lower") in (0.5, None) for m in found)
+
+
+def decisions_table(results: view.Results) -> Table | None:
+    """Return what follows from the chosen threshold of each finding; None where no threshold was chosen.
+
+    Examples
+    --------
+    >>> row = {"threshold": 0.12, "chosen": True, "tp": 8, "fp": 4, "fn": 2, "tn": 86}
+    >>> perf = {"kind": "multilabel", "findings": {"mass": {"thresholds": [row]}}}
+    >>> [cell.text for cell in decisions_table({"performance": perf}).cells()[0]][:6]
+    ['mass', '12.0%', '8', '4', '2', '86']
+    """
+    rows: list[list[Cell | str]] = []
+    rates = ("sensitivity", "specificity", "ppv", "npv")
+    for key, label in view.labels(results).items():
+        row = view.chosen_threshold(view.finding(results, key), None)
+        if row is None:
+            continue
+        line: list[Cell | str] = [label, num(numbers.percent(row.get("threshold")), row.get("threshold"))]
+        line += [num(numbers.count(row.get(k)), row.get(k)) for k, _ in _COUNTS]
+        rows.append([*line, *(num(numbers.measure(row.get(k), 2), (row.get(k) or {}).get("value")) for k in rates)])
+    if not rows:
+        return None
+    head = ["Finding", "Threshold", *(t for _, t in _COUNTS), *(names.describe(k).title for k in rates)]
+    rules = view.block(results, "model", "threshold", "rule")
+    why = f" ({str(rules).rstrip('.')})" if rules else ""
+    return Table(head, rows, f"At the threshold of each finding{why}, on the test part; {_MEANS}", sortable=True)
+
+
+def _cell(measure: view.Results | None, digits: int = 3) -> Cell:
+    return num(numbers.measure(measure, digits), (measure or {}).get("value"))
 
 
 _RATES = (("sensitivity", "Sensitivity"), ("specificity", "Specificity"), ("ppv", "PPV"), ("npv", "NPV"))
@@ -69,6 +148,10 @@ _OTHERS = (("lr_positive", "LR+"), ("lr_negative", "LR−"), ("f1", "F1"), ("net
 
 
 _COUNTS = (("tp", "TP"), ("fp", "FP"), ("fn", "FN"), ("tn", "TN"))
+_MEANS = (
+    "TP: with the outcome and flagged; FP: without it and flagged; FN: with it and missed; "
+    "TN: without it and not flagged"
+)
 
 
 def counts_table(
@@ -105,10 +188,7 @@ def counts_table(
         if expected
         else "Patients at each threshold"
     )
-    caption = (
-        f"{kind}: of the test part{size} and of {thousand} such patients. TP: with the outcome and flagged; "
-        "FP: without it and flagged; FN: with it and missed; TN: without it and not flagged"
-    )
+    caption = f"{kind}: of the test part{size} and of {thousand} such patients. {_MEANS}"
     return Table(head, body, caption)
 
 

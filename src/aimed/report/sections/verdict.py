@@ -88,6 +88,8 @@ def openings(n: object) -> str:
 
 
 def _keys(results: view.Results) -> list[Key]:
+    if view.multilabel(results):
+        return _of_findings(results)
     name, measure = view.primary(results)
     context = view.main_context(results)
     keys: list[Key] = []
@@ -124,6 +126,80 @@ def _keys(results: view.Results) -> list[Key]:
         )
         keys.append(Key("Test part", numbers.count(perf["n"]), f"{numbers.count(perf.get('events'))} events", beside))
     return keys[:6]
+
+
+def _of_findings(results: view.Results) -> list[Key]:
+    """Return the key numbers of several findings: mean, worst, gain over the baselines, calibration, groups, size."""
+    unit = view.unit(results)
+    name, measure = view.primary(results)
+    base = names.split_name(name)[0].removeprefix("macro_")
+    perf = view.block(results, "performance") or {}
+    beside = [
+        f"{view.baseline_title(results, b)}: {numbers.fixed(m[name]['value'])}"
+        for b, m in (perf.get("baselines") or {}).items()
+        if numbers.is_number(((m or {}).get(name) or {}).get("value"))
+    ]
+    keys: list[Key] = []
+    if measure:
+        keys.append(_key(names.title(name, unit), measure, "; ".join(beside) or "no baseline"))
+    worst = worst_finding(results, base)
+    if worst and len(unit.findings) > 1:
+        label, found = worst
+        size = f"n = {numbers.count(found.get('n'))}, {numbers.count(found.get('events'))} positive"
+        keys.append(_key(f"Worst finding ({label}), {names.describe(base).title}", found, size))
+    rival = view.best_baseline(results, name)
+    gap = (view.block(perf, "differences", rival[0]) or {}).get(name) if rival else None
+    if rival and gap and numbers.is_number(gap.get("value")):
+        keys.append(_key("Gain over the best baseline", gap, f"against {view.baseline_title(results, rival[0])}"))
+    signs = [
+        (label, *sentences.calibration(*_slope_and_oe(results, f))) for f, label in unit.findings.items()
+    ]  # fmt: skip
+    if signs:
+        bad = [(label, text) for label, sign, text in signs if sign == "bad"]
+        unsure = sum(sign == "open" for _, sign, _ in signs)
+        span = f"{bad[0][0]}: {bad[0][1].partition(' (')[0]}" if bad else "none is shown to be off"
+        rest = f"too little to judge {unsure} of them" if unsure else "ideal: 0"
+        keys.append(Key("Findings miscalibrated", f"{len(bad)} of {len(signs)}", span, rest))
+    group = _worst(results)
+    if group:
+        keys.append(group)
+    if numbers.is_number(perf.get("n")):
+        train = view.block(results, "data", "parts", "train") or {}
+        some = f"{numbers.count(perf.get('events'))} with a finding" if numbers.is_number(perf.get("events")) else ""
+        of = f"{sentences.plural(perf['patients'], 'patient')}" if numbers.is_number(perf.get("patients")) else ""
+        beside_it = f"train: {numbers.count(train.get('n'))} of {numbers.count(train.get('patients'))} patients"
+        span = "; ".join(t for t in (of, some) if t) or "test part"
+        keys.append(Key("Test pictures", numbers.count(perf["n"]), span, beside_it if train else "test part"))
+    return keys[:6]
+
+
+def _slope_and_oe(results: view.Results, finding: str) -> tuple[view.Record | None, view.Record | None]:
+    return view.of_finding(results, "calibration_slope", finding), view.of_finding(results, "oe", finding)
+
+
+def worst_finding(results: view.Results, base: str) -> tuple[str, view.Results] | None:
+    """Return the label and the measure of the finding that does worst, or None.
+
+    Examples
+    --------
+    >>> measures = {"auroc@mass": {"value": 0.8}, "auroc@edema": {"value": 0.7}}
+    >>> perf = {"kind": "multilabel", "findings": {"mass": {}, "edema": {}}, "measures": measures}
+    >>> worst_finding({"performance": perf}, "auroc")
+    ('edema', {'value': 0.7})
+    """
+    words = names.describe(base)
+    known = [
+        (label, m)
+        for key, label in view.labels(results).items()
+        if numbers.is_number((m := view.of_finding(results, base, key) or {}).get("value"))
+    ]
+    if not known:
+        return None
+    ideal = words.reference or 0.0
+    sign = {"higher": -1.0, "lower": 1.0, "target": 1.0}[words.better]
+    return max(
+        known, key=lambda f: sign * (abs(f[1]["value"] - ideal) if words.better == "target" else float(f[1]["value"]))
+    )
 
 
 def _key(label: str, measure: view.Results, beside: str) -> Key:

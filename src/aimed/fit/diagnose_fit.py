@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,30 +13,48 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aimed.core import DataError, NotEstimableError
-from aimed.diagnosis.image_rows import ImageRows
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.discrimination import auroc
-from aimed.metrics.result import Estimate
+from aimed.metrics.result import Estimate, notes
 
-__all__ = ["FitDiagnosis", "Gap", "diagnose_fit", "mismatch_test", "picture_descriptors"]
+__all__ = ["FitDiagnosis", "Gap", "diagnose_fit", "mismatch_test"]
+
+Kind: TypeAlias = Literal["pictures", "rows"]
 
 _FOLDS = 5
-_GRID = 12
 _UNLIKE = 0.55
+_UNITS = {"pictures": "pictures", "rows": "predictors"}
 _ADVICE = {
-    "bias": (
-        "a larger network or higher resolution; longer training or a better learning rate; weights learned on more "
-        "pictures; less weight decay and augmentation; a look at the labels"
-    ),
-    "variance": (
-        "more training patients; weights learned on more pictures; more augmentation and weight decay; a smaller "
-        "network or an ensemble; earlier stopping"
-    ),
-    "mismatch": (
-        "find what tells the parts apart (site, view, device, exposure), bring such pictures into training or make "
-        "them alike, and draw the tune part from where the model will be used"
-    ),
-    "tune overfitted": "a larger tune part, fewer choices made on it, and a fresh test part",
+    "pictures": {
+        "bias": (
+            "a larger network or higher resolution; longer training or a better learning rate; weights learned on more "
+            "pictures; less weight decay and augmentation; a look at the labels"
+        ),
+        "variance": (
+            "more training patients; weights learned on more pictures; more augmentation and weight decay; a smaller "
+            "network or an ensemble; earlier stopping"
+        ),
+        "mismatch": (
+            "find what tells the parts apart (site, view, device, exposure), bring such pictures into training or make "
+            "them alike, and draw the tune part from where the model will be used"
+        ),
+        "tune overfitted": "a larger tune part, fewer choices made on it, and a fresh test part",
+    },
+    "rows": {
+        "bias": (
+            "predictors that say more; a larger network; longer training or a better learning rate; less weight decay "
+            "and dropout; a look at how the outcome was recorded"
+        ),
+        "variance": (
+            "more training patients; fewer predictors; more weight decay and dropout; a smaller network, or more of "
+            "them averaged; a linear model"
+        ),
+        "mismatch": (
+            "find which predictors tell the parts apart, and whether the patients changed or the way of measuring; "
+            "bring such patients into training, and draw the tune part from where the model will be used"
+        ),
+        "tune overfitted": "more training patients, fewer trials and candidates, and a fresh test part",
+    },
 }
 
 
@@ -71,11 +89,13 @@ class FitDiagnosis:
     scores : dict of str to Estimate
     gaps : tuple of Gap
     summary : str
+    of : {"pictures", "rows"}
     """
 
     scores: dict[str, Estimate]
     gaps: tuple[Gap, ...]
     summary: str
+    of: Kind = "pictures"
 
     def __getitem__(self, kind: str) -> Gap:
         return next(gap for gap in self.gaps if gap.kind == kind)
@@ -92,12 +112,14 @@ class FitDiagnosis:
                 for gap in self.gaps
             ],
             "summary": self.summary,
+            "of": self.of,
         }  # fmt: skip
 
 
 def _numbers(found: Estimate) -> dict[str, Any]:
     known = {name: float(getattr(found, name)) for name in ("value", "lower", "upper")}
-    return {**{k: v if math.isfinite(v) else None for k, v in known.items()}, "n": found.n, "note": found.note}
+    shown = {k: v if math.isfinite(v) else None for k, v in known.items()}
+    return {"name": found.name, **shown, "n": found.n, "note": found.note}
 
 
 def diagnose_fit(
@@ -108,23 +130,29 @@ def diagnose_fit(
     target_name: str = "the target",
     test: Estimate | None = None,
     mismatch: Estimate | None = None,
+    mismatch_parts: str = "the two parts",
     margin: float = 0.02,
+    of: Kind = "pictures",
 ) -> FitDiagnosis:
     """Compare the scores of the parts with each other and with what is possible.
 
     Parameters
     ----------
     train, tune : Estimate
-        One score, such as macro AUROC, higher is better, on pictures as they are (not augmented). The parts share no
-        patient.
+        One score, such as macro AUROC or C, higher is better, on pictures or rows as they are (not augmented). The
+        parts share no patient. With several folds, `tune` may be the mean over models that did not see the fold.
     target : Estimate or float, optional
         What readers reach, or what is asked for.
     target_name : str
     test : Estimate, optional
     mismatch : Estimate, optional
         From `mismatch_test`.
+    mismatch_parts : str
+        Which parts it compared.
     margin : float
         What is worth talking about: a gap is present where its interval lies above, small where it lies below.
+    of : {"pictures", "rows"}
+        What the model reads, which decides the advice.
 
     Returns
     -------
@@ -147,48 +175,55 @@ def diagnose_fit(
     gaps: list[Gap] = []
     if target is None:
         bias = Estimate(math.nan, name="bias", note="no target was given")
-        sentence = "Bias cannot be judged: it takes a target, such as what readers reach on the same pictures."
-        gaps.append(Gap("bias", bias, "not enough evidence", sentence, ""))
+        readers = ("readers", "pictures") if of == "pictures" else ("clinicians", "patients")
+        sentence = "Bias cannot be judged: it takes a target, such as what {} reach on the same {}."
+        gaps.append(Gap("bias", bias, "not enough evidence", sentence.format(*readers), ""))
     else:
         goal = target if isinstance(target, Estimate) else Estimate(float(target), name="target", se=0.0)
         words = f"the training part is {{}} below {target_name} ({float(goal):.3f})"
-        gaps.append(_gap("bias", goal, train, margin, words))
-    gaps.append(_gap("variance", train, tune, margin, "the score falls by {} from the training part to the tune part"))
+        gaps.append(_gap("bias", goal, train, margin, words, of))
+    words = "the score falls by {} from the training part to the tune part"
+    gaps.append(_gap("variance", train, tune, margin, words, of))
     if test is not None:
         words = "the score falls by {} from the tune part to the test part"
-        gaps.append(_gap("tune overfitted", tune, test, margin, words))
+        gaps.append(_gap("tune overfitted", tune, test, margin, words, of))
     if mismatch is not None:
-        gaps.append(_mismatch(mismatch))
+        gaps.append(_mismatch(mismatch, mismatch_parts, of))
     rank = {"present": 0, "not enough evidence": 1, "small": 2}
     gaps.sort(key=lambda gap: (rank[gap.verdict], -_cost(gap)))
     scores = {"train": train, "tune": tune}
     if test is not None:
         scores["test"] = test
-    return FitDiagnosis(scores, tuple(gaps), _summary(gaps))
+    return FitDiagnosis(scores, tuple(gaps), _summary(gaps, of), of)
 
 
-def _gap(kind: str, high: Estimate, low: Estimate, margin: float, words: str) -> Gap:
+def _gap(kind: str, high: Estimate, low: Estimate, margin: float, words: str, of: Kind) -> Gap:
     # Parts share no patient: their errors add up.
     size = Estimate.normal(float(high) - float(low), math.hypot(high.se, low.se), name=kind, n=low.n)
+    name = kind.capitalize()
+    if not math.isfinite(float(size)):
+        missing = Estimate(math.nan, name=kind, n=low.n, note=notes(high.note, low.note))
+        sentence = f"{name} cannot be judged, a part has no score: {missing.note}."
+        return Gap(kind, missing, "not enough evidence", sentence, "")
     if size.se == 0.0 or not math.isfinite(size.lower):
         size = Estimate(float(size), name=kind, n=low.n, note="no interval: a score came without its error")
-    return _judged(kind, size, margin, f"{kind.capitalize()}: {words.format(_shown(size))}")
+    return _judged(kind, size, margin, f"{name}: {words.format(_shown(size))}", of)
 
 
-def _judged(kind: str, size: Estimate, margin: float, sentence: str) -> Gap:
+def _judged(kind: str, size: Estimate, margin: float, sentence: str, of: Kind) -> Gap:
     if size.lower > margin:
-        return Gap(kind, size, "present", f"{sentence}.", _ADVICE[kind])
+        return Gap(kind, size, "present", f"{sentence}.", _ADVICE[of][kind])
     if size.upper < margin:
         return Gap(kind, size, "small", f"{sentence}: too little to work on.", "")
     return Gap(kind, size, "not enough evidence", f"{sentence}: there is not enough evidence to say if it matters.", "")
 
 
-def _mismatch(size: Estimate) -> Gap:
+def _mismatch(size: Estimate, parts: str, of: Kind) -> Gap:
     if not math.isfinite(float(size)):
         words = f"Mismatch: not tested, {size.note}."
         return Gap("mismatch", size, "not enough evidence", words, "")
-    words = f"Mismatch: from the pictures alone the two parts are told apart with AUROC {_shown(size)}"
-    return _judged("mismatch", size, _UNLIKE, words)
+    words = f"Mismatch: from the {_UNITS[of]} alone {parts} are told apart with AUROC {_shown(size)}"
+    return _judged("mismatch", size, _UNLIKE, words, of)
 
 
 def _shown(size: Estimate) -> str:
@@ -202,38 +237,14 @@ def _cost(gap: Gap) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _summary(gaps: list[Gap]) -> str:
+def _summary(gaps: list[Gap], of: Kind) -> str:
     present = [gap for gap in gaps if gap.verdict == "present"]
     if present:
         others = f" Then: {', '.join(gap.kind for gap in present[1:])}." if present[1:] else ""
         return f"Work on {present[0].kind} first: {present[0].advice}.{others}"
     if any(gap.verdict == "not enough evidence" for gap in gaps):
         return "No gap is proven; larger parts, or a target, would say more."
-    return "All gaps are small: what is left is what the pictures and labels do not hold."
-
-
-def picture_descriptors(images: Any, rows: ArrayLike | None = None) -> NDArray[np.float32]:
-    """Return a coarse copy of each picture and the spread of its greys, without any network, shape (n, 151).
-
-    Features of a network that was trained on one of the parts know that part by heart; these do not.
-
-    Examples
-    --------
-    >>> picture_descriptors(np.zeros((3, 40, 30), dtype=np.uint8)).shape
-    (3, 151)
-    """
-    part = ImageRows(images, rows)
-    if min(part.shape) < _GRID:
-        raise DataError(f"pictures of {part.shape} pixels", f"at least {_GRID} a side")
-    at = [np.arange(_GRID) * side // _GRID for side in part.shape]
-    area = np.outer(*(np.diff(np.append(a, side)) for a, side in zip(at, part.shape, strict=True)))
-    found = []
-    for batch in part.batches():
-        greys = batch.astype(np.float32) / part.top
-        coarse = np.add.reduceat(np.add.reduceat(greys, at[0], axis=1), at[1], axis=2) / area
-        levels = np.quantile(greys.reshape(len(greys), -1), (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99), axis=1).T
-        found.append(np.concatenate((coarse.reshape(len(greys), -1), levels), axis=1))
-    return np.concatenate(found).astype(np.float32)
+    return f"All gaps are small: what is left is what the {_UNITS[of]} and labels do not hold."
 
 
 def mismatch_test(
@@ -245,12 +256,12 @@ def mismatch_test(
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Test whether two parts come from one distribution: how well can a classifier tell which part a picture is from?
+    """Test whether two parts come from one distribution: how well can a classifier tell which part a row is from?
 
     Parameters
     ----------
     first, second : float arrays, shapes (n, c) and (m, c)
-        Descriptors, as from `picture_descriptors`, or features of a network that was trained on neither part.
+        Prepared predictors, descriptors of pictures, or features of a network that was trained on neither part.
     first_patient, second_patient : arrays, optional
         Patients stay together in the folds and in the interval. Numbers of one part do not mean those of the other.
     level : float

@@ -1,0 +1,212 @@
+"""What the model section says of a network: how it is built and started, how it learned, and what holds it back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from aimed.report import names, numbers, view
+from aimed.report.figures import FIGURES
+from aimed.report.parts import Block, Cell, Context, Facts, Figure, Heading, Note, Table, num
+
+_PARTS = {"train": "Part it learned from", "tune": "Tune part", "test": "Test part"}
+_KINDS = {
+    "bias": "Bias: below what is possible, already where it learned",
+    "variance": "Variance: lost from the part it learned from to the tune part",
+    "tune overfitted": "Tune part used up: lost from the tune part to the test part",
+    "mismatch": "Mismatch: how well the two parts are told apart from the {} alone",
+}
+_CHANGES = {
+    "rotation": ("turned by up to {:g} degrees", 1),
+    "translation": ("moved by up to {:g}% of the width", 100),
+    "scale": ("scaled by up to {:g}%", 100),
+    "brightness": ("brightness by up to {:g}% of the range", 100),
+    "contrast": ("contrast by up to {:g}%", 100),
+    "noise": ("noise with SD up to {:g}% of the range", 100),
+}
+_NO_MIRROR = (
+    "Never mirrored: the heart lies on the left, and a chest with the heart on the right is a finding of its own."
+)
+
+
+def network(block: view.Results, context: Context) -> list[Block]:
+    """Return the facts of the network, its initial weights, its learning curves and what limits it.
+
+    Parameters
+    ----------
+    block : mapping
+        ``results["model"]``: ``network``, ``learning``, ``precision``, ``fit_diagnosis``; each may be absent.
+    context : Context
+
+    Examples
+    --------
+    >>> [part.type for part in network({"network": {"architecture": "small_cnn", "parameters": 600000}}, Context())]
+    ['heading', 'facts']
+    """
+    out: list[Block] = []
+    built = block.get("network") or {}
+    if built:
+        out += [Heading("The network"), Facts(_facts(built, block.get("precision") or {}))]
+        if built.get("augmentation"):
+            out.append(Note(_NO_MIRROR))
+    runs = [r for r in block.get("learning") or [] if isinstance(r, dict) and r.get("train_loss")]
+    if runs:
+        out += [Heading("Learning curves"), FIGURES["learning"]({"learning": runs, "loss": built.get("loss")}, context)]
+    if block.get("fit_diagnosis"):
+        out += [Heading("What holds the model back"), *_diagnosis(block["fit_diagnosis"], context)]
+    return out
+
+
+def _facts(built: view.Results, precision: view.Results) -> list[tuple[str, str]]:
+    frame = built.get("preprocessing") or {}
+    shape = [int(s) for s in frame.get("shape") or [] if numbers.is_number(s)]
+    scale = (
+        f"grey levels as shares of full scale, less {numbers.number(frame['mean'])}, divided by "
+        f"{numbers.number(frame['sd'])}"
+        if numbers.is_number(frame.get("mean")) and numbers.is_number(frame.get("sd"))
+        else ""
+    )
+    source = f" ({frame['source']})" if scale and frame.get("source") else ""
+    copies = built.get("test_time_augmentation")
+    facts = [
+        ("Architecture", numbers.number(built.get("architecture"))),
+        ("Options", numbers.number(built.get("options") or None)),
+        ("Weights", numbers.count(built.get("parameters"))),
+        ("Networks, averaged", numbers.count(built.get("estimators"))),
+        ("Only the head learned", "yes, on features of a network that stays as it is" if built.get("probe") else ""),
+        (
+            "Picture as the network takes it",
+            f"{shape[0]} x {shape[1]} pixels, one grey channel" if len(shape) == 2 else "",
+        ),
+        ("Standardised", f"{scale}{source}"),
+        ("Initial weights", _weights(built.get("initial_weights"))),
+        ("Learned before labels", _pretraining(built.get("pretraining"))),
+        ("Augmentation of training pictures", _changes(built.get("augmentation"), bool(built.get("probe")))),
+        ("Loss", numbers.number(built.get("loss"))),
+        ("Optimizer", numbers.number(built.get("optimizer"))),
+        ("Learning rate", numbers.number(built.get("learning_rate"))),
+        ("Batch", f"{numbers.count(built['batch_size'])} pictures" if built.get("batch_size") else ""),
+        ("Most epochs", numbers.count(built.get("max_epochs"))),
+        ("Changed copies read beside a picture", numbers.count(copies) if copies else ""),
+        ("Arithmetic", _precision(precision)),
+    ]
+    return [(k, v) for k, v in facts if v and v != numbers.ABSENT]
+
+
+def _weights(found: Any) -> str:
+    if not found:
+        return "random: none were given"
+    kept = found.get("sentence") or (
+        f"{numbers.count(found.get('loaded'))} tensors loaded, {numbers.count(found.get('skipped'))} of the file "
+        f"skipped, {numbers.count(found.get('missing'))} of the network not found"
+    )
+    share = f" ({numbers.percent(found['share'])} of the backbone)" if numbers.is_number(found.get("share")) else ""
+    digest = f"; SHA-256 {found['sha256']}" if found.get("sha256") else ""
+    return f"{kept}{share}{digest}"
+
+
+def _pretraining(found: Any) -> str:
+    if not found or not found.get("sentence"):
+        return ""
+    loss = [v for v in found.get("loss") or [] if numbers.is_number(v)]
+    if not loss or not numbers.is_number(found.get("chance")):
+        return str(found["sentence"])
+    return (
+        f"{found['sentence']} Its loss went from {numbers.fixed(loss[0], 3)} to {numbers.fixed(loss[-1], 3)}, where "
+        f"{numbers.fixed(found['chance'], 3)} is knowing nothing."
+    )
+
+
+def _changes(found: Any, probe: bool) -> str:
+    if not found:
+        return "" if probe else "none"
+    known = [
+        words.format(factor * float(found[key]))
+        for key, (words, factor) in _CHANGES.items()
+        if numbers.is_number(found.get(key)) and found[key] > 0
+    ]
+    gamma = found.get("gamma")
+    if numbers.is_number(gamma) and gamma > 0:
+        known.append(f"gamma from {numbers.fixed(math.exp(-gamma), 2)} to {numbers.fixed(math.exp(gamma), 2)}")
+    return "each at random: " + ", ".join(known) if known else "none"
+
+
+def _precision(found: view.Results) -> str:
+    used = {"bf16-mixed": "half precision (bfloat16)", "32-true": "full precision (32 bits)"}.get(
+        str(found.get("used"))
+    )
+    if used is None:
+        return ""
+    change, limit = found.get("auroc_change"), found.get("limit")
+    if not numbers.is_number(change):
+        return used
+    return (
+        f"{used}; against full precision the tune AUROC moved by {numbers.fixed(change, 4)}, where "
+        f"{numbers.number(limit)} is allowed"
+    )
+
+
+def _diagnosis(block: view.Results, context: Context) -> list[Block]:
+    out: list[Block] = []
+    gaps = [g for g in block.get("gaps") or [] if isinstance(g, dict)]
+    if block.get("summary"):
+        present = any(g.get("verdict") == "present" for g in gaps)
+        out.append(Note(str(block["summary"]), "warn" if present else "plain"))
+    scores = {k: m for k, m in (block.get("scores") or {}).items() if numbers.is_number((m or {}).get("value"))}
+    if len(scores) > 1:
+        out.append(_scores(block, scores, gaps, context))
+    if gaps:
+        rows = [
+            [
+                _KINDS.get(str(g.get("kind")), str(g.get("kind"))).format(_reads(block)),
+                num(numbers.measure(g.get("size")), (g.get("size") or {}).get("value")),
+                Cell(str(g.get("verdict") or ""), "state"),
+                str(g.get("advice") or ""),
+            ]
+            for g in gaps
+        ]
+        out.append(Table(["Reason", f"Size ({context.band})", "Verdict", "What would help"], rows))
+        known = [g for g in gaps if g.get("kind") == "mismatch" or numbers.is_number((g.get("size") or {}).get("value"))]
+        out += [Note(str(g["sentence"])) for g in known if g.get("kind") in ("bias", "mismatch") and g.get("sentence")]
+        out += [
+            Note(str(g["sentence"]), "absent")
+            for g in gaps
+            if g.get("kind") == "bias"
+            and not numbers.is_number((g.get("size") or {}).get("value"))
+            and g.get("sentence")
+        ]
+    return out
+
+
+def _reads(block: view.Results) -> str:
+    return "predictors" if block.get("of") == "rows" else "pictures"
+
+
+def _scores(block: view.Results, scores: view.Results, gaps: list[Any], context: Context) -> Figure:
+    measure = names.title(str(next(iter(scores.values())).get("name") or "macro_auroc").replace(" ", "_"))
+    tune = (block.get("parts") or {}).get("tune")
+    which = f"Tune part: {tune}" if tune else "On pictures as they are, not on changed ones"
+    rows = [
+        {"label": _PARTS.get(part, part), "points": {"score": m}, "columns": [numbers.count(m.get("n"))]}
+        for part, m in scores.items()
+    ]
+    present = [str(g.get("kind")) for g in gaps if g.get("verdict") == "present"]
+    values = [float(m["value"]) for m in scores.values()]
+    title = f"{measure} goes from {numbers.short(values[0])} where the network learned to {numbers.short(values[-1])}"
+    title += f" on the {list(scores)[-1]} part"
+    title += f"; what is shown to matter: {', '.join(present)}" if present else ""
+    figure: Figure = FIGURES["dots"](
+        {
+            "rows": rows,
+            "series": {"score": measure},
+            "columns": ["n"],
+            "axis": measure,
+            "head": "Part",
+            "title": title,
+            "caption": f"{which}; lines are {context.band}s.",
+            "said": f"{measure} by part.",
+            "salt": "fit-scores",
+        },
+        context,
+    )
+    return figure

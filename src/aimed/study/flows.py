@@ -1,0 +1,60 @@
+"""Which functions carry a study through its stages: one set for tables, one for pictures, the same order for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aimed.study.spec import StudySpec
+
+__all__ = ["Flow", "flow_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """The stages that depend on what is studied.
+
+    Parameters
+    ----------
+    check, fit, calibrate, evaluate, explain, audit, facts, package : callable
+        See the functions of these names in `aimed.study.stages`.
+    """
+
+    check: Callable[..., Any]
+    fit: Callable[..., Any]
+    calibrate: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    explain: Callable[..., Any]
+    audit: Callable[..., Any]
+    facts: Callable[..., Any]
+    package: Callable[..., Any]
+
+
+def flow_of(spec: StudySpec) -> Flow:
+    """Return the stages of a study; those of pictures are loaded only for pictures."""
+    if spec.images is None:
+        from aimed.study import stages
+
+        return Flow(
+            check=stages.check,
+            fit=stages.fit,
+            calibrate=stages.calibrate,
+            evaluate=stages.evaluate,
+            explain=stages.explain,
+            audit=stages.audit,
+            facts=stages.facts,
+            package=stages.package,
+        )
+    from aimed.study import picture_evidence, picture_stages
+
+    return Flow(
+        check=picture_stages.check,
+        fit=picture_stages.fit,
+        calibrate=picture_stages.calibrate,
+        evaluate=picture_evidence.evaluate,
+        explain=picture_evidence.explain,
+        audit=picture_evidence.audit,
+        facts=picture_evidence.facts,
+        package=picture_stages.package,
+    )

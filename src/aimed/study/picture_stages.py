@@ -1,0 +1,458 @@
+"""The stages of a picture study: the same flow, with a network in place of a table model and several findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimed.bundle.pack import pack_pictures
+from aimed.bundle.picture_schema import PictureSchema
+from aimed.calibrate.choose import choose
+from aimed.calibrate.conformal import ConformalSets
+from aimed.checks import CHECKS
+from aimed.checks.feature_coding import as_column
+from aimed.checks.run import run_checks
+from aimed.checks.shortcut_sources import cohort_columns, join_sources, shortcut_sources
+from aimed.core import Cohort, DataError, Finding, NotEstimableError, Split
+from aimed.core.outcome import Multilabel
+from aimed.diagnosis.acquisition import AcquisitionBaseline
+from aimed.diagnosis.findings_model import FindingsModel
+from aimed.diagnosis.image_classifier import ImageClassifier
+from aimed.diagnosis.picture_recipes import PictureRecipe
+from aimed.metrics.evaluate_multilabel import finding_key
+from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
+from aimed.metrics.result import clustered_variance
+from aimed.study.picture_models import BASELINES, picture_recipes_of
+from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
+from aimed.study.pictures import finding_labels, images_of, raw_labels
+from aimed.study.spec import StudySpec
+from aimed.study.stages import Progress, silent
+from aimed.study.store import RunFolder
+from aimed.study.tasks import outcome_label
+from aimed.trust.card import model_card
+
+__all__ = ["calibrate", "check", "fit", "package"]
+
+CONFORMAL_ALPHA = 0.1
+"""Share of patients with a finding, and of those without, whose set may miss the truth."""
+
+
+def labels_of(cohort: Cohort) -> NDArray[np.float64]:
+    """Return the outcome, shape (n, k): 1, 0, NaN for unknown."""
+    if not isinstance(cohort.outcome, Multilabel):
+        raise TypeError("a cohort of findings is needed")
+    return np.asarray(cohort.outcome.values)
+
+
+def tune_part(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of the training part that networks learn from, and those that tune them: one fold of several."""
+    first = split.folds[0]
+    return np.sort(first.fit), np.sort(first.tune)
+
+
+def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
+    """Run every check on the cohort, its pictures and its split."""
+    done = 0
+
+    def step(name: str) -> None:
+        nonlocal done
+        progress(done / len(CHECKS), name.replace("_", " "))
+        done += 1
+
+    images = spec.images
+    study = None if images is None or images.study is None else _words(cohort, images.study)
+    return run_checks(
+        cohort,
+        split,
+        subgroups=spec.subgroups.columns,
+        parameters=0,
+        allow=spec.predictors.allow,
+        raw_labels=raw_labels(cohort),
+        imaging_study=study,
+        shortcut_columns=() if images is None else images.shortcuts,
+        progress=step,
+    )
+
+
+def _words(cohort: Cohort, name: str) -> NDArray[Any]:
+    variable, column = cohort.variable(name), cohort.column(name)
+    if variable.kind == "category":
+        found: NDArray[Any] = np.asarray([*variable.categories, ""], dtype=str)[column]
+        return found
+    return np.asarray(["" if v is None else str(v) for v in column.tolist()], dtype=str)
+
+
+# ------------------------------------------------------------------------------------------------------------- fitting
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """One candidate on the tune part."""
+
+    recipe: PictureRecipe
+    classifier: ImageClassifier
+    parameters: dict[str, Any]
+    risk: NDArray[np.float64]
+    score: MultilabelEstimate
+
+
+def initial_weights_of(spec: StudySpec, recipe: PictureRecipe) -> Any:
+    """Return the weights that a candidate starts from; None for random ones."""
+    asked = None if spec.images is None else spec.images.weights
+    if asked is None or asked.architecture != recipe.architecture:
+        return None
+    from aimed.diagnosis.initial_weights import InitialWeights
+
+    return InitialWeights(path=spec.folder / asked.file, sha256=asked.sha256, normalisation=asked.normalisation)
+
+
+def fit(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    home: RunFolder | None = None,
+    key: str = "",
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], FindingsModel, NDArray[np.float64]]:
+    """Train the candidates, compare them on the tune part and keep the simplest that is as good as the best.
+
+    Returns
+    -------
+    (dict, FindingsModel, array of shape (n, k))
+        The ``model`` block so far, the fitted model, and its probabilities on the tune part (NaN elsewhere).
+    """
+    candidates, baselines = picture_recipes_of(spec)
+    learns, tunes = tune_part(split)
+    rows = np.sort(np.r_[learns, tunes])
+    pictures, y = images_of(cohort).take(rows), labels_of(cohort)
+    held = np.isin(rows, tunes)
+    fitted: list[_Fitted] = []
+    before = len(pretrained_networks(spec, candidates))
+    parts = before + len(candidates)
+    starts = pretrain_candidates(
+        spec, cohort, learns, candidates, home, lambda share, text: progress(share * before / parts, text)
+    )
+    for place, recipe in enumerate(candidates):
+        folder = None if home is None else Path(home.file("fit", f"network-{key[:16]}", recipe.name))
+
+        def tell(share: float, text: str = "", place: int = place, title: str = recipe.title) -> None:
+            progress((before + place + share) / parts, f"{title}: {text}")
+
+        parameters = recipe.parameters(spec.model.parameters.get(recipe.name, {}))
+        classifier = recipe.fit(
+            pictures,
+            y[rows],
+            cohort.patient[rows],
+            names=spec.outcome.findings,
+            tune=held,
+            parameters=parameters,
+            seed=spec.study.seed,
+            weights=starts[recipe.name].weights if recipe.name in starts else initial_weights_of(spec, recipe),
+            folder=folder,
+            progress=tell,
+        )
+        risk = classifier.predict_proba(pictures.take(held))
+        score = multilabel_auroc(y[tunes], risk, patient=cohort.patient[tunes], level=spec.evaluate.level)
+        fitted.append(_Fitted(recipe, classifier, parameters, risk, score))
+    chosen, why = _choose(fitted, y[tunes], cohort.patient[tunes])
+    images = images_of(cohort)
+    model = FindingsModel(
+        chosen.recipe.name,
+        chosen.recipe.title,
+        chosen.classifier,
+        size=images.size,
+        bits=8 if images.bits == 8 else 16,
+        labels=finding_labels(spec),
+        parameters=plain(chosen.parameters),
+        seed=spec.study.seed,
+    )
+    out_of_fold = np.full(y.shape, np.nan)
+    out_of_fold[tunes] = chosen.risk
+    known = ~np.isnan(y).all(axis=1)
+    payload = _fit_payload(spec, fitted, chosen, why, int(known[learns].sum()), int(known[tunes].sum()))
+    payload["network"]["pretraining"] = starts[chosen.recipe.name].facts if chosen.recipe.name in starts else None
+    payload["leaderboard"] += _baseline_rows(spec, cohort, learns, tunes, baselines)
+    return payload, model, out_of_fold
+
+
+def _choose(fitted: Sequence[_Fitted], y: NDArray[np.float64], patient: NDArray[Any]) -> tuple[_Fitted, str]:
+    best = max(fitted, key=lambda f: float(f.score.macro))
+    for one in sorted(fitted, key=lambda f: f.recipe.rank):
+        if one is best:
+            break
+        gap = float(best.score.macro) - float(one.score.macro)
+        mine, other = best.score.macro.influence, one.score.macro.influence
+        if mine is None or other is None:
+            continue
+        error = float(np.sqrt(clustered_variance(mine - other, patient)))
+        if gap <= error:
+            return one, (
+                f"{one.recipe.title} was chosen: {best.recipe.title} ranked better on the tune part by {gap:.4f} in "
+                f"macro AUROC, no more than one standard error ({error:.4f}), and is less simple."
+            )
+    return best, f"{best.recipe.title} had the highest macro AUROC on the tune part."
+
+
+def plain(value: Any) -> Any:
+    """Return a value in JSON types."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def _fit_payload(
+    spec: StudySpec, fitted: Sequence[_Fitted], chosen: _Fitted, why: str, learned: int, tuned: int
+) -> dict[str, Any]:
+    network = chosen.classifier
+    board = [
+        {
+            "name": one.recipe.name,
+            "title": one.recipe.title,
+            "kind": "candidate",
+            "metric": "macro_auroc",
+            "mean": float(one.score.macro),
+            "lower": float(one.score.macro.lower),
+            "upper": float(one.score.macro.upper),
+            "folds": [float(one.score.macro)],
+            "trials": 1,
+            "seconds": None,
+            "parameters": plain(one.parameters),
+            "note": one.score.macro.note,
+            "chosen": one is chosen,
+        }
+        for one in fitted
+    ]
+    return {
+        "name": chosen.recipe.name,
+        "title": chosen.recipe.title,
+        "description": chosen.recipe.description,
+        "family": "network",
+        "parameters": plain(chosen.parameters),
+        "n_fitted": learned,
+        "n_tune": tuned,
+        "leaderboard": board,
+        "choice": why,
+        "network": _network_facts(network, chosen.recipe),
+        "learning": plain(network.history_),
+        "precision": plain(network.precision_),
+        "tuning": {"metric": "macro_auroc", "direction": "maximize", "trials": len(fitted)},
+    }
+
+
+def _network_facts(network: ImageClassifier, recipe: PictureRecipe) -> dict[str, Any]:
+    from aimed.diagnosis.augmentation import Augmentation
+
+    report = network.weights_report_
+    change = network.augmentation
+    if change is True:
+        change = Augmentation()
+    return {
+        "architecture": network.architecture,
+        "options": plain(network.architecture_options or {}),
+        "parameters": int(sum(p.numel() for p in network.networks_[0].parameters())),
+        "estimators": len(network.networks_),
+        "probe": recipe.probe,
+        "initial_weights": None
+        if report is None
+        else {
+            "sha256": report.sha256,
+            "loaded": len(report.loaded),
+            "skipped": len(report.skipped),
+            "missing": len(report.missing),
+            "share": report.share,
+            "sentence": str(report),
+        },
+        "preprocessing": {"shape": list(network.shape_), **network.standardise_.to_state()},
+        "augmentation": None if recipe.probe or not change else plain(change),
+        "loss": "logistic" if recipe.probe else network.loss,
+        "optimizer": None if recipe.probe else network.optimizer,
+        "learning_rate": None if recipe.probe else plain(network.learning_rate),
+        "batch_size": None if recipe.probe else int(network.batch_size),
+        "max_epochs": None if recipe.probe else int(network.max_epochs),
+        "test_time_augmentation": int(network.test_time_augmentation),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- baselines
+
+
+def acquisition_sources(spec: StudySpec, cohort: Cohort) -> dict[str, dict[str, Any]]:
+    """Return what is known of how each picture was taken, by source: tags, borders and declared columns."""
+    columns = () if spec.images is None else spec.images.shortcuts
+    return shortcut_sources(images_of(cohort), cohort_columns(cohort, columns))
+
+
+def baseline_risk(
+    spec: StudySpec,
+    cohort: Cohort,
+    sources: Mapping[str, Mapping[str, Any]],
+    name: str,
+    learns: NDArray[np.int64],
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the probabilities of a baseline, shape (len(rows), k), fitted on the rows that networks learn from."""
+    y = labels_of(cohort)[learns]
+    if name == "prevalence":
+        return np.broadcast_to(np.nanmean(y, axis=0), (rows.size, y.shape[1])).copy()
+    features = join_sources(sources)
+    model = AcquisitionBaseline().fit(_some(features, learns), y, names=list(spec.outcome.findings))
+    return np.asarray(model.predict_proba(_some(features, rows)))
+
+
+def _some(features: Mapping[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
+    return {name: as_column(values)[rows] for name, values in features.items()}
+
+
+def _baseline_rows(
+    spec: StudySpec, cohort: Cohort, learns: NDArray[np.int64], tunes: NDArray[np.int64], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    out = []
+    sources = acquisition_sources(spec, cohort) if "acquisition" in names else {}
+    for name in names:
+        risk = baseline_risk(spec, cohort, sources, name, learns, tunes)
+        macro = multilabel_auroc(
+            labels_of(cohort)[tunes], risk, patient=cohort.patient[tunes], level=spec.evaluate.level
+        ).macro
+        out.append(
+            {
+                "name": name,
+                "title": BASELINES[name],
+                "kind": "baseline",
+                "metric": "macro_auroc",
+                "mean": float(macro),
+                "lower": float(macro.lower),
+                "upper": float(macro.upper),
+                "folds": [float(macro)],
+                "trials": 1,
+                "seconds": None,
+                "parameters": {},
+                "note": macro.note,
+                "chosen": False,
+            }
+        )
+    return out
+
+
+# --------------------------------------------------------------------------------------------------------- calibration
+
+
+def calibrate(
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: FindingsModel,
+    out_of_fold: NDArray[np.float64],
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], FindingsModel]:
+    """Choose calibration, threshold and conformal sets of each finding on the tune part."""
+    tunes = tune_part(split)[1]
+    y, raw, patient = labels_of(cohort)[tunes], out_of_fold[tunes], cohort.patient[tunes]
+    calibration, thresholds = {}, {}
+    labels = finding_labels(spec)
+    for j, name in enumerate(spec.outcome.findings):
+        progress(j / len(spec.outcome.findings), labels[name])
+        known = ~np.isnan(y[:, j])
+        try:
+            found = choose(
+                raw[known, j], y[known, j], patient[known], methods=spec.calibrate.methods, seed=spec.study.seed
+            )
+        except (NotEstimableError, DataError) as error:
+            model.calibrators[j] = None
+            calibration[finding_key(name)] = {
+                "method": "none",
+                "scores": {},
+                "sentence": f"Left as it is: {error.got}.",
+                "parameters": {},
+            }
+        else:
+            model.calibrators[j] = None if found.name == "none" else found.calibrator
+            calibration[finding_key(name)] = {
+                "method": found.name,
+                "scores": dict(found.scores),
+                "sentence": found.sentence,
+                "parameters": {} if found.calibrator is None else found.calibrator.to_state(),
+            }
+    risk = model.calibrated(raw)
+    named = spec.evaluate.threshold
+    for j, name in enumerate(spec.outcome.findings):
+        known = ~np.isnan(y[:, j])
+        value = named if named is not None else youden_threshold(y[known, j], risk[known, j])
+        model.thresholds[j] = value
+        thresholds[finding_key(name)] = {"value": float(value)}
+    model.conformal = ConformalSets.fit(
+        risk, y, patient=patient, alpha=CONFORMAL_ALPHA, names=[labels[n] for n in spec.outcome.findings]
+    )
+    rule = (
+        "named in the study file before the run, one for all findings"
+        if named is not None
+        else "of each finding the risk at which sensitivity plus specificity is highest on the tune part; name "
+        "[evaluate] threshold to choose it yourself"
+    )
+    methods = sorted({str(c["method"]) for c in calibration.values()})
+    return {
+        "calibration": {
+            "method": methods[0] if len(methods) == 1 else "by finding",
+            "scores": {},
+            "parameters": {},
+            "findings": calibration,
+            "sentence": "Each finding was calibrated on the tune part, which also said when training stopped; so its "
+            "fit there is a little flattered, and the test part is the judge.",
+        },
+        "threshold": {"value": named, "rule": rule, "findings": thresholds},
+        "optimism": None,
+    }, model
+
+
+def youden_threshold(y: NDArray[np.float64], risk: NDArray[np.float64]) -> float:
+    """Return the risk at or above which sensitivity plus specificity is highest; the prevalence without both kinds.
+
+    Examples
+    --------
+    >>> youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.9]))
+    0.3
+    """
+    events, others = float((y == 1).sum()), float((y == 0).sum())
+    if not events or not others:
+        return float(np.clip(y.mean() if y.size else 0.5, 0.01, 0.99))
+    values, place = np.unique(risk, return_inverse=True)
+    cases = np.bincount(place, y == 1, values.size)[::-1].cumsum()[::-1] / events
+    false = np.bincount(place, y == 0, values.size)[::-1].cumsum()[::-1] / others
+    return float(np.clip(values[int(np.argmax(cases - false))], 1e-6, 1 - 1e-6))
+
+
+# ----------------------------------------------------------------------------------------------------------- packaging
+
+
+def package(
+    spec: StudySpec,
+    model: FindingsModel,
+    schema: PictureSchema,
+    calibrated: Mapping[str, Any],
+    results: Mapping[str, Any],
+    home: RunFolder,
+) -> None:
+    """Write the bundle."""
+    pack_pictures(
+        model,
+        home.file("bundle"),
+        meta={
+            "study": {"id": spec.study.id, "title": spec.study.title},
+            "intended_use": spec.study.intended_use,
+            "intended_users": list(spec.study.intended_users),
+            "not_for": list(spec.study.not_for),
+            "outcome": {"label": outcome_label(spec), "unit": None},
+            "created": results["created"],
+            "description": results["model"]["description"],
+        },
+        expects=schema,
+        extra_members={"README.md": model_card(dict(results))},
+    )
