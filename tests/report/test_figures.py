@@ -22,6 +22,7 @@ sample = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sample)
 
 B, S, C = sample.binary(), sample.survival(), sample.competing()
+M = sample.multilabel(("effusion", "lung_nodule"))
 CURVES, TIMES = B["performance"]["curves"], S["performance"]["curves"]
 CONTEXT = Context(measures=B["performance"]["measures"])
 LATER = Context(measures=S["performance"]["measures"], horizon="365")
@@ -42,6 +43,59 @@ CASES = {
     "nomogram": (S["model"]["nomogram"], LATER),
     "forest": (
         {"subgroups": B["subgroups"], "measure": "auroc", "overall": B["performance"]["measures"]["auroc"]},
+        CONTEXT,
+    ),
+    "dots": (
+        {
+            "rows": [
+                {"heading": "Findings"},
+                {
+                    "label": "Lung nodule",
+                    "columns": ["350", "60"],
+                    "points": {
+                        "model": M["performance"]["measures"]["auroc@lung_nodule"],
+                        "acquisition": M["performance"]["baselines"]["acquisition"]["auroc@lung_nodule"],
+                    },
+                },
+                {
+                    "label": "Hernia",
+                    "columns": ["350", "0"],
+                    "points": {"model": {"value": None, "note": "no positive"}},
+                },
+            ],
+            "series": {"model": "model", "acquisition": "Acquisition"},
+            "columns": ["n", "positive"],
+            "axis": "AUROC",
+            "head": "Finding",
+            "title": "One finding could be judged",
+            "caption": "How.",
+            "said": "AUROC.",
+            "salt": "dots",
+            "reference": 0.5,
+        },
+        CONTEXT,
+    ),
+    "calibration_grid": (
+        {
+            "findings": [
+                {
+                    "label": one["label"],
+                    "curve": M["performance"]["findings"][key]["curves"]["calibration"],
+                    "slope": M["performance"]["findings"][key]["measures"]["calibration_slope"],
+                    "oe": {"value": 1.4, "lower": 1.2, "upper": 1.6},
+                }
+                for key, one in M["explanation"]["findings"].items()
+            ]
+        },
+        CONTEXT,
+    ),
+    "learning": ({"learning": M["model"]["learning"]}, CONTEXT),
+    "risk_coverage": (
+        {
+            "curve": M["case_uncertainty"]["curve"],
+            "findings": [{"label": k, **f} for k, f in M["case_uncertainty"]["findings"].items()],
+            "signal": "spread",
+        },
         CONTEXT,
     ),
     "importance": (
@@ -155,7 +209,7 @@ def test_groups_with_too_few_events_are_hollow_and_said_to_be():
         measures = {"auroc": {"value": 0.7, "lower": 0.6, "upper": 0.8}}
         block["columns"][0]["groups"].append({"group": str(judged), "judged": judged, "measures": measures})
     svg = FIGURES["forest"]({"subgroups": block, "measure": "auroc"}, context).svg
-    assert svg.count("fill: var(--f-paper); stroke: var(--f-base)") == 1
+    assert svg.count("fill:var(--f-paper);stroke:var(--f-base)") == 1
 
 
 def test_suppressed_count_is_shown_as_it_is():

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from aimed.report import page
 from aimed.report.compare import render_compare
+from aimed.report.figures import FIGURES
 from aimed.report.index import render_index
 from aimed.report.sections import SECTIONS
 
@@ -39,7 +41,12 @@ IDS = [
     "checklists",
     "reproduce",
 ]
-KINDS = {"binary": sample.binary, "survival": sample.survival, "competing": sample.competing}
+KINDS = {
+    "binary": sample.binary,
+    "survival": sample.survival,
+    "competing": sample.competing,
+    "multilabel": sample.multilabel,
+}
 VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
 
 
@@ -87,6 +94,37 @@ class Tree(HTMLParser):
     def handle_data(self, data):
         if self.stack and self.stack[-1] not in ("style", "script"):
             self.text.append(data)
+
+
+class Drawn(dict):
+    """Drawings by what they were drawn from, so that pages which differ in one block do not draw all others anew."""
+
+    def __init__(self, drawers):
+        super().__init__((name, self.kept(name, draw)) for name, draw in drawers.items())
+
+    @staticmethod
+    def kept(name, draw):
+        cache = {}
+
+        def figure(data, context):
+            key = repr((data, context))
+            if key not in cache:
+                cache[key] = draw(data, context)
+            return cache[key]
+
+        return figure
+
+
+DRAWN = Drawn(FIGURES)
+
+
+@pytest.fixture
+def drawn_once(monkeypatch):
+    """Sections take a drawing that was made before from the same numbers."""
+    assert all(callable(SECTIONS[name]) for name in SECTIONS)
+    for module in {sys.modules[m] for m in sys.modules if m.startswith("aimed.report.sections.")}:
+        if hasattr(module, "FIGURES"):
+            monkeypatch.setattr(module, "FIGURES", DRAWN)
 
 
 def read(html):
@@ -215,24 +253,25 @@ def _leaves(value, path=()):
             yield from _leaves(item, (*path, key))
 
 
-BLOCKS = [k for k in sample.binary() if k != "schema"]
+BLOCKS = [(kind, k) for kind, make in KINDS.items() for k in make() if k != "schema"]
 NESTED = sorted({p for make in KINDS.values() for p in _leaves(make()) if 2 <= len(p) <= 3})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("how", ["none", "absent", "empty"])
-@pytest.mark.parametrize("key", BLOCKS)
+@pytest.mark.parametrize(("kind", "key"), BLOCKS)
 def test_renders_without_a_block(kind, how, key):
     results = KINDS[kind]()
     if how == "absent":
         del results[key]
     else:
-        results[key] = None if how == "none" else type(results[key])()
+        results[key] = None if how == "none" or results[key] is None else type(results[key])()
     html = page.render(results)
     assert read(html).faults == []
     assert html.count("<section id=") == 16
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_a_missing_block_is_said_and_not_invented():
     gone = {
         "performance": "Performance was not assessed",
@@ -256,20 +295,26 @@ READERS = {
     "checks": ["checks"],
     "split": ["checks", "sites"],
     "data": ["verdict", "data", "sites"],
-    "outcome": ["outcome"],
+    "outcome": ["outcome", "verdict"],
     "model": ["model", "uncertainty"],
     "stability": ["uncertainty"],
     "performance": ["verdict", "performance", "uncertainty"],
     "subgroups": ["verdict", "subgroups", "sites"],
     "explanation": ["explanation"],
     "failures": ["failures"],
-    "limits": ["deployment", "robustness"],
+    "limits": ["deployment", "robustness", "data"],
+    "shortcuts": ["performance", "robustness"],
+    "robustness": ["robustness"],
+    "conformal": ["robustness"],
+    "case_uncertainty": ["robustness"],
+    "gallery": ["explanation", "failures"],
     "checklists": ["checklists"],
     "reproduce": ["reproduce"],
 }
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("kind", KINDS)
 def test_renders_with_any_nested_value_none(kind):
     full = KINDS[kind]()
@@ -427,6 +472,7 @@ def test_compare_shows_measures_and_only_settings_that_differ():
     assert "<script>alert" not in render_compare(_poison(a), _poison(b))
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_absent_parts_are_said_without_naming_blocks():
     text = " ".join(read(page.render({})).text)
     assert "block" not in text
@@ -435,6 +481,7 @@ def test_absent_parts_are_said_without_naming_blocks():
     assert "Stability under refitting was not assessed in this run." in page.render(gone)
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_counts_of_the_test_part_stand_beside_those_of_a_thousand():
     html = page.render(sample.binary())
     row = next(t for t in sample.binary()["performance"]["thresholds"] if t["chosen"])
@@ -444,6 +491,7 @@ def test_counts_of_the_test_part_stand_beside_those_of_a_thousand():
     assert "Kaplan-Meier estimates, which allow for censoring" in page.render(sample.survival())
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_gaps_that_are_all_unknown_take_one_row():
     results = sample.binary()
     note = "Fewer than two groups have enough evidence."
@@ -454,12 +502,14 @@ def test_gaps_that_are_all_unknown_take_one_row():
     assert "Bonferroni" in html
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_a_group_too_small_to_describe_keeps_its_count():
     results = sample.binary()
     results["subgroups"]["columns"][0]["groups"][0].update(n="<11", events=None, measures={}, judged=False)
     assert '<td class="num">&lt;11</td>' in page.render(results)
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_a_study_changed_after_the_opening_is_said_first():
     results = sample.binary()
     assert "was changed after the test part was first opened" not in page.render(results)
@@ -468,6 +518,7 @@ def test_a_study_changed_after_the_opening_is_said_first():
     assert html.index("The study file was changed after the test part was first opened") < html.index('id="checks"')
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_facts_of_the_model_are_in_words():
     html = page.render(sample.binary())
     section = html[html.index('<section id="model"') : html.index('<section id="performance"')]
@@ -484,6 +535,7 @@ def test_facts_of_the_model_are_in_words():
         assert raw not in section
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_captions_do_not_repeat_the_whole_interval_method():
     results = sample.binary()
     results["performance"]["interval_method"] = "percentile bootstrap of patients, 500 resamples; stratified by event"
@@ -492,7 +544,93 @@ def test_captions_do_not_repeat_the_whole_interval_method():
     assert "95% bootstrap intervals over patients" in html
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_evidence_of_a_check_is_folded():
     html = page.render(sample.binary())
     assert '<details class="detail"><summary>Numbers and source</summary>' in html
     assert "<dt>auroc</dt><dd>0.812</dd>" in html
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_findings_stand_by_their_labels_beside_the_baselines():
+    results = sample.multilabel()
+    html = page.render(results)
+    text = " ".join(" ".join(read(html).text).split())
+    for words in ("Macro AUROC", "AUROC of pneumothorax", "Worst finding (", "Gain over the best baseline"):
+        assert words in text
+    macro = results["performance"]["measures"]["macro_auroc"]
+    figure = next(f for f in re.findall(r"<figure.*?</figure>", html, re.S) if "AUROC by finding." in f)
+    svg = re.search(r"<svg.*?</svg>", figure, re.S).group(0)
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert drawn.index("Mean over findings") < min(drawn.index(v[1]) for v in sample.FINDINGS.values())
+    assert f"{macro['value']:.3f} ({macro['lower']:.3f} to {macro['upper']:.3f})" in drawn
+    assert "Acquisition (tags, view and borders)" in drawn
+    assert not re.search(
+        r"[a-z_]+@|macro_|lung_nodule", text.replace("auroc@pneumothorax.lower", "").replace("macro_auroc.lower", "")
+    )
+    assert "<img" not in html
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_each_finding_is_folded_with_what_a_yes_no_outcome_shows():
+    html = page.render(sample.multilabel())
+    performance = html[html.index('<section id="performance"') : html.index('<section id="uncertainty"')]
+    folds = re.findall(r'<details class="one"><summary><span>([^<]*)</span>', performance)
+    assert folds == [label for _, label, *_ in sample.FINDINGS.values()]
+    last = performance[performance.index(f"<span>{folds[-1]}</span>") :]
+    for words in (
+        "ROC curve.",
+        "Precision-recall curve.",
+        "Calibration plot.",
+        "Decision curve.",
+        "<h4>Calibration</h4>",
+    ):
+        assert words in last
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_thumbnails_are_shown_only_as_pictures_in_the_block():
+    results = sample.multilabel(("effusion",))
+    point = "data:image/png;base64,iVBORw0KGgo="
+    results["gallery"]["thumbnails"] = {
+        "thumbnails": {"1": point, "2": "https://elsewhere.example/x.png"},
+        "caption": "Left.",
+    }
+    html = page.render(results)
+    assert html.count("<img") == html.count(f'<img src="{point}" alt="Case 1') == 1
+    assert "elsewhere" not in html
+    assert read(html).faults == []
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_a_picture_study_says_what_could_fool_it():
+    results = sample.multilabel()
+    lead = SECTIONS["robustness"](results).lead
+    assert lead.startswith(
+        "3 of 3 findings are told without the lungs; 2 of 3 changes of the pictures are shown to cost"
+    )
+    assert "sets break their promise for 3 of 3 findings" in lead
+    for change in results["robustness"]["changes"]:
+        change["p_holm"] = 0.4
+    assert "0 of 3 changes" in SECTIONS["robustness"](results).lead
+    assert "none after adjustment" in page.render(results)
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_deep_survival_models_show_their_learning_curves_too():
+    results = sample.survival()
+    assert "Learning curves." not in page.render(results)
+    results["model"]["learning"] = [{"train_loss": [2.0, 1.5, 1.2], "tune_loss": [2.1, 1.7, 1.8], "best_epoch": 2}]
+    html = page.render(results)
+    assert "After epoch 2 of 3, which was kept, the tune loss rises while the train loss falls" in html
+    assert "Macro AUROC, tune part" not in html
+
+
+@pytest.mark.slow
+def test_fourteen_findings_weigh_less_than_half_of_what_a_page_may():
+    results = sample.multilabel()
+    perf = results["performance"]
+    for k in range(14 - len(sample.FINDINGS)):
+        perf["labels"][f"other_{k}"] = f"Other finding {k}"
+        perf["findings"][f"other_{k}"] = copy.deepcopy(perf["findings"]["effusion"])
+    assert len(page.render(results).encode()) < 1_500_000

@@ -340,3 +340,77 @@ def test_incidence_titles_name_what_is_left():
     assert title(one, two) == "By 30 days the incidence of relapse is 30% and that of death 10%; 60% have had neither"
     assert title(one, two, three).endswith("is 30% and that of the other events 15%; 55% have had none of them")
     assert titles.incidence_stack({"times": [], "causes": []}, "day").endswith("could not be estimated")
+
+
+@pytest.mark.parametrize(
+    ("measure", "panels", "expected"),
+    [
+        (
+            m(0.83, 0.8, 0.86),
+            [{"slope": OK, "oe": OK}, {"slope": OK, "oe": OK}],
+            "The model ranks patients well (macro AUROC 0.83), worst for mass (0.55); no miscalibration was seen.",
+        ),
+        (
+            m(0.83, 0.8, 0.86),
+            [{"slope": OK, "oe": OK}, {"slope": OK, "oe": WIDE}],
+            "The model ranks patients well (macro AUROC 0.83), worst for mass (0.55); no miscalibration was seen, but "
+            "1 of 2 findings could not be judged.",
+        ),
+        (
+            m(0.55, 0.45, 0.65),
+            [{"slope": None, "oe": None}, {"slope": None, "oe": None}],
+            "The model has not been shown to rank patients better than chance (macro AUROC 0.55, 0.45 to 0.65), worst "
+            "for mass (0.55); calibration could not be judged.",
+        ),
+        (
+            None,
+            [{"slope": OK, "oe": m(1.4, 1.2, 1.6)}],
+            "The model could not be judged on ranking (macro AUROC not estimable); 1 of 1 finding is miscalibrated.",
+        ),
+    ],
+)
+def test_several_findings_are_judged_together_and_the_worst_is_named(measure, panels, expected):
+    assert sentences.findings("macro_auroc", measure, ("Mass", {"value": 0.55}), panels) == expected
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([{"train_loss": [1.0, 0.9]}], "Training ran 2 epochs; no patients were set aside to stop it"),
+        (
+            [{"train_loss": [1.0, 0.9, 0.8], "tune_loss": [1.0, 0.8, 0.8], "best_epoch": 2}],
+            "Epoch 2 of 3 was kept; later ones gained nothing on the tune part",
+        ),
+        (
+            [{"train_loss": [1.0, 0.9, 0.8], "tune_auroc": [0.6, 0.7, 0.8], "best_epoch": 3}],
+            "The last of 3 epochs was kept: longer training may gain more",
+        ),
+        (
+            [{"train_loss": [1.0, 0.9, 0.8], "tune_loss": [1.0, 0.8, 0.9], "best_epoch": k} for k in (2, 3)],
+            "The 2 networks were kept at epochs 2 to 3; 1 of them at the last, so that longer training may gain more",
+        ),
+    ],
+)
+def test_learning_curves_say_how_training_ended(runs, expected):
+    assert titles.learning(runs) == expected
+
+
+def test_the_error_is_said_to_fall_only_where_the_difference_is_shown():
+    def curve(difference):
+        last = {"share": 0.2, "error": m(0.15, 0.1, 0.2), "difference": difference}
+        return [{"share": 0.0, "error": m(0.2, 0.1, 0.3)}, last]
+
+    falls = "Without the 20% least sure the error falls from 20.0% to 15.0%"
+    assert titles.risk_coverage(curve(m(-0.05, -0.08, -0.02))) == falls
+    assert "is not shown to lower the error" in titles.risk_coverage(curve(m(-0.05, -0.12, 0.02)))
+    assert "could not be judged" in titles.risk_coverage([])
+
+
+def test_frequencies_and_calibration_of_findings_name_those_that_differ():
+    low, high, wide = m(0.1, 0.08, 0.12), m(0.2, 0.17, 0.23), m(0.15, 0.05, 0.3)
+    rows = [{"label": x, "prevalence": {"train": low, "test": t}} for x, t in (("Mass", high), ("Edema", wide))]
+    assert titles.frequencies(rows) == "Mass is more frequent in the test part than in the training part"
+    assert titles.frequencies(rows[1:]) == "No finding is shown to differ in frequency between the parts"
+    panels = [{"label": "Mass", "slope": OK, "oe": WIDE}, {"label": "Edema", "slope": OK, "oe": OK}]
+    assert titles.calibration_grid(panels).endswith("for 1 of 2 findings there is not enough evidence")
+    assert titles.calibration_grid(panels[1:]) == "No miscalibration was seen in 1 finding"

@@ -1,5 +1,9 @@
 """A small but complete results record, with names that try to break out of Markdown and YAML."""
 
+import copy
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 
@@ -242,3 +246,18 @@ def results():
         },
         "reproduce": {"command": "aimed run demo.toml", "digests": {"study file": digest, "model": "cd" * 32}},
     }
+
+
+@pytest.fixture(scope="session")
+def picture_sample():
+    """The whole record of a picture study, as the report's tests make it."""
+    path = Path(__file__).parents[1] / "report" / "sample.py"
+    spec = importlib.util.spec_from_file_location("report_sample", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.multilabel()
+
+
+@pytest.fixture
+def pictures(picture_sample):
+    return copy.deepcopy(picture_sample)

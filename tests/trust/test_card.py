@@ -176,3 +176,34 @@ def test_escape_shows_text_as_it_stands():
     assert escape("age >= 18") == "age &gt;= 18"
     assert escape("1. x").endswith(". x")
     assert not escape("1. x").startswith("1.")
+
+
+def test_the_card_of_a_picture_study_names_findings_and_follows_the_results(pictures):
+    card = model_card(pictures)
+    front, body = split(card)
+    assert front["pipeline_tag"] == "image-classification"
+    [result] = front["model-index"][0]["results"]
+    named = {m["name"]: m for m in result["metrics"]}
+    assert named["AUROC of Lung nodule"]["value"] == pictures["performance"]["measures"]["auroc@lung_nodule"]["value"]
+    assert named["AUROC of Lung nodule"]["type"] == "roc_auc"
+    assert "macro AUROC" in named
+    seen = []
+    for cells, path in tables(body):
+        source = follow(pictures, path)
+        seen.append(path)
+        if "mean" not in source and source.get("value") is not None and len(cells) > 2:
+            assert float(cells[1]) == pytest.approx(source["value"], abs=5e-4)
+    assert "performance.measures.sensitivity@effusion" not in seen
+    assert {
+        "performance.measures.macro_auroc",
+        "performance.measures.oe@pneumothorax",
+        "performance.differences.acquisition.auroc@effusion",
+        "model.threshold.findings.effusion",
+        "outcome.findings[1].prevalence.test",
+    } <= set(seen)
+    assert " days" not in body
+    assert "never mirrored" in body
+    assert f"- Shortcuts: {pictures['shortcuts']['sentence']} (`shortcuts.sentence`)" in body
+    assert "| Part | Pictures | Patients | With a finding | Source |" in body
+    pictures["shortcuts"] = None
+    assert "Shortcuts" not in model_card(pictures)

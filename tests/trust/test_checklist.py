@@ -9,12 +9,13 @@ from importlib.resources import files
 import pytest
 
 from aimed.core import UnknownNameError
-from aimed.trust import CHECKLISTS
+from aimed.trust import CHECKLISTS, claim
 from aimed.trust.checklist import STATES, fill
 from aimed.trust.tripod import WRITERS
 from aimed.trust.words import at
 
 DATA = json.loads(files("aimed.trust").joinpath("checklists", "tripod_ai.json").read_text(encoding="utf-8"))
+CLAIM = json.loads(files("aimed.trust").joinpath("checklists", "claim.json").read_text(encoding="utf-8"))
 NUMBERED = [
     "1", "2", "3a", "3b", "3c", "4", "5a", "5b", "6a", "6b", "6c", "7", "8a", "8b", "8c", "9a", "9b", "9c",
     "10", "11", "12a", "12b", "12c", "12d", "12e", "12f", "12g", "13", "14", "15", "16", "17", "18a", "18b",
@@ -113,13 +114,14 @@ def test_evidence_points_to_something_that_is_there(results):
 @pytest.mark.parametrize("item", [row["item"] for row in DATA["items"] if row["class"] == "A"])
 def test_without_evidence_an_item_of_class_a_is_never_filled(results, item):
     row = next(r for r in DATA["items"] if r["item"] == item)
-    for path in row["evidence"]:
+    for paths in row["evidence"]:
         lost = copy.deepcopy(results)
-        keys = path.split(".")
-        block = lost
-        for key in keys[:-1]:
-            block = block[key]
-        block[keys[-1]] = None
+        for path in paths.split("|"):
+            keys = path.split(".")
+            block = lost
+            for key in keys[:-1]:
+                block = block[key]
+            block[keys[-1]] = None
         assert rows(fill(lost))[item]["state"] in ("missing", "not applicable")
 
 
@@ -169,3 +171,98 @@ def test_several_sites_without_results_by_site_are_missing_not_excused(results):
 
 def test_catalogue_loads():
     assert all(CHECKLISTS[name]().about["items"] for name in CHECKLISTS)
+
+
+def test_claim_has_44_items_in_order_each_with_its_class():
+    assert [row["item"] for row in CLAIM["items"]] == [str(i) for i in range(1, 45)]
+    for row in CLAIM["items"]:
+        assert (row["class"] == "W") == (row["item"] not in claim.WRITERS)
+        assert (row["class"] == "W") == (row["evidence"] == [])
+        assert row["asks"].endswith(".")
+    words = " ".join(row["asks"] for row in CLAIM["items"]).lower()
+    assert "ground truth" not in words
+    assert "validation" not in words
+    assert "e240300" in CLAIM["source"]
+    assert CHECKLISTS["claim"]().about["items"] == CLAIM["items"]
+
+
+def test_claim_is_filled_from_a_picture_study(pictures):
+    block = fill(pictures, {}, "claim")
+    found = rows(block)
+    classes = {row["item"]: row["class"] for row in CLAIM["items"]}
+    expected = {"A": "filled", "D": "drafted", "W": "missing"}
+    assert {item: row["state"] for item, row in found.items()} == {i: expected[c] for i, c in classes.items()}
+    assert block["counts"] == {"filled": 24, "drafted": 12, "missing": 8, "not applicable": 0}
+    for item, parts in {
+        "1": ["deep learning (Small residual network)"],
+        "9": ["224 x 224 pixels", "never mirrored"],
+        "12": ["60 uncertain, 27 unknown", "10 files could not be used"],
+        "13": ["AP 600", "PA 840"],
+        "19": ["One tune part of 220 pictures", "900 pictures were learned from"],
+        "20": ["no patient is in more than one part"],
+        "24": ["SHA-256 " + "ab" * 32],
+        "25": ["optimizer adamw", "kept was epoch 9 of 14"],
+        "27": ["2 networks"],
+        "30": [pictures["robustness"]["sentence"], pictures["shortcuts"]["sentence"]],
+        "31": ["Grad-CAM"],
+        "33": ["no test on data from elsewhere"],
+        "38": ["Lung nodule at a risk of 0.200: sensitivity"],
+        "39": ["12 of 90 pictures"],
+    }.items():
+        for part in parts:
+            assert part in found[item]["text"], item
+    for row in found.values():
+        if row["state"] in ("filled", "drafted"):
+            assert at(pictures, row["evidence"]) is not None
+    assert json.loads(json.dumps(block, allow_nan=False)) == block
+
+
+@pytest.mark.parametrize("item", [row["item"] for row in CLAIM["items"] if row["class"] == "A"])
+def test_without_evidence_an_item_of_claim_is_never_filled(pictures, item):
+    row = next(r for r in CLAIM["items"] if r["item"] == item)
+    for paths in row["evidence"]:
+        lost = copy.deepcopy(pictures)
+        for path in paths.split("|"):
+            *keys, last = path.split(".")
+            block = lost
+            for key in keys:
+                block = block.get(key) or {}
+            block[last] = None
+        assert rows(fill(lost, {}, "claim"))[item]["state"] in ("missing", "not applicable")
+
+
+def test_an_empty_run_fills_nothing_of_claim():
+    assert {row["state"] for row in fill({}, {}, "claim")["items"]} == {"missing"}
+
+
+def test_statements_say_which_checklist_they_are_for(pictures):
+    said = {"17": "Approved.", "claim:17": "Two readers, blinded.", "claim:44": "No funds."}
+    ours, theirs = rows(fill(pictures, said, "claim")), rows(fill(pictures, said))
+    assert (ours["17"]["state"], ours["17"]["text"]) == ("filled", "Two readers, blinded.")
+    assert ours["44"]["text"] == "No funds."
+    assert theirs["17"]["text"] == "Approved."
+    assert 'statements."claim:16"' in ours["16"]["text"]
+    with pytest.raises(UnknownNameError, match="no checklist item called '45'"):
+        fill(pictures, {"claim:45": "text"}, "claim")
+    with pytest.raises(UnknownNameError, match="no checklist called 'clam'"):
+        fill(pictures, {"clam:4": "text"})
+
+
+def test_tripod_speaks_of_pictures_and_findings(pictures):
+    found = rows(fill(pictures))
+    for item, parts in {
+        "2": ["train: 1,120 pictures of 900 patients, 610 with a finding", "macro AUROC"],
+        "7": ["224 x 224 pixels"],
+        "8a": ["several findings, each present or not", "Pleural effusion, test: prevalence"],
+        "11": ["60 uncertain, 27 unknown"],
+        "12a": ["One tune part of 220 pictures"],
+        "12c": ["Compared on the tune part by macro AUROC"],
+        "13": ["weighs each side of a finding", "Pleural effusion sigmoid"],
+        "15": ["each of 3 findings (Pleural effusion, Lung nodule and Pneumothorax)"],
+        "21": ["350 pictures, 190 of them with a finding"],
+        "22": ["612,345 weights", "2 networks"],
+        "23a": ["AUROC of Lung nodule"],
+    }.items():
+        for part in parts:
+            assert part in found[item]["text"], item
+    assert not re.search(r"@| days", " ".join(found[i]["text"] for i in ("2", "5a", "12e", "20a", "21", "23a")))

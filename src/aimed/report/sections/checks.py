@@ -6,6 +6,7 @@ from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Cell, Facts, Heading, Section, Table, num
 
 _RANK = {"STOP": 0, "WARN": 1, "NOTE": 2}
+_LONGEST = 400
 
 
 def build(results: view.Results) -> Section:
@@ -27,7 +28,7 @@ def build(results: view.Results) -> Section:
         ]
         blocks.append(Table(["Severity", "Where", "What, and what to do", "Evidence"], rows, sortable=True))
     if split:
-        blocks += [Heading("Lock of the split"), *_split(split)]
+        blocks += [Heading("Lock of the split"), *_split(split, view.multilabel(results))]
     if findings is None:
         return Section("checks", "Checks", sentences.absent("The data checks"), blocks, bool(blocks))
     return Section("checks", "Checks", sentences.checks(findings), blocks)
@@ -67,11 +68,22 @@ def _flat(record: view.Results, prefix: str) -> list[tuple[str, str]]:
         if isinstance(value, dict):
             out += _flat(value, f"{name}, ")
         elif value is not None:
-            out.append((name, numbers.number(value)))
+            out.append((name, _short(numbers.number(value))))
     return out
 
 
-def _split(split: view.Results) -> list[Block]:
+def _short(text: str) -> str:
+    """Return a text that a reader can take in; a table of numbers inside a finding is for machines.
+
+    Examples
+    --------
+    >>> _short("0.71"), _short("0.7142, " * 90)[-38:]
+    ('0.71', '0.7142, ... (the rest in results.json)')
+    """
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} ... (the rest in results.json)"
+
+
+def _split(split: view.Results, one_tunes: bool) -> list[Block]:
     proof = split.get("proof") or {}
     shared = proof.get("shared_patients") or {}
     facts = [("Drawn by", numbers.number(split.get("by")))]
@@ -79,7 +91,8 @@ def _split(split: view.Results) -> list[Block]:
         facts.append(("Share in test", numbers.percent(split["fraction"])))
     facts += [(f"Patients in both {pair.replace('+', ' and ')}", numbers.count(n)) for pair, n in shared.items()]
     if numbers.is_number(proof.get("folds")):
-        facts.append(("Tuning folds inside train", numbers.count(proof["folds"])))
+        first = ", of which the first is the tune part" if one_tunes else ""
+        facts.append(("Tuning folds inside train", f"{numbers.count(proof['folds'])}{first}"))
     facts.append(("SHA-256 of the lock", numbers.number(split.get("lock_sha256"))))
     out: list[Block] = [Facts(facts)]
     opened = split.get("openings") or []

@@ -72,7 +72,7 @@ def _facts(built: view.Results, precision: view.Results) -> list[tuple[str, str]
         ("Architecture", numbers.number(built.get("architecture"))),
         ("Options", numbers.number(built.get("options") or None)),
         ("Weights", numbers.count(built.get("parameters"))),
-        ("Networks, averaged", numbers.count(built.get("estimators"))),
+        ("Networks, averaged", numbers.count(built["estimators"]) if (built.get("estimators") or 1) > 1 else ""),
         ("Only the head learned", "yes, on features of a network that stays as it is" if built.get("probe") else ""),
         (
             "Picture as the network takes it",
@@ -166,7 +166,9 @@ def _diagnosis(block: view.Results, context: Context) -> list[Block]:
             for g in gaps
         ]
         out.append(Table(["Reason", f"Size ({context.band})", "Verdict", "What would help"], rows))
-        known = [g for g in gaps if g.get("kind") == "mismatch" or numbers.is_number((g.get("size") or {}).get("value"))]
+        known = [
+            g for g in gaps if g.get("kind") == "mismatch" or numbers.is_number((g.get("size") or {}).get("value"))
+        ]
         out += [Note(str(g["sentence"])) for g in known if g.get("kind") in ("bias", "mismatch") and g.get("sentence")]
         out += [
             Note(str(g["sentence"]), "absent")
