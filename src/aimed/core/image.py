@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,6 +60,8 @@ class ImageRefused(RefusedError):  # noqa: N818, a refusal of one file: the work
     Attributes
     ----------
     code : str
+    reasons : mapping of str to (str, str, str)
+        What the codes mean; other kinds of pictures bring more.
 
     Examples
     --------
@@ -67,8 +69,10 @@ class ImageRefused(RefusedError):  # noqa: N818, a refusal of one file: the work
     the file has 0 bytes (EMPTY); expected a picture; copy it again
     """
 
+    reasons: ClassVar[Mapping[str, tuple[str, str, str]]] = REFUSALS
+
     def __init__(self, code: str, detail: str = "") -> None:
-        got, expected, do = REFUSALS[code]
+        got, expected, do = self.reasons[code]
         super().__init__(f"{got}{f': {detail}' if detail else ''} ({code})", expected, do)
         self.code, self.detail = code, detail
 

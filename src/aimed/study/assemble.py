@@ -27,14 +27,14 @@ from aimed.study.limits import limitations
 from aimed.study.pictures import finding_labels, raw_labels
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Facts
-from aimed.study.tasks import outcome_label, primary_of, task_of
+from aimed.study.tasks import checklists_of, outcome_label, primary_of, task_of
 from aimed.trust.checklist import fill
 from aimed.trust.criteria import judge, overall
 from aimed.trust.subgroups import worst_subgroups
 
 __all__ = ["reproduce", "results"]
 
-PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap", "skops", "matplotlib")
+PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap", "skops", "matplotlib", "torch", "pydicom")
 
 OF_THE_MODEL = ("coefficients", "proportional_hazards", "nomogram")
 """What the explanation stage computes and the record keeps with the model."""
@@ -53,6 +53,7 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
         "horizons": list(spec.outcome.at()),
         "competing": list(spec.outcome.competing.values()),
         "reference_standard": spec.outcome.reference_standard,
+        "uncertain": spec.outcome.uncertain if spec.outcome.findings else None,
         "followup": None,
         "curve": None,
         "prevalence": {},
@@ -363,8 +364,6 @@ def results(
         "checklists": {},
     }
     record["limits"] = {**found.inputs, "limitations": limitations(spec, record)}
-    if "tripod+ai" in spec.report.checklists:
-        record["checklists"]["tripod+ai"] = fill(record, dict(spec.report.statements))
     return record
 
 
@@ -377,15 +376,15 @@ def _version(package: str) -> str | None:
 
 def reproduce(
     record: dict[str, Any],
-    file: str,
+    spec: StudySpec,
     seconds: Mapping[str, float],
     peak_memory_mb: float,
     digests: Mapping[str, str],
 ) -> None:
-    """Add how the results were made: versions, machine, seed, time and digests."""
+    """Add how the results were made (versions, machine, seed, time, digests) and the checklists, which speak of it."""
     record["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     record["reproduce"] = {
-        "command": f"aimed run {file}",
+        "command": f"aimed run {spec.file}",
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
@@ -395,3 +394,5 @@ def reproduce(
         "peak_memory_mb": peak_memory_mb,
         "digests": {"study file": record["study"]["file_sha256"], "data": record["data"]["digest"], **digests},
     }
+    statements = dict(spec.report.statements)
+    record["checklists"] = {name: fill(record, statements, name) for name in checklists_of(spec)}

@@ -173,7 +173,7 @@ def fit(
     )
     out_of_fold = np.full(y.shape, np.nan)
     out_of_fold[tunes] = chosen.risk
-    known = ~np.isnan(y).all(axis=1)
+    known = np.asarray(~np.isnan(y).all(axis=1))
     payload = _fit_payload(spec, fitted, chosen, why, int(known[learns].sum()), int(known[tunes].sum()))
     payload["network"]["pretraining"] = starts[chosen.recipe.name].facts if chosen.recipe.name in starts else None
     payload["leaderboard"] += _baseline_rows(spec, cohort, learns, tunes, baselines)

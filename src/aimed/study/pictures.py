@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,6 +123,11 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
         bits=images.bits,
         progress=None if progress is None else lambda share, text: progress(0.5 + 0.5 * share, f"reading: {text}"),
     )
+    if not cache.usable.size:
+        codes = ", ".join(f"{code} {n}" for code, n in refused_by_code(cache).items())
+        raise DataError(
+            f"not one of the {len(cache):,} pictures can be read ({codes})", "radiographs", "see what the codes mean"
+        )
     frame = _with_labels(spec, image_columns(table.frame, cache)).with_row_index(_ROW)
     if images.view is not None:
         _known(frame, images.view, "[images] view")
@@ -227,17 +233,19 @@ def finding_labels(spec: StudySpec) -> dict[str, str]:
 def picture_facts(cohort: Cohort) -> dict[str, Any]:
     """Return the ``data.images`` block: how many files, refused ones by code, the frame, and the views."""
     images = images_of(cohort)
-    refused: dict[str, int] = {}
-    for one in images.cache.refused:
-        refused[one.code] = refused.get(one.code, 0) + 1
     views, counts = np.unique(views_of(cohort), return_counts=True)
     return {
         "files": len(images.cache),
-        "refused": dict(sorted(refused.items())),
+        "refused": refused_by_code(images.cache),
         "size": images.size,
         "bits": images.bits,
         "views": {str(v): int(c) for v, c in zip(views, counts, strict=True)},
     }
+
+
+def refused_by_code(cache: ImageCache) -> dict[str, int]:
+    """Return how many pictures were refused, by code."""
+    return dict(sorted(Counter(one.code for one in cache.refused).items()))
 
 
 def _images(spec: StudySpec) -> ImagesPart:

@@ -29,7 +29,8 @@ from aimed.study.pictures import regions_digest
 from aimed.study.plan import Plan, make_plan
 from aimed.study.spec import StudySpec, load_spec
 from aimed.study.store import RunFolder, key_of
-from aimed.study.tasks import known_measures, primary_of, read_cohort
+from aimed.study.tasks import checklists_of, known_measures, primary_of, read_cohort
+from aimed.trust import CHECKLISTS
 from aimed.trust.criteria import validate
 
 __all__ = ["STAGES", "Reporter", "Run", "Study", "study"]
@@ -122,6 +123,8 @@ class Study:
             baselines=baselines,
             subgroups=bool(spec.subgroups.columns),
         )
+        for name in checklists_of(spec):
+            CHECKLISTS[name]().said(dict(spec.report.statements))
         fixed = set(candidates)
         for name in spec.model.parameters:
             if name not in fixed:
@@ -380,12 +383,14 @@ class _Flow:
             shown = pictures["regions"], regions_digest(spec, cohort), {**part["report"], "statements": {}}
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec), shown)
 
+        single_rows = "cases.parquet" if pictures else "reasons.parquet"
+
         def explain() -> tuple[Any, list[str]]:
             open_test()
             block, single = self.flow.explain(spec, cohort, split, model, self.reporter.advanced)
             if single:
-                home.write("reasons.parquet", _parquet(single))
-            return block, ["reasons.parquet"] if single else []
+                home.write(single_rows, _parquet(single))
+            return block, [single_rows] if single else []
 
         explanation = self.stage("explain", key, explain)["payload"]
 
@@ -419,7 +424,7 @@ class _Flow:
 
         def report() -> tuple[Any, list[str]]:
             assemble.reproduce(
-                results, spec.file, self.seconds, _peak_mb(), {"model": model_sha, "splits.lock": lock_sha}
+                results, spec, self.seconds, _peak_mb(), {"model": model_sha, "splits.lock": lock_sha}
             )
             return stages.report(results, home), ["results.json", "report.html", "model_card.md"]
 

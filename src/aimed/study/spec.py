@@ -511,8 +511,9 @@ class StudySpec(_Strict):
 
 def _keys(model: Any) -> dict[str, Any]:
     """Return the keys of a table and what each holds; a table of named tables has none of its own."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return {f.alias or n: f.annotation for n, f in model.model_fields.items() if not f.exclude}
+    for one in (model,) if get_origin(model) is dict else (model, *get_args(model)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return {f.alias or n: f.annotation for n, f in one.model_fields.items() if not f.exclude}
     return {}
 
 

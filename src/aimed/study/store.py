@@ -136,6 +136,7 @@ class RunFolder:
             "bundle",
             "predictions.parquet",
             "reasons.parquet",
+            "cases.parquet",
         ):
             path, target = self.file(name), self.file("stale", name)
             if path.exists():

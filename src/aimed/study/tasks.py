@@ -159,6 +159,13 @@ def declared_of(spec: StudySpec) -> dict[str, Declared]:
     }
 
 
+def checklists_of(spec: StudySpec) -> tuple[str, ...]:
+    """Return the reporting guidelines of a study: those it names, else TRIPOD+AI, and CLAIM for pictures."""
+    if "checklists" in spec.report.model_fields_set or spec.images is None:
+        return spec.report.checklists
+    return (*spec.report.checklists, "claim")
+
+
 def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
     """Read the rows of a study.
 

@@ -41,14 +41,25 @@ class Checklist:
 
     def fill(self, results: Mapping[str, Any], statements: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the checklist filled from results and statements; see `fill`."""
-        said = {item: text.strip() for item, text in self._own(statements or {}).items() if text.strip()}
-        known = [row["item"] for row in self.about["items"]]
-        for item in said:
-            if item not in known:
-                raise UnknownNameError("checklist item", item, known)
+        said = self.said(statements or {})
         rows = [self._row(row, results, said.get(row["item"])) for row in self.about["items"]]
         head = {key: self.about[key] for key in ("title", "version", "licence", "source", "attribution")}
         return {**head, "items": rows, "counts": {state: sum(r["state"] == state for r in rows) for state in STATES}}
+
+    def said(self, statements: Mapping[str, str]) -> dict[str, str]:
+        """Return the author's statements on items of this checklist, by item.
+
+        Raises
+        ------
+        UnknownNameError
+            If a statement names a checklist or an item that does not exist.
+        """
+        known = [row["item"] for row in self.about["items"]]
+        said = {item: text.strip() for item, text in self._own(statements).items() if text.strip()}
+        for item in said:
+            if item not in known:
+                raise UnknownNameError("checklist item", item, known)
+        return said
 
     def _own(self, statements: Mapping[str, str]) -> dict[str, str]:
         """Return the statements that are for this checklist, by item; those without a prefix are for TRIPOD+AI."""
