@@ -1,7 +1,9 @@
-"""One fitted model of every kind on made-up rows, packed once."""
+"""One fitted model of every kind on made-up rows, packed once; and one of pictures."""
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,6 +67,76 @@ def packed(name, folder, task=None, **kwargs):
     if model.recipe.task != "binary":
         kwargs = {"horizons": HORIZONS, "times": [100.0, 300.0, 500.0], **kwargs}
     return pack(model, folder, **kwargs), model, X
+
+
+def toy_films(n=60, size=32, seed=0):
+    """Return pictures (n, size, size) uint8 with a bright top or a bright side, and what they show, shape (n, 2)."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, (n, 2)).astype(float)
+    pictures = rng.integers(0, 60, (n, size, size)).astype(np.uint8)
+    pictures[y[:, 0] == 1, : size // 2] += 90
+    pictures[y[:, 1] == 1, :, : size // 2] += 90
+    return pictures, y
+
+
+def fitted_findings(size=32, **options):
+    """Return a model whose findings, keys and labels have different orders, with all that calibration adds."""
+    from aimed.calibrate.conformal import ConformalSets
+    from aimed.calibrate.isotonic import Isotonic
+    from aimed.diagnosis.findings_model import FindingsModel
+    from aimed.diagnosis.image_classifier import ImageClassifier
+
+    pictures, y = toy_films(size=size)
+    names = ["top, bright", "a side"]
+    options = {"n_estimators": 2, "max_epochs": 4, **options}
+    network = ImageClassifier(architecture_options={"widths": [4, 8]}, early_stopping=False, n_jobs=1, **options)
+    network.fit(pictures, y, names=names)
+    model = FindingsModel(
+        "small_cnn", "Small network", network, size=size, bits=8, labels={"top, bright": "Bright top"},
+        parameters={"max_epochs": 4}, seed=3,
+    )  # fmt: skip
+    raw = model.raw(pictures)
+    model.calibrators = [Sigmoid(-0.2, 0.8), Isotonic().fit(raw[:, 1], y[:, 1])]
+    model.thresholds[0] = 0.4
+    model.conformal = ConformalSets.fit(model.risk(pictures), y, names=["Z", "A"], alpha=0.2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def findings_model():
+    """A fitted model of two findings in pictures of 32 pixels; not to be changed."""
+    pytest.importorskip("torch", reason="the deep extra is not installed")
+    return fitted_findings()
+
+
+@pytest.fixture(scope="session")
+def films():
+    """The function that draws toy pictures."""
+    return toy_films
+
+
+@pytest.fixture(scope="session")
+def dicom():
+    """The function of the readers' tests that makes DICOM files, in every transfer syntax."""
+    pytest.importorskip("imagecodecs", reason="the imaging extra is not installed")
+    pytest.importorskip("pydicom", reason="the imaging extra is not installed")
+    path = Path(__file__).parents[1] / "readers" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("readers_conftest", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make_dicom
+
+
+@pytest.fixture(scope="session")
+def picture_bundle(findings_model, tmp_path_factory):
+    """A packed model of pictures; not to be changed."""
+    pytest.importorskip("PIL", reason="the imaging extra is not installed")
+    from aimed.bundle.pack import pack_pictures
+    from aimed.bundle.picture_schema import PictureSchema
+
+    folder = tmp_path_factory.mktemp("pictures") / "bundle"
+    expects = PictureSchema(size=32, bits=8, views=("AP", "PA"), modalities=("DX",), smallest=40, lossy=False)
+    return pack_pictures(findings_model, folder, meta=META, expects=expects, extra_members={"README.md": "# Card"})
 
 
 @pytest.fixture(scope="session")

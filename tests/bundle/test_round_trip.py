@@ -147,4 +147,4 @@ def test_no_module_of_the_room_knows_pickle():
         assert not re.search(
             r"^\s*(import|from)\s+(pickle|joblib|cloudpickle|dill|marshal|shelve)", source.read_text(), re.M
         )
-        assert not re.search(r"\b(eval|exec)\(", source.read_text())
+        assert not re.search(r"(?<![.\w])(eval|exec)\(", source.read_text())

@@ -251,16 +251,23 @@ def predict(
     ] = None,
     unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
     image: Annotated[str | None, typer.Option("--image", help="Column of paths to pictures.")] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option("--dicom", help="Folder for DICOM reports, and heat maps of findings called present."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict new rows or pictures; what the model may not be used for is refused, each with a code and a reason."""
     from aimed.bundle.pictures import PictureBundle
+    from aimed.core import DataError
     from aimed.study.predict import open_bundle
 
     model = open_bundle(bundle)
     if isinstance(model, PictureBundle):
-        predicted, refused = _predict_pictures(model, source, out, unit, image, as_json)
+        predicted, refused = _predict_pictures(model, source, out, unit, image, dicom, as_json)
     else:
+        if dicom is not None:
+            raise DataError("--dicom and a model that reads rows of a table", "no --dicom", "leave it out")
         predicted, refused = _predict_rows(model, source, out, unit, image, as_json)
     if not as_json:
         detail = ", ".join(f"{code} {n}" for code, n in sorted(refused.items()))
@@ -301,25 +308,47 @@ def _predict_rows(
 
 
 def _predict_pictures(
-    model: PictureBundle, source: str, out: Path | None, unit: str | None, image: str | None, as_json: bool
+    model: PictureBundle,
+    source: str,
+    out: Path | None,
+    unit: str | None,
+    image: str | None,
+    dicom: Path | None,
+    as_json: bool,
 ) -> tuple[int, dict[str, int]]:
     from aimed.cli.progress import reporter
     from aimed.study.predict_pictures import find_pictures, predict_pictures
 
     found = find_pictures(source, image=image, unit=unit, usual=model.schema.column)
     listener = reporter(as_json)
+    also = None
+    if dicom is not None:
+        from aimed.study.dicom_output import DicomOutput
+
+        also = DicomOutput(model, dicom)
     began = monotonic()
     listener.started("predict")
     try:
         done = predict_pictures(
-            model, found, out or sys.stdout, as_json=as_json, head={"notice": NOTICE}, progress=listener.advanced
+            model,
+            found,
+            out or sys.stdout,
+            as_json=as_json,
+            head={"notice": NOTICE},
+            progress=listener.advanced,
+            also=also,
         )
         listener.finished("predict", monotonic() - began, done.resumed == done.pictures)
     finally:
         listener.close()
     if as_json and out is not None:
         print_json({"model_sha256": model.digest, **done.to_dict(), "out": str(out), "notice": NOTICE})
-    elif not as_json and done.warned:
+    if also is not None and not as_json:
+        left = ", ".join(f"{code} {n}" for code, n in sorted(also.left_out.items()))
+        typer.echo(
+            f"DICOM: {also.written:,} files written{f'; pictures without any: {left}' if left else ''}", err=True
+        )
+    if not as_json and done.warned:
         warned = ", ".join(f"{code} {n}" for code, n in sorted(done.warned.items()))
         typer.echo(f"warnings: {warned}", err=True)
     return done.predicted, done.refused

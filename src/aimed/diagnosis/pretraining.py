@@ -85,7 +85,10 @@ class _Finder(nn.Module):  # type: ignore[misc]
     def __init__(self, network: Any, width: int = 64) -> None:
         super().__init__()
         self.network = network
-        self.project = nn.Sequential(nn.Linear(network.width, 128), nn.ReLU(), nn.Linear(128, width))
+        # Means of maps are much alike at first: without these normalisations all views stay in one place for long.
+        self.project = nn.Sequential(
+            nn.BatchNorm1d(network.width), nn.Linear(network.width, 128), nn.ReLU(), nn.Linear(128, width),
+        )  # fmt: skip
 
     def forward(self, pictures: Any) -> Any:
         return functional.normalize(self.project(self.network.features(pictures)).float(), dim=1)

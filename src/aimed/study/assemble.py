@@ -34,7 +34,19 @@ from aimed.trust.subgroups import worst_subgroups
 
 __all__ = ["reproduce", "results"]
 
-PACKAGES = ("aimed", "numpy", "scipy", "scikit-learn", "polars", "optuna", "shap", "skops", "matplotlib", "torch", "pydicom")
+PACKAGES = (
+    "aimed",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "polars",
+    "optuna",
+    "shap",
+    "skops",
+    "matplotlib",
+    "torch",
+    "pydicom",
+)
 
 OF_THE_MODEL = ("coefficients", "proportional_hazards", "nomogram")
 """What the explanation stage computes and the record keeps with the model."""

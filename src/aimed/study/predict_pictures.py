@@ -156,6 +156,7 @@ def predict_pictures(
     head: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     n_jobs: int | None = None,
+    also: Callable[[ImageFile, Mapping[str, Any]], object] | None = None,
 ) -> PredictedPictures:
     """Predict pictures and write a row for each.
 
@@ -174,6 +175,8 @@ def predict_pictures(
         ``progress(share, text)``.
     n_jobs : int, optional
         Threads that decode.
+    also : callable, optional
+        ``also(file, row)``, before the row of each picture is written, such as `aimed.study.dicom_output.DicomOutput`.
 
     Returns
     -------
@@ -192,7 +195,7 @@ def predict_pictures(
     if not isinstance(out, str | Path):
         with tempfile.TemporaryDirectory() as folder:
             part = Path(folder) / "rows.part"
-            found = _predicted(bundle, pictures, part, progress, n_jobs)
+            found = _predicted(bundle, pictures, part, progress, n_jobs, also)
             _render(bundle, part, out, "json" if as_json else "csv", found, head, named=False)
         return found
     path = Path(out)
@@ -200,7 +203,7 @@ def predict_pictures(
     kind = path.suffix.lower().lstrip(".")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = _predicted(bundle, pictures, part, progress, n_jobs)
+        found = _predicted(bundle, pictures, part, progress, n_jobs, also)
         with fresh.open("w", encoding="utf-8", newline="") as file:
             _render(bundle, part, file, kind, found, head, named=True)
             file.flush()
@@ -219,7 +222,12 @@ def predict_pictures(
 
 
 def _predicted(
-    bundle: PictureBundle, pictures: Pictures, part: Path, progress: Progress | None, n_jobs: int | None
+    bundle: PictureBundle,
+    pictures: Pictures,
+    part: Path,
+    progress: Progress | None,
+    n_jobs: int | None,
+    also: Callable[[ImageFile, Mapping[str, Any]], object] | None = None,
 ) -> PredictedPictures:
     """Bring the file of rows to its end, from wherever it is."""
     head = {"model_sha256": bundle.digest, "pictures": len(pictures.files), "pictures_sha256": pictures.digest()}
@@ -252,6 +260,8 @@ def _predicted(
         with closing(rows):
             for row in rows:
                 record = row.to_dict()
+                if also is not None:
+                    also(pictures.files[row.row - 1], record)
                 file.write(_line(record))
                 file.flush()
                 found.count(record)

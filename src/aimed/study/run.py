@@ -423,9 +423,7 @@ class _Flow:
         report_key = key_of("report", results, spec.text)
 
         def report() -> tuple[Any, list[str]]:
-            assemble.reproduce(
-                results, spec, self.seconds, _peak_mb(), {"model": model_sha, "splits.lock": lock_sha}
-            )
+            assemble.reproduce(results, spec, self.seconds, _peak_mb(), {"model": model_sha, "splits.lock": lock_sha})
             return stages.report(results, home), ["results.json", "report.html", "model_card.md"]
 
         self.stage("report", report_key, report)
