@@ -111,7 +111,7 @@ def test_averages_of_networks_and_copies(data, fitted):
     mean, spread = fitted.predict_uncertain(pictures)
     single = [copy.copy(fitted), copy.copy(fitted)]
     for place, model in enumerate(single):
-        model.networks_, model._shifts = [fitted.networks_[place]], [fitted._shifts[place]]
+        model.networks_, model.shifts_ = [fitted.networks_[place]], [fitted.shifts_[place]]
     parts = np.stack([model.predict_proba(pictures) for model in single])
     np.testing.assert_allclose(mean, parts.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(spread, parts.std(axis=0, ddof=1), rtol=1e-9)
@@ -337,7 +337,7 @@ WITHOUT = """
                 raise ModuleNotFoundError("No module named 'torch'", name="torch")
     sys.meta_path.insert(0, Absent())
     import numpy as np
-    import aimed.diagnosis.linear_probe, aimed.diagnosis.diagnose_fit
+    import aimed.diagnosis.linear_probe, aimed.diagnosis.picture_descriptors
     from aimed.diagnosis.image_classifier import ImageClassifier
     pictures = np.random.default_rng(0).integers(0, 255, (20, 16, 16), dtype=np.uint8)
     ImageClassifier().fit(pictures, np.arange(40).reshape(20, 2) % 3 % 2)

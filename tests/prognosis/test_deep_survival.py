@@ -327,11 +327,28 @@ def test_history_and_progress_and_checkpoints(tmp_path):
     assert told[-1][1].startswith("network 2 of 2")
     assert len(first.history_) == 2
     for one in first.history_:
+        assert one["train_rows"] + one["tune_rows"] == len(y)
+        assert one["tune_rows"] == pytest.approx(0.2 * len(y), abs=2)
+        assert one["learning_rate"] == first.learning_rate
+        assert len(one["train_loss"]) == len(one["tune_loss"])
         assert one["best_epoch"] == 1 + int(np.argmin(one["tune_loss"]))
         assert one["train_loss"][-1] < one["train_loss"][0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network_1", "network_2"]
     again = DeepSurv(**QUICK).fit(X, y, checkpoint=tmp_path)
     np.testing.assert_array_equal(again.predict(X), first.predict(X))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_learning_curves_are_kept_and_older_states_still_load(kind):
+    X, y = sample(kinds=1 if kind is DeepSurv else 2)
+    model = fit(kind, X, y, early_stopping=False)
+    assert [(one["tune_loss"], one["tune_rows"], one["train_rows"]) for one in model.history_] == [([], 0, len(y))] * 2
+    state = json.loads(json.dumps(model.to_state(), allow_nan=False))
+    assert kind.from_state(state).history_ == model.history_
+    older = [{k: one[k] for k in ("train_loss", "tune_loss", "best_epoch", "stopped_early")} for one in model.history_]
+    again = kind.from_state({**state, "history": older})
+    assert again.history_ == older
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -133,6 +133,9 @@ def join_sources(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def cohort_columns(cohort: Cohort, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Return columns of a cohort as sources: numbers as they are, categories and texts as words, dates as they are.
 
+    A column that says of pictures what their files might, such as ``image_view``, goes without its prefix. The site is
+    among them wherever the cohort has one.
+
     Examples
     --------
     >>> from aimed.core.cohort import Variable
@@ -140,13 +143,14 @@ def cohort_columns(cohort: Cohort, names: Sequence[str]) -> dict[str, NDArray[An
     >>> cohort_columns(Cohort(patient=[1, 2], variables=[sex], columns={"sex": [1, -1]}), ["sex"])["sex"].tolist()
     ['M', '']
     """
-    out: dict[str, NDArray[Any]] = {}
+    out: dict[str, NDArray[Any]] = {} if cohort.site is None else {"site": cohort.site}
     for name in names:
         variable, values = cohort.variable(name), cohort.column(name)
         if variable.kind == "category":
-            out[name] = np.asarray([*variable.categories, ""], dtype=str)[values]
-        else:
-            out[name] = np.asarray(texts(values), dtype=str) if variable.kind == "text" else values
+            values = np.asarray([*variable.categories, ""], dtype=str)[values]
+        elif variable.kind == "text":
+            values = np.asarray(texts(values), dtype=str)
+        out[name.removeprefix("image_")] = values
     return out
 
 

@@ -87,7 +87,8 @@ class _Finder(nn.Module):  # type: ignore[misc]
         self.network = network
         # Means of maps are much alike at first: without these normalisations all views stay in one place for long.
         self.project = nn.Sequential(
-            nn.BatchNorm1d(network.width), nn.Linear(network.width, 128), nn.ReLU(), nn.Linear(128, width),
+            nn.BatchNorm1d(network.width), nn.Linear(network.width, 128), nn.BatchNorm1d(128), nn.ReLU(),
+            nn.Linear(128, width), nn.BatchNorm1d(width, affine=False),
         )  # fmt: skip
 
     def forward(self, pictures: Any) -> Any:

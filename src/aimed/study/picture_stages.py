@@ -29,7 +29,7 @@ from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
 from aimed.metrics.result import clustered_variance
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
-from aimed.study.pictures import finding_labels, images_of, raw_labels
+from aimed.study.pictures import finding_labels, images_of, raw_labels, shortcut_columns
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, silent
 from aimed.study.store import RunFolder
@@ -65,7 +65,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         done += 1
 
     images = spec.images
-    study = None if images is None or images.study is None else _words(cohort, images.study)
+    study = None if images is None or images.study is None else _examinations(spec, cohort, images.study)
     return run_checks(
         cohort,
         split,
@@ -74,9 +74,16 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         allow=spec.predictors.allow,
         raw_labels=raw_labels(cohort),
         imaging_study=study,
-        shortcut_columns=() if images is None else images.shortcuts,
+        shortcut_columns=shortcut_columns(spec),
         progress=step,
     )
+
+
+def _examinations(spec: StudySpec, cohort: Cohort, name: str) -> NDArray[Any]:
+    """Return the examination of each picture; its column may have another role too."""
+    roles = {spec.data.patient: cohort.patient, spec.data.unit: cohort.ids}
+    own = roles.get(name)
+    return _words(cohort, name) if own is None else np.asarray(own)
 
 
 def _words(cohort: Cohort, name: str) -> NDArray[Any]:
@@ -285,10 +292,19 @@ def _network_facts(network: ImageClassifier, recipe: PictureRecipe) -> dict[str,
 # ----------------------------------------------------------------------------------------------------------- baselines
 
 
+def shortcut_columns(spec: StudySpec) -> tuple[str, ...]:
+    """Return the columns from which a finding should not be told: those that are declared, and a view in the table."""
+    if spec.images is None:
+        return ()
+    return (*spec.images.shortcuts, *(["image_view"] if spec.images.view else []))
+
+
 def acquisition_sources(spec: StudySpec, cohort: Cohort) -> dict[str, dict[str, Any]]:
     """Return what is known of how each picture was taken, by source: tags, borders and declared columns."""
-    columns = () if spec.images is None else spec.images.shortcuts
-    return shortcut_sources(images_of(cohort), cohort_columns(cohort, columns))
+    columns = cohort_columns(cohort, shortcut_columns(spec))
+    if cohort.site is not None:
+        columns.setdefault("site", cohort.site)
+    return shortcut_sources(images_of(cohort), columns)
 
 
 def baseline_risk(

@@ -35,6 +35,7 @@ __all__ = [
     "read_picture_cohort",
     "regions_digest",
     "regions_of",
+    "shortcut_columns",
     "views_of",
 ]
 
@@ -66,6 +67,8 @@ _UNITS = {
     "image_exposure_time": "ms",
 }
 _ROW = "aimed:row"
+_MOST_VIEWS = 20
+"""A column with more values holds no views; its values would be shown to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +134,27 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
     frame = _with_labels(spec, image_columns(table.frame, cache)).with_row_index(_ROW)
     if images.view is not None:
         _known(frame, images.view, "[images] view")
+        levels = frame[images.view].drop_nulls().n_unique()
+        if images.view == spec.data.patient or levels > _MOST_VIEWS:
+            raise StudyFileError(
+                f"[images] view names '{images.view}', which holds {levels:,} different values",
+                f"at most {_MOST_VIEWS}, such as PA, AP and LATERAL",
+                "name the column that holds the view",
+            )
         frame = frame.with_columns(pl.col(images.view).cast(pl.String).str.strip_chars().alias("image_view"))
     rules = ["image_refused == 'no'"]
     if images.views:
         _seen(frame, images.views)
         rules.append(f"image_view in ({', '.join(repr(v) for v in images.views)})")
+    own = {spec.data.patient, spec.data.unit, spec.outcome.column, images.column, *spec.outcome.findings}
     for name in images.shortcuts:
         _known(frame, name, "[images] shortcuts")
+        if name in own:
+            raise StudyFileError(
+                f"[images] shortcuts names '{name}', which has a role of its own in the study",
+                "what is known of how a picture was taken, or of whom",
+                "remove it",
+            )
     if images.study is not None:
         _known(frame, images.study, "[images] study")
     described = list(dict.fromkeys([*spec.subgroups.columns, *images.shortcuts, *_telling(frame), _ROW]))
@@ -222,6 +239,11 @@ def views_of(cohort: Cohort) -> NDArray[Any]:
         return np.asarray(["unknown" if v is None else str(v) for v in column.tolist()], dtype=str)
     found: NDArray[Any] = np.asarray([*variable.categories, "unknown"], dtype=str)[column]
     return found
+
+
+def shortcut_columns(spec: StudySpec) -> tuple[str, ...]:
+    """Return the columns that may tell a finding without the lungs; the site is one of these sources anyway."""
+    return () if spec.images is None else tuple(c for c in spec.images.shortcuts if c != spec.data.site)
 
 
 def finding_labels(spec: StudySpec) -> dict[str, str]:

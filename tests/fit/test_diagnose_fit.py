@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aimed.core import DataError, NotEstimableError
-from aimed.diagnosis.diagnose_fit import diagnose_fit, mismatch_test, picture_descriptors
+from aimed.fit.diagnose_fit import diagnose_fit, mismatch_test
 from aimed.metrics.result import Estimate
 
 
@@ -68,19 +68,6 @@ def test_a_used_up_tune_part_and_unlike_parts():
     assert set(found.scores) == {"train", "tune", "test"}
 
 
-def test_parts_alike_and_unlike(chests):
-    first, _, mine = chests(160, 32)
-    second, _, theirs = chests(80, 32, seed=5)
-    alike = mismatch_test(picture_descriptors(first), picture_descriptors(second), mine, theirs)
-    assert alike.lower < 0.55
-    brighter = np.clip(second.astype(int) + 25, 0, 255).astype(np.uint8)
-    unlike = mismatch_test(picture_descriptors(first), picture_descriptors(brighter), mine, theirs)
-    assert unlike.lower > 0.6
-    assert unlike.n == 240
-    again = mismatch_test(picture_descriptors(first), picture_descriptors(brighter), mine, theirs)
-    assert float(again) == float(unlike)
-
-
 def test_no_false_alarm_in_many_draws():
     rng = np.random.default_rng(0)
     alarms = 0
@@ -97,11 +84,3 @@ def test_parts_that_are_too_small():
         mismatch_test(np.zeros((50, 3)), np.zeros((50, 3)), np.arange(50), np.zeros(50, dtype=int))
     with pytest.raises(DataError, match="same columns"):
         mismatch_test(np.zeros((50, 3)), np.zeros((50, 4)))
-
-
-def test_descriptors_are_means_of_tiles():
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 255, (3, 24, 36), dtype=np.uint8)
-    found = picture_descriptors(pictures)
-    np.testing.assert_allclose(found[:, 0], pictures[:, :2, :3].mean((1, 2)) / 255, rtol=1e-5)
-    np.testing.assert_allclose(found[:, 147], np.median(pictures.reshape(3, -1), axis=1) / 255, rtol=1e-5)
