@@ -13,7 +13,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e '.[demo]'
+	$(PIP) -e '.[demo,deep,imaging]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
@@ -37,7 +37,7 @@ test: $(VENV)/.dev lint  ## what CI runs
 test-all: $(VENV)/.dev lint  ## with the slow tests
 	$(BIN)/pytest -n 2
 
-bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine and the metrics beside their peers
+bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine, the metrics and radiographs beside their peers
 	$(PIP) statsmodels
 	$(PIP) --no-deps confidenceinterval==1.0.5
 	$(BIN)/python benchmarks/startup.py
@@ -45,6 +45,7 @@ bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survi
 	$(BIN)/python benchmarks/million_rows.py
 	$(BIN)/python benchmarks/survival.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/imaging.py
 
 docs: $(VENV)/.dev  ## write the reference pages from the code
 	$(BIN)/python docs/generate.py

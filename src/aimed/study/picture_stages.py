@@ -292,19 +292,9 @@ def _network_facts(network: ImageClassifier, recipe: PictureRecipe) -> dict[str,
 # ----------------------------------------------------------------------------------------------------------- baselines
 
 
-def shortcut_columns(spec: StudySpec) -> tuple[str, ...]:
-    """Return the columns from which a finding should not be told: those that are declared, and a view in the table."""
-    if spec.images is None:
-        return ()
-    return (*spec.images.shortcuts, *(["image_view"] if spec.images.view else []))
-
-
 def acquisition_sources(spec: StudySpec, cohort: Cohort) -> dict[str, dict[str, Any]]:
     """Return what is known of how each picture was taken, by source: tags, borders and declared columns."""
-    columns = cohort_columns(cohort, shortcut_columns(spec))
-    if cohort.site is not None:
-        columns.setdefault("site", cohort.site)
-    return shortcut_sources(images_of(cohort), columns)
+    return shortcut_sources(images_of(cohort), cohort_columns(cohort, shortcut_columns(spec)))
 
 
 def baseline_risk(

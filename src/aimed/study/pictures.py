@@ -242,8 +242,14 @@ def views_of(cohort: Cohort) -> NDArray[Any]:
 
 
 def shortcut_columns(spec: StudySpec) -> tuple[str, ...]:
-    """Return the columns that may tell a finding without the lungs; the site is one of these sources anyway."""
-    return () if spec.images is None else tuple(c for c in spec.images.shortcuts if c != spec.data.site)
+    """Return the columns that may tell a finding without the lungs: declared ones, and a view that the table names.
+
+    The site is one of these sources anyway.
+    """
+    if spec.images is None:
+        return ()
+    declared = tuple(c for c in spec.images.shortcuts if c not in (spec.data.site, spec.images.view))
+    return (*declared, *(["image_view"] if spec.images.view else []))
 
 
 def finding_labels(spec: StudySpec) -> dict[str, str]:
