@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,22 @@ def reference(shared_data):
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory):
+    """Return the module that draws films, with ``films.folder``: a table, its films and a study file, drawn once."""
+    spec = importlib.util.spec_from_file_location("films", Path(__file__).with_name("films.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.folder = tmp_path_factory.mktemp("drawn") / "study"
+    module.write_films(module.folder)
+    (module.folder / "study.toml").write_text(module.STUDY)
+    return module
+
+
+@pytest.fixture
+def film_study(films, tmp_path):
+    """Return a study file over drawn films in a folder of its own."""
+    shutil.copytree(films.folder, tmp_path / "study")
+    return tmp_path / "study" / "study.toml"

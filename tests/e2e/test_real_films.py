@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("torch", reason="the deep extra is not installed")
 pytest.importorskip("imagecodecs", reason="the imaging extra is not installed")
 
-from aimed.study.run import study  # noqa: E402
-from aimed.study.spec import read_spec  # noqa: E402
+from aimed.study.run import study
+from aimed.study.spec import read_spec
 
 STUDY = """
 schema = 1

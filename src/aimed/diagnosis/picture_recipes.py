@@ -35,6 +35,8 @@ class PictureRecipe:
         Place by simplicity, the simplest first.
     probe : bool
         Whether only heads are fitted, on features that stay as they are.
+    least : int
+        Smallest side of a picture, in pixels, of which the last maps have more than one pixel: heat maps need them.
     defaults : mapping
         Parameters of the classifier or the probe.
     """
@@ -45,6 +47,7 @@ class PictureRecipe:
     architecture: str
     rank: int
     probe: bool = False
+    least: int = 16
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,11 +158,12 @@ LINEAR_PROBE = PictureRecipe(
     title="Linear probe on DenseNet-121",
     description=(
         "A logistic regression for each finding on the features of a DenseNet-121 that stays as it is. Without weights "
-        "of a user its features are those of a random network."
+        "of a user, or some that were pretrained without labels, its features are those of a random network."
     ),
     architecture="densenet121",
     rank=0,
     probe=True,
+    least=64,
 )
 SMALL_CNN = PictureRecipe(
     name="small_cnn",
@@ -174,4 +178,5 @@ DENSENET121 = PictureRecipe(
     description="A densely connected network of 121 layers, trained on the pictures of the training part.",
     architecture="densenet121",
     rank=2,
+    least=64,
 )

@@ -38,6 +38,12 @@ def picture_recipes_of(spec: StudySpec) -> tuple[list[PictureRecipe], list[str]]
             raise StudyFileError(f"the baseline '{name}' in a study of pictures", f"one of: {', '.join(BASELINES)}")
     for recipe in candidates:
         recipe.parameters(spec.model.parameters.get(recipe.name, {}))
+        if spec.images is not None and spec.images.size < recipe.least:
+            raise StudyFileError(
+                f"[images] size = {spec.images.size} is too small for '{recipe.name}': its last maps are one pixel",
+                f"at least {recipe.least}",
+                "raise it, or take another candidate",
+            )
     weights = None if spec.images is None else spec.images.weights
     wanted = sorted({recipe.architecture for recipe in candidates})
     if weights is not None and weights.architecture not in wanted:

@@ -17,7 +17,7 @@ from aimed.trust.criteria import Target, decide, target_of
 
 __all__ = ["LOWER_IS_BETTER", "audit", "worst_subgroups"]
 
-LOWER_IS_BETTER = ("brier", "log_loss", "ibs", "ici", "e50", "e90")
+LOWER_IS_BETTER = ("brier", "macro_brier", "log_loss", "macro_log_loss", "ibs", "ici", "e50", "e90")
 """Measures, without their horizon, of which less is better."""
 _IDEAL = {"calibration_slope": 1.0, "oe": 1.0, "calibration_intercept": 0.0}
 

@@ -223,7 +223,15 @@ def sets(results: view.Results) -> list[Block]:
             ]
             for key, f in found.items()
         ]
-        head = ["Finding", "Present from", "Absent up to", "Said present", "Said absent", "Said uncertain", "Promise"]
+        head = [
+            "Finding",
+            "Present possible from",
+            "Absent possible up to",
+            "Said present",
+            "Said absent",
+            "Said uncertain",
+            "Promise",
+        ]
         out.append(Table(head, body, "What the sets say of test pictures, by the risk", sortable=True))
     said = [str(block[k]) for k in ("method", "assumption") if block.get(k)]
     if said:
