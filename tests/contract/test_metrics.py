@@ -31,6 +31,8 @@ ROWS = {
     "priority",
 }
 ROWS |= {"score_a", "score_b", "p_a", "p_b", "p_old", "p_new", "scores", "a", "b", "ratings"}
+ROWS |= {"references", "probabilities"}
+MASKS = {"reference", "prediction", "probability"}
 
 
 def data(seed: int = 0, n: int = 240) -> dict:
@@ -70,6 +72,26 @@ def data(seed: int = 0, n: int = 240) -> dict:
         "a": kappa,
         "b": np.where(rng.random(n) < 0.7, kappa, rng.integers(0, 3, n)),
         "ratings": rng.integers(0, 3, (n, 3)),
+        **masks(seed, n),
+    }
+
+
+def masks(seed: int, n: int) -> dict:
+    """One case of two masks, and n small ones with probabilities."""
+    rng = np.random.default_rng([seed, 1])
+    z, y, x = np.ogrid[:10, :12, :14]
+    reference = (z - 4) ** 2 + (y - 5) ** 2 + (x - 6) ** 2 < 14
+    prediction = np.roll(reference, 1, axis=2) | (rng.random(reference.shape) < 0.01)
+    references = np.zeros((n, 1, 6, 6))
+    references[:, 0, 2:4, 2:4] = (rng.random(n) < 0.7)[:, None, None]
+    return {
+        "reference": reference,
+        "prediction": prediction,
+        "probability": rng.uniform(0, 0.4, reference.shape) + 0.6 * prediction,
+        "spacing": np.array([2.0, 1.0, 0.5]),
+        "tolerance": 1.0,
+        "references": references,
+        "probabilities": 0.5 * rng.random(references.shape) ** 6 + rng.random((n, 1, 1, 1)) * 0.5 * references,
     }
 
 
@@ -152,7 +174,7 @@ def test_a_metric_neither_changes_its_input_nor_depends_on_the_order_of_rows(nam
 @pytest.mark.parametrize("name", [n for n in METRICS if n != "proportion"])
 def test_a_metric_refuses_a_missing_value_and_does_not_print_it(name):
     known = data()
-    rows = [k for k in asked(name) if k in ROWS]
+    rows = [k for k in asked(name) if k in ROWS | MASKS]
     for k in rows:
         if name.startswith("multilabel") and k == "y":
             continue  # There a missing outcome is an unknown label.

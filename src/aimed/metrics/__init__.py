@@ -112,6 +112,32 @@ METRICS = Catalog(
                 "icc": "Intraclass correlation of measurements.",
                 "bland_altman": "Bias and limits of agreement of two measurements.",
             },
+            "segmentation": {
+                "dice": "Overlap of two masks: twice what they share over what both hold.",
+                "iou": "Overlap of two masks: what they share over what either holds.",
+                "mask_sensitivity": "Share of the reference mask that was found.",
+                "mask_specificity": "Share of what is outside the reference mask that was left out.",
+                "mask_precision": "Share of the predicted mask that is in the reference.",
+                "volume_difference": "Predicted volume less that of the reference, ml.",
+                "relative_volume_difference": "Predicted volume less that of the reference, as a share of it.",
+                "soft_dice": "Dice of a mask and a map of probabilities.",
+                "generalised_dice": "One Dice over all labels of two maps, weighted by volume.",
+            },
+            "segmentation_boundary": {
+                "hausdorff": "Largest distance of the boundaries of two masks, mm, or a percentile.",
+                "hd95": "95th percentile of the distance of the boundaries of two masks, mm.",
+                "average_surface_distance": "Mean distance over the elements of both boundaries, mm.",
+                "mean_average_surface_distance": "Mean of both directed mean boundary distances, mm.",
+                "surface_dice": "Share of both boundaries within a tolerance in mm of the other.",
+            },
+            "segmentation_lesions": {
+                "lesion_sensitivity": "Share of the lesions of a case that were found.",
+                "lesion_precision": "Share of the predicted lesions of a case that are lesions.",
+                "lesion_f1": "F1 score of the detection of the lesions of a case.",
+                "lesion_dice": "Lesion-wise Dice and distance of the BraTS challenges since 2023.",
+                "panoptic_quality": "Detection and overlap of lesions in one number.",
+                "froc": "Lesions found against false positives a case.",
+            },
         }.items()
         for name, summary in names.items()
     },

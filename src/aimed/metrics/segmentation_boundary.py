@@ -16,7 +16,7 @@ from aimed.core.errors import DataError
 from aimed.metrics.arrays import FloatArray, IntArray
 from aimed.metrics.kernels.segmentation import directed_distances, row_gaps, surface_corners, surface_voxels
 from aimed.metrics.result import Estimate
-from aimed.metrics.segmentation_masks import Empty, MaskPair, empty_rule, is_empty, mean_of, one_case, settle
+from aimed.metrics.segmentation_masks import Empty, MaskPair, empty_rule, is_empty, one_case, settle
 
 __all__ = [
     "DEFINITIONS",
@@ -34,8 +34,8 @@ Definition: TypeAlias = Literal["voxel", "pooled", "surfel"]
 
 DEFINITIONS: dict[str, str] = {
     "voxel": "centres of voxels that share a face with the outside; the larger of both directed percentiles",
-    "pooled": "centres of voxels that share a face with the outside; one percentile of the distances of both directions",
-    "surfel": "surface elements at the corners of voxels, weighted by their area; the larger of both directed percentiles",
+    "pooled": "centres of voxels that share a face with the outside; one percentile of both directions",
+    "surfel": "surface elements at corners of voxels, weighted by area; the larger of both directed percentiles",
 }
 """What the boundary of a mask is and how distances are put together, by the name of the definition."""
 
@@ -60,7 +60,7 @@ _TRIANGLES: dict[int, tuple[tuple[int, int, int], ...]] = {
     0b00111100: ((2, 2, 0),) * 4,
     0b01101001: ((1, 1, 1),) * 4,
 }
-"""Triangles that marching cubes lays through 8 voxels: their areas seen along each axis, in eighths of a voxel's face."""
+"""Triangles marching cubes lays through 8 voxels: their areas seen along each axis, in eighths of a voxel's face."""
 
 
 @lru_cache(maxsize=1)
@@ -137,13 +137,13 @@ class SurfaceDistances:
         weights = None
         if self.weight_reference is not None and self.weight_prediction is not None:
             weights = np.concatenate([self.weight_reference, self.weight_prediction])
-        return mean_of(np.concatenate([self.from_reference, self.from_prediction]), weights)
+        return _mean(np.concatenate([self.from_reference, self.from_prediction]), weights)
 
     @property
     def directed_means(self) -> tuple[float, float]:
         """Mean from the reference to the prediction, and back."""
-        back = mean_of(self.from_prediction, self.weight_prediction)
-        return mean_of(self.from_reference, self.weight_reference), back
+        back = _mean(self.from_prediction, self.weight_prediction)
+        return _mean(self.from_reference, self.weight_reference), back
 
     def share_within(self, tolerance: float) -> float:
         """Return the share of both boundaries that lies within a tolerance in mm of the other."""
@@ -156,12 +156,19 @@ class SurfaceDistances:
         return near / total
 
 
+def _mean(values: FloatArray, weights: FloatArray | None) -> float:
+    """Return a mean, weighted where there are weights."""
+    return float(values.mean()) if weights is None else float((values * weights).sum() / weights.sum())
+
+
 def _percentile(distances: FloatArray, weights: FloatArray | None, q: float) -> float:
     if weights is None:
         return float(np.percentile(distances, q))
     order = np.argsort(distances)
     share = np.cumsum(weights[order]) / weights.sum()
-    return float(distances[order[min(int(np.searchsorted(share, q / 100)), order.size - 1)]])
+    # A share that is q but for rounding is q, in whatever order the areas were added.
+    place = int(np.searchsorted(share, q / 100 - 1e-12))
+    return float(distances[order[min(place, order.size - 1)]])
 
 
 def _offsets(
@@ -194,8 +201,10 @@ def _between(
     if left:
         # Far from the other surface rows are too many; a tree finds the nearest point and whole steps measure it.
         scale, far = np.array(spacing), np.flatnonzero(squares < 0)
-        points = np.argwhere(second)
-        here = np.column_stack(np.unravel_index(places[far], first.shape))
+        points, here = (
+            np.column_stack(np.unravel_index(flat, first.shape))
+            for flat in (np.flatnonzero(second.view(np.bool_)), places[far])
+        )
         tree = cKDTree(points * scale, compact_nodes=False, balanced_tree=False)
         steps = (here - points[tree.query(here * scale)[1]]) * scale
         squares[far] = (steps * steps).sum(axis=1)
@@ -216,11 +225,11 @@ def distances_of(
     for mask in masks:
         d, h, w = mask.shape
         if definition == "surfel":
-            surface = np.empty((1 if flat else d - 1, h - 1, w - 1), dtype=np.uint8)
-            codes.append(np.empty_like(surface))
+            surface = np.zeros((1 if flat else d - 1, h - 1, w - 1), dtype=np.uint8)
+            codes.append(np.zeros_like(surface))
             counts.append(surface_corners(mask, flat, codes[-1], surface))
         else:
-            surface = np.empty((d - 2, h - 2, w - 2), dtype=np.uint8)
+            surface = np.zeros((d - 2, h - 2, w - 2), dtype=np.uint8)
             counts.append(surface_voxels(mask, flat, surface))
         surfaces.append(surface)
     offsets = _offsets(surfaces[0].shape, spacing)

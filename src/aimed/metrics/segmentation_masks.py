@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
 from aimed.metrics.agreement import Overlap
-from aimed.metrics.arrays import FloatArray, IntArray
+from aimed.metrics.arrays import IntArray
 from aimed.metrics.kernels.segmentation import cut_mask, meet_labels
 from aimed.metrics.result import Estimate, notes
 
@@ -81,7 +81,7 @@ def is_empty(reference: int, prediction: int) -> str:
     return "prediction" if reference else "reference" if prediction else "both"
 
 
-def settle(blank: str, empty: str, best: float, worst: float) -> tuple[float, str]:
+def settle(blank: str, empty: str, best: float, worst: float, what: str = "mask") -> tuple[float, str]:
     """Return the value of a metric by the rule for empty masks, and what to say of it.
 
     Parameters
@@ -91,6 +91,8 @@ def settle(blank: str, empty: str, best: float, worst: float) -> tuple[float, st
     empty : str
         Name of the rule.
     best, worst : float
+    what : str
+        What is empty.
 
     Examples
     --------
@@ -101,9 +103,9 @@ def settle(blank: str, empty: str, best: float, worst: float) -> tuple[float, st
     """
     if blank == "both":
         if empty == "omit":
-            return math.nan, "both masks are empty: no value by the rule omit"
-        return best, f"both masks are empty: best value {best:g} by the rule {empty}"
-    return worst, f"the {blank} mask is empty, the other is not: worst value {worst:g} by the rule {empty}"
+            return math.nan, f"both {what}s are empty: no value by the rule omit"
+        return best, f"both {what}s are empty: best value {best:g} by the rule {empty}"
+    return worst, f"the {blank} {what} is empty, the other is not: worst value {worst:g} by the rule {empty}"
 
 
 def one_case(value: float, name: str, n: int, method: str, note: str = "") -> Estimate:
@@ -132,7 +134,9 @@ def checked_spacing(spacing: ArrayLike, dimensions: int) -> tuple[float, float, 
     """
     given = np.asarray(spacing, dtype=np.float64)
     if given.shape != (dimensions,):
-        raise DataError(f"spacing has shape {given.shape}", f"{dimensions} numbers, mm an axis of the mask, in its order")
+        raise DataError(
+            f"spacing has shape {given.shape}", f"{dimensions} numbers, mm an axis of the mask, in its order"
+        )
     if not (np.isfinite(given).all() and (given > 0).all()):
         raise DataError("spacing holds a number that is not positive and finite", "mm an axis, such as (1, 1, 1)")
     z, y, x = (1.0,) * (3 - dimensions) + tuple(float(v) for v in given)
@@ -290,12 +294,15 @@ class MaskPair:
         )
         table = np.zeros((256, 256), dtype=np.int64)
         along = [np.zeros(n, dtype=np.uint64) for n in first.shape]
-        table[0, 0] += meet_labels(first, second, bits, table, *along)
+        passed = meet_labels(first, second, bits, table, *along)
+        table[0, 0] += passed
         strange = ~(members.any(axis=0) | np.isin(labels, background))
         for name, voxels in (("reference", table.sum(axis=1)), ("prediction", table.sum(axis=0))):
             bad = int(voxels[: labels.size][strange].sum())
             if bad and classes is None:
-                raise DataError(f"{name} has {bad} of {first.size} voxels that are neither 0 nor 1", "a mask of one structure")
+                raise DataError(
+                    f"{name} has {bad} of {first.size} voxels that are neither 0 nor 1", "a mask of one structure"
+                )
             if bad:
                 raise DataError(
                     f"{name} has {bad} of {first.size} voxels with a label in no class",
@@ -359,14 +366,3 @@ class MaskPair:
         inner = (slice(1, -1),) * 3
         first, second = self.cut(region, margin)
         return np.ascontiguousarray(first[inner]), np.ascontiguousarray(second[inner])
-
-
-def mean_of(values: FloatArray, weights: FloatArray | None) -> float:
-    """Return a mean, weighted where there are weights.
-
-    Examples
-    --------
-    >>> mean_of(np.array([1.0, 4.0]), np.array([1.0, 3.0])), mean_of(np.array([1.0, 4.0]), None)
-    (3.25, 2.5)
-    """
-    return float(values.mean()) if weights is None else float((values * weights).sum() / weights.sum())

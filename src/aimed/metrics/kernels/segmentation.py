@@ -7,10 +7,7 @@ from numpy.typing import NDArray
 
 from aimed.metrics.kernels.compiled import compiled
 
-__all__ = ["NO_SURFACE", "cut_mask", "directed_distances", "meet_labels", "row_gaps", "surface_corners", "surface_voxels"]
-
-NO_SURFACE = 32767
-"""Gap of a row of voxels that holds no surface."""
+__all__ = ["cut_mask", "directed_distances", "meet_labels", "row_gaps", "surface_corners", "surface_voxels"]
 
 
 @compiled
@@ -87,8 +84,16 @@ def cut_mask(
         Written to, but for its border.
     """
     depth, height, width = mask.shape
+    skip = wanted[0] == 0
     for z in range(depth - 2):
         for y in range(height - 2):
+            if skip:
+                # Most rows of a wide box are empty; looking first is many times faster than writing.
+                some = np.uint8(0)
+                for x in range(width - 2):
+                    some |= labels[z0 + z, y0 + y, x0 + x]
+                if some == 0:
+                    continue
             for x in range(width - 2):
                 mask[z + 1, y + 1, x + 1] = wanted[labels[z0 + z, y0 + y, x0 + x]]
 
@@ -104,7 +109,7 @@ def surface_voxels(mask: NDArray[np.uint8], flat: bool, surface: NDArray[np.uint
     flat : bool
         The mask is one picture: nothing lies above and below it.
     surface : uint8 array, shape (d, h, w)
-        Written to.
+        Zeros; written to.
 
     Returns
     -------
@@ -115,6 +120,11 @@ def surface_voxels(mask: NDArray[np.uint8], flat: bool, surface: NDArray[np.uint
     found = 0
     for z in range(depth):
         for y in range(height):
+            some = np.uint8(0)
+            for x in range(width):
+                some |= mask[z + 1, y + 1, x + 1]
+            if some == 0:
+                continue
             row = 0
             for x in range(width):
                 here = mask[z + 1, y + 1, x + 1]
@@ -130,9 +140,7 @@ def surface_voxels(mask: NDArray[np.uint8], flat: bool, surface: NDArray[np.uint
 
 
 @compiled
-def surface_corners(
-    mask: NDArray[np.uint8], flat: bool, codes: NDArray[np.uint8], surface: NDArray[np.uint8]
-) -> int:
+def surface_corners(mask: NDArray[np.uint8], flat: bool, codes: NDArray[np.uint8], surface: NDArray[np.uint8]) -> int:
     """Write, for each corner of voxels, which of the 8 voxels around it (4 in a picture) are in the mask.
 
     Parameters
@@ -142,7 +150,8 @@ def surface_corners(
     flat : bool
         The mask is one picture.
     codes, surface : uint8 array, shape (d + 1, h + 1, w + 1), or (1, h + 1, w + 1)
-        Written to: the voxels as bits, the first in all axes the highest; and whether some but not all are in the mask.
+        Zeros; written to: the voxels as bits, the first in all axes the highest; and whether some but not all are in
+        the mask.
 
     Returns
     -------
@@ -154,6 +163,11 @@ def surface_corners(
     found = 0
     for z in range(depth):
         for y in range(height):
+            some = np.uint8(0)
+            for x in range(width + 1):
+                some |= mask[z, y, x] | mask[z, y + 1, x] | mask[z + 1, y, x] | mask[z + 1, y + 1, x]
+            if some == 0:
+                continue
             for x in range(width):
                 if flat:
                     code = 8 * mask[1, y, x] + 4 * mask[1, y, x + 1] + 2 * mask[1, y + 1, x] + mask[1, y + 1, x + 1]
@@ -177,18 +191,23 @@ def row_gaps(surface: NDArray[np.uint8], gaps: NDArray[np.int16]) -> None:
     ----------
     surface : uint8 array, shape (d, h, w)
     gaps : int16 array, shape (d, h, w)
-        Written to; `NO_SURFACE` in rows without any.
+        Written to; 32767 in rows without any.
     """
     depth, height, width = surface.shape
     for z in range(depth):
         for y in range(height):
+            some = np.uint8(0)
+            for x in range(width):
+                some |= surface[z, y, x]
+            if some == 0:
+                for x in range(width):
+                    gaps[z, y, x] = 32767
+                continue
             last = -1
             for x in range(width):
                 if surface[z, y, x]:
                     last = x
                 gaps[z, y, x] = x - last if last >= 0 else 32767
-            if last < 0:
-                continue
             last = -1
             for x in range(width - 1, -1, -1):
                 if surface[z, y, x]:
@@ -243,6 +262,11 @@ def directed_distances(
     left = 0
     for z in range(depth):
         for y in range(height):
+            some = np.uint8(0)
+            for x in range(width):
+                some |= surface[z, y, x]
+            if some == 0:
+                continue
             for x in range(width):
                 if surface[z, y, x] == 0:
                     continue
