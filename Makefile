@@ -32,10 +32,10 @@ lint: $(VENV)/.dev  ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev lint  ## what CI runs
-	$(BIN)/pytest -n 2 -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
 
 test-all: $(VENV)/.dev lint  ## with the slow tests
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine, the metrics and radiographs beside their peers
 	$(PIP) statsmodels
