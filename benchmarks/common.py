@@ -149,7 +149,8 @@ class Row:
     per: int = 1
 
 
-def _status(key: str) -> float:
+def status(key: str) -> float:
+    """Return a line of what the system says of this process, in MB."""
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith(key))
 
@@ -163,7 +164,7 @@ def _one(row: Row, side: Side, n: int, repeats: int) -> dict[str, float]:
     data = side.prepare(given)
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")
-    before = _status("VmRSS")
+    before = status("VmRSS")
     cpu, wall, found = [], [], None
     for _ in range(repeats):
         began, clock = time.process_time(), time.perf_counter()
@@ -172,7 +173,7 @@ def _one(row: Row, side: Side, n: int, repeats: int) -> dict[str, float]:
         wall.append(time.perf_counter() - clock)
         if sum(wall) > ENOUGH:
             break
-    memory = {"extra_mb": _status("VmHWM") - before, "input_mb": size}
+    memory = {"extra_mb": status("VmHWM") - before, "input_mb": size}
     if row.unit == "MB":
         return {"figure": float(found) * side.scale, **memory}
     scale = side.scale / row.per * (1e3 if row.unit == "ms" else 1.0)

@@ -227,7 +227,7 @@ class _Pooled:
         def look(part: Any, given: Any, out: Any) -> None:
             if isinstance(part, nn.Linear):
                 last["head"] = (part, given[0], out)
-            elif isinstance(out, torch.Tensor) and out.ndim == 4 and out[0, 0].numel() > 1:
+            elif isinstance(out, torch.Tensor) and out.ndim == 4 and out.shape[2:].numel() > 1:
                 last["maps"] = out
 
         hooks = [part.register_forward_hook(look) for part in module.modules() if part is not module]
