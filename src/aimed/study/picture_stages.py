@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aimed.bundle.pack import pack_pictures
 from aimed.bundle.picture_schema import PictureSchema
+from aimed.bundle.serving import network_file
 from aimed.calibrate.choose import choose
 from aimed.calibrate.conformal import ConformalSets
 from aimed.checks import CHECKS
@@ -440,13 +441,17 @@ def youden_threshold(y: NDArray[np.float64], risk: NDArray[np.float64]) -> float
 
 def package(
     spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
     model: FindingsModel,
     schema: PictureSchema,
     calibrated: Mapping[str, Any],
     results: Mapping[str, Any],
     home: RunFolder,
 ) -> None:
-    """Write the bundle."""
+    """Write the bundle, with a network that needs no torch where it says the same on the tune part."""
+    tunes = tune_part(split)[1]
+    members, serving = network_file(model, images_of(cohort).take(tunes), labels_of(cohort)[tunes])
     pack_pictures(
         model,
         home.file("bundle"),
@@ -458,7 +463,8 @@ def package(
             "outcome": {"label": outcome_label(spec), "unit": None},
             "created": results["created"],
             "description": results["model"]["description"],
+            "serving": serving,
         },
         expects=schema,
-        extra_members={"README.md": model_card(dict(results))},
+        extra_members={"README.md": model_card(dict(results)), **members},
     )

@@ -432,7 +432,7 @@ class _Flow:
         key = key_of("package", cal_key, model_sha, report_key)
 
         def package() -> tuple[Any, list[str]]:
-            self.flow.package(spec, model, found.schema, calibrated, results, home)
+            self.flow.package(spec, cohort, split, model, found.schema, calibrated, results, home)
             return {}, _files(home, "bundle")
 
         self.stage("package", key, package)

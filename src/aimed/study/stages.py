@@ -794,6 +794,8 @@ def coefficient_table(
 
 def package(
     spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
     model: StudyModel,
     schema: Schema,
     calibrated: Mapping[str, Any],
