@@ -269,6 +269,30 @@ class Volume:
         values = step.there(self.array, self._how(how), fill)
         return replace(self, array=values, affine=step.after.affine, steps=(*self.steps, step))
 
+    def follow(self, other: Volume, how: How | None = None, fill: float = 0.0) -> Volume:
+        """Return the volume after all that was done to another one, as a mask after its scan.
+
+        Parameters
+        ----------
+        other : Volume
+            What was done since the two shared a grid is done here.
+        how, fill
+            See `after`.
+
+        Raises
+        ------
+        VolumeRefused
+            GRIDS_DIFFER when no grid on the way of the other is that of this volume.
+        """
+        stops = [step.before for step in other.steps] + [other.grid]
+        at = next((k for k, stop in enumerate(stops) if stop.same_as(self.grid)), None)
+        if at is None:
+            raise VolumeRefused("GRIDS_DIFFER", "the volume never shared a grid with the one to follow")
+        found = self
+        for step in other.steps[at:]:
+            found = found.after(step, how, fill)
+        return found
+
     def _how(self, how: How | None) -> How:
         if how is None:
             return "argmax" if self.labels else "linear"

@@ -10,6 +10,10 @@ READERS = Catalog(
             "aimed.readers.image_table:read_image_table",
             "A table that points at radiographs: DICOM, PNG, JPEG, TIFF, folders and zip archives.",
         ),
+        "volumes": (
+            "aimed.readers.volume_table:read_volume_table",
+            "Scans and masks: Medical Segmentation Decathlon, nnU-Net, BIDS, or a table of NIfTI and DICOM.",
+        ),
         "builtin": ("aimed.readers.builtin:load", "Real data sets that ship with well-kept packages."),
     },
     group="aimed.readers",

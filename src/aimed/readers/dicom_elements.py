@@ -18,21 +18,40 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 TAGS: Mapping[str, int] = {
     "TransferSyntaxUID": 0x00020010,
+    "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,
     "Modality": 0x00080060,
     "Manufacturer": 0x00080070,
     "CodeMeaning": 0x00080104,
+    "SeriesDescription": 0x0008103E,
     "ManufacturerModelName": 0x00081090,
+    "ContrastBolusAgent": 0x00180010,
     "BodyPartExamined": 0x00180015,
     "KVP": 0x00180060,
+    "EchoTime": 0x00180081,
+    "ProtocolName": 0x00181030,
     "ExposureTime": 0x00181150,
     "Exposure": 0x00181152,
     "ImagerPixelSpacing": 0x00181164,
     "NominalScannedPixelSpacing": 0x00182010,
     "ViewPosition": 0x00185101,
+    "EffectiveEchoTime": 0x00189082,
+    "DiffusionBValue": 0x00189087,
+    "MREchoSequence": 0x00189114,
+    "MRDiffusionSequence": 0x00189117,
+    "SeriesInstanceUID": 0x0020000E,
+    "AcquisitionNumber": 0x00200012,
     "PatientOrientation": 0x00200020,
+    "ImagePositionPatient": 0x00200032,
+    "ImageOrientationPatient": 0x00200037,
+    "FrameOfReferenceUID": 0x00200052,
     "Laterality": 0x00200060,
     "ImageLaterality": 0x00200062,
+    "TemporalPositionIdentifier": 0x00200100,
+    "FrameContentSequence": 0x00209111,
+    "PlanePositionSequence": 0x00209113,
+    "PlaneOrientationSequence": 0x00209116,
+    "TemporalPositionIndex": 0x00209128,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "PlanarConfiguration": 0x00280006,
@@ -57,14 +76,19 @@ TAGS: Mapping[str, int] = {
     "LUTDescriptor": 0x00283002,
     "LUTData": 0x00283006,
     "VOILUTSequence": 0x00283010,
+    "PixelMeasuresSequence": 0x00289110,
+    "PixelValueTransformationSequence": 0x00289145,
     "ViewCodeSequence": 0x00540220,
     "PresentationLUTShape": 0x20500020,
+    "SharedFunctionalGroupsSequence": 0x52009229,
+    "PerFrameFunctionalGroupsSequence": 0x52009230,
     "PixelData": 0x7FE00010,
 }
-"""All that is read, by keyword. No element of group 0010 (patient), no date, no name, no free text is among them."""
+"""All that is read, by keyword. No element of group 0010 (patient), no date and no name is among them; UIDs only tell
+series apart, and descriptions of series are only searched for the words of contrasts: neither is kept."""
 
 _WANTED = frozenset(TAGS.values())
-_SEQUENCES = frozenset(TAGS[name] for name in ("ModalityLUTSequence", "VOILUTSequence", "ViewCodeSequence"))
+_SEQUENCES = frozenset(tag for name, tag in TAGS.items() if name.endswith("Sequence"))
 _PIXELS, _ITEM, _ITEM_END, _END = TAGS["PixelData"], 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNKNOWN_LENGTH = 0xFFFFFFFF
@@ -244,7 +268,7 @@ def parse_dicom(data: bytes) -> tuple[dict[int, Element], str]:
     Notes
     -----
     A general reader makes values of every element it meets, and warns with them when they are damaged: on a file whose
-    lengths are wrong such a warning quotes the patient's name. This one knows some forty tags and steps over the rest.
+    lengths are wrong such a warning quotes the patient's name. This one knows some sixty tags and steps over the rest.
 
     Examples
     --------

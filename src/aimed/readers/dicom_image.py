@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from aimed.readers.dicom_header import Header, acquisition
 from aimed.readers.grey_levels import Storage, storage, transfer
 from aimed.readers.picture_file import check_size, decode_scaled_jpeg, grey_or_refuse, pillow
 
-__all__ = ["codestream_shape", "read_dicom"]
+__all__ = ["codestream_shape", "read_dicom", "stored_frames"]
 
 _PLAIN = (IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED)
 _RLE = "1.2.840.10008.1.2.5"
@@ -27,8 +28,10 @@ _LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+_KNOWN = (*_PLAIN, _RLE, *_JPEG, *_LOSSLESS_JPEG, *_JPEG_LS, *_JPEG_2000, *_HTJ2K)
 _WITH_LOSS = (*_JPEG, _JPEG_LS[1], _JPEG_2000[1], _HTJ2K[2])
 
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _MODALITIES = ("CR", "DX", "RG", "DR", "OT", None)
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.7")
 """Computed and digital radiographs, and secondary captures, with all that begins like them."""
@@ -106,8 +109,8 @@ def codestream_shape(data: bytes) -> tuple[int, int, int, int] | None:
     return None
 
 
-def _stream(content: memoryview) -> bytes:
-    """Join the fragments of the one frame, without the offset table before them."""
+def _fragments(content: memoryview) -> list[memoryview]:
+    """Return the offset table and the fragments of compressed frames."""
     parts, at = [], 0
     while at + 8 <= len(content):
         tag, length = struct.unpack_from("<2I", content, at)
@@ -119,7 +122,27 @@ def _stream(content: memoryview) -> bytes:
         at += 8 + length
     if len(parts) < 2:
         raise ImageRefused("TRUNCATED", "no compressed frame")
-    return b"".join(parts[1:])
+    return parts
+
+
+def _stream(content: memoryview) -> bytes:
+    """Join the fragments of the one frame, without the offset table before them."""
+    return b"".join(_fragments(content)[1:])
+
+
+def _streams(content: memoryview, frames: int) -> list[bytes]:
+    """Return the compressed frames."""
+    table, *parts = _fragments(content)
+    if frames == 1:
+        return [b"".join(parts)]
+    if len(parts) == frames:
+        return [bytes(part) for part in parts]
+    begins = [0, *itertools.accumulate(8 + len(part) for part in parts)]
+    offsets = struct.unpack(f"<{len(table) // 4}I", table) if len(table) == 4 * frames else ()
+    if not offsets or not set(offsets) <= set(begins) or sorted(set(offsets)) != list(offsets):
+        raise ImageRefused("SIZE_LIES", "the compressed frames cannot be told apart")
+    at = [begins.index(offset) for offset in offsets] + [len(parts)]
+    return [b"".join(parts[i:j]) for i, j in itertools.pairwise(at)]
 
 
 def _plain(element: Element, planar: bool, shape: _Shape, store: Storage) -> NDArray[Any]:
@@ -260,18 +283,14 @@ def read_dicom(
         raise ImageRefused("NO_PIXELS")
     shape, store = _shape(header), storage(header)
     photometric = header.word("PhotometricInterpretation") or "MONOCHROME2"
-    grey = photometric in ("MONOCHROME1", "MONOCHROME2")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2", "RGB") and not photometric.startswith("YBR_"):
+    grey = photometric in _GREY
+    if photometric not in (*_GREY, "RGB") and not photometric.startswith("YBR_"):
         raise ImageRefused("NOT_RADIOGRAPH", "another photometric interpretation")
     if shape.samples != (1 if grey else 3) or (not grey and (store.bits, store.allocated) != (8, 8)):
         raise ImageRefused("SIZE_LIES", "SamplesPerPixel does not fit PhotometricInterpretation")
     if photometric.endswith("_422") and syntax in _PLAIN:
         raise ImageRefused("NOT_RADIOGRAPH", "colour with halved channels")
-    known = (*_PLAIN, _RLE, *_JPEG, *_LOSSLESS_JPEG, *_JPEG_LS, *_JPEG_2000, *_HTJ2K)
-    if syntax not in known:
-        raise ImageRefused("UNKNOWN_SYNTAX")
-    if found.encapsulated != (syntax not in _PLAIN):
-        raise ImageRefused("SIZE_LIES", "the pixel data are not what the transfer syntax says")
+    _check_syntax(found, syntax)
     bits = bits or (8 if store.bits <= 8 else 16)
     inverted = photometric == "MONOCHROME1" or header.word("PresentationLUTShape") == "INVERSE"
 
@@ -303,6 +322,55 @@ def read_dicom(
         scaling=levels.scaling, photometric=photometric, **facts,
     )  # fmt: skip
     return np.take(levels.table, patterns), bits, info
+
+
+def _check_syntax(found: Element, syntax: str) -> None:
+    if syntax not in _KNOWN:
+        raise ImageRefused("UNKNOWN_SYNTAX")
+    if found.encapsulated != (syntax not in _PLAIN):
+        raise ImageRefused("SIZE_LIES", "the pixel data are not what the transfer syntax says")
+
+
+def stored_frames(header: Header, syntax: str, frames: int = 1) -> tuple[Iterator[Grey], Storage]:
+    """Return the bit patterns of grey frames as stored, before rescaling, windows and inversion.
+
+    Parameters
+    ----------
+    header : Header
+    syntax : str
+        See `aimed.readers.dicom_elements.parse_dicom`.
+    frames : int
+        How many the file must hold.
+
+    Returns
+    -------
+    (iterator of arrays of shape (y, x), Storage)
+        Frames in their order in the file, decoded one by one; and what the patterns mean.
+
+    Raises
+    ------
+    ImageRefused
+        With the code of the reason, at once or at a frame.
+    MissingExtraError
+        If imagecodecs is not installed and the syntax needs it.
+    """
+    found = header.element("PixelData")
+    if found is None:
+        raise ImageRefused("NO_PIXELS")
+    shape, store = _shape(header), storage(header)
+    if shape.samples != 1 or (header.word("PhotometricInterpretation") or _GREY[1]) not in _GREY:
+        raise ImageRefused("NOT_RADIOGRAPH", "it has colours")
+    _check_syntax(found, syntax)
+    if syntax not in _PLAIN:
+        decode = _rle if syntax == _RLE else _compressed_as(syntax)
+        streams = _streams(found.value, frames)
+        coded = (decode(stream, shape, store) for stream in streams)
+        return (store.patterns(frame) for frame in coded) if syntax == _RLE else coded, store
+    row, size = shape.columns * store.allocated // 8, shape.rows * shape.columns * store.allocated // 8
+    if not size * frames <= len(found.value) < size * frames + max(row, 2):
+        raise ImageRefused("SIZE_LIES", "the pixel data are too short or too long for Rows, Columns and frames")
+    parts = (replace(found, value=found.value[k * size : (k + 1) * size]) for k in range(frames))
+    return (store.patterns(_plain(part, False, shape, store)) for part in parts), store
 
 
 def _compressed_as(syntax: str) -> Callable[[bytes, _Shape, Storage], NDArray[Any]]:

@@ -77,9 +77,10 @@ class ImageFile:
             if self.member is not None:
                 return self._unzipped(self.member)
             with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_BYTES:
                     raise ImageRefused("TOO_LARGE")
-                return file.read(MAX_BYTES)
+                return file.read(size)
         # ValueError: a path with a zero byte.
         except (OSError, ValueError):
             raise ImageRefused("MISSING") from None

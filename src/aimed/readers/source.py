@@ -59,14 +59,20 @@ def _scan_text(path: Path, encoding: str, separator: str | None) -> pl.LazyFrame
         "null_values": list(MISSING),
     }
     if encoding == "utf-8":
-        return pl.scan_csv(path, **options)
+        return _plain_quotes(pl.scan_csv(path, **options))
     try:
         text = path.read_bytes().decode(encoding)
     except (UnicodeDecodeError, LookupError):
         raise DataError(
             f"{path.name} is not {encoding} text", f"text in the encoding {encoding}", "correct [data] encoding"
         ) from None
-    return pl.read_csv(io.StringIO(text.removeprefix("\ufeff")), **options).lazy()
+    return _plain_quotes(pl.read_csv(io.StringIO(text.removeprefix("\ufeff")), **options).lazy())
+
+
+def _plain_quotes(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Undouble the quotes within quoted names of columns, which polars leaves as they are written."""
+    names = table.collect_schema().names()
+    return table.rename({name: name.replace('""', '"') for name in names if '""' in name})
 
 
 def _from_pandas(frame: Any) -> pl.DataFrame:
