@@ -2,7 +2,7 @@
 
 from aimed.core import Catalog
 
-__all__ = ["LOSSES", "NETWORKS", "PICTURE_MODELS"]
+__all__ = ["LOSSES", "NETWORKS", "PICTURE_MODELS", "SEGMENTATION_LOSSES", "VOLUME_NETWORKS"]
 
 NETWORKS = Catalog(
     "network",
@@ -63,3 +63,43 @@ PICTURE_MODELS = Catalog(
     group="aimed.picture_models",
 )
 """Candidates of a picture study, the simplest first."""
+
+VOLUME_NETWORKS = Catalog(
+    "volume network",
+    {
+        "unet3d": (
+            "aimed.diagnosis.unet3d:UNet3d",
+            "3D U-Net, plain or residual, with scores at several scales while it learns.",
+        ),
+        "segresnet3d": (
+            "aimed.diagnosis.segresnet3d:SegResNet3d",
+            "Residual encoder and decoder of the BraTS 2018 winner; takes weights of MONAI's SegResNet.",
+        ),
+    },
+    group="aimed.volume_networks",
+)
+"""Architectures that score every voxel, by name; each is built from plain parameters."""
+
+SEGMENTATION_LOSSES = Catalog(
+    "segmentation loss",
+    {
+        "dice_cross_entropy": (
+            "aimed.diagnosis.segmentation_losses:dice_cross_entropy",
+            "Soft Dice plus cross-entropy, as in nnU-Net.",
+        ),
+        "dice": (
+            "aimed.diagnosis.segmentation_losses:dice_loss",
+            "Soft Dice with squares in the denominator.",
+        ),
+        "tversky": (
+            "aimed.diagnosis.segmentation_losses:tversky_loss",
+            "Overlap in which voxels missed weigh more than voxels too many.",
+        ),
+        "focal": (
+            "aimed.diagnosis.segmentation_losses:focal_loss",
+            "Cross-entropy that turns away from voxels that are easy.",
+        ),
+    },
+    group="aimed.segmentation_losses",
+)
+"""What a network that outlines things minimises, by name."""

@@ -6,8 +6,7 @@ import dataclasses
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from aimed.core import BundleError, DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import LOSSES, NETWORKS
 from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
 from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
+from aimed.diagnosis.several_networks import Progress, packed_weights, progress_of, torch_threads
 from aimed.diagnosis.standardise import Standardise
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageClassifier"]
 
-Progress = Callable[[float, str], None]
 _TOGETHER = 64
 _PIXELS = 1 << 20
 """Of all pictures that run at once: more fall out of the processor's caches and take up to 1.8 times as long."""
@@ -239,7 +238,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
                 self.standardise_ = Standardise.of_pixels(ImageRows(images, learns))
                 self.weights_report_: WeightsReport | None = None
             folder = None if checkpoint is None else os.path.join(checkpoint, f"network_{member + 1}")
-            told = None if progress is None else _part_of(progress, member, members)
+            told = None if progress is None else progress_of(progress, member, members)
             self._member(images, y, learns, held, share, seed, folder, digest, told)
         self._settle_precision()
         last = any(part["best_epoch"] == int(self.max_epochs) for part in self.history_)
@@ -482,7 +481,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         if part.shape != self.shape_:
             raise DataError(f"pictures of {part.shape} pixels", f"{self.shape_}, as in training", "resize them")
         network.eval().to(memory_format=torch.channels_last)
-        with _threads(threads_allowed(self.n_jobs)):
+        with torch_threads(threads_allowed(self.n_jobs)):
             for rows in in_batches(len(part), self._together()):
                 places = np.arange(rows.start, rows.stop)
                 x = as_shares(part.take(places), part.top)
@@ -599,18 +598,8 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
 
     def weights(self) -> bytes:
         """Return the weights of all networks as one safetensors file."""
-        from safetensors.torch import save
-
         check_is_fitted(self, "networks_")
-        return bytes(
-            save(
-                {
-                    f"{place}.{name}": value.detach().contiguous()
-                    for place, network in enumerate(self.networks_)
-                    for name, value in network.state_dict().items()
-                }
-            )
-        )
+        return packed_weights(self.networks_)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], weights: bytes | None) -> ImageClassifier:
@@ -664,22 +653,3 @@ def _report_of(state: Mapping[str, Any] | None) -> Any:
     loaded, skipped = (tuple((str(a), str(b)) for a, b in state[name]) for name in ("loaded", "skipped"))
     normalisation = Standardise.from_state(state["normalisation"])
     return WeightsReport(str(state["sha256"]), normalisation, loaded, skipped, tuple(state["missing"]))
-
-
-def _part_of(tell: Progress, member: int, members: int) -> Progress:
-    def told(share: float, text: str) -> None:
-        tell((member + share) / members, text if members == 1 else f"network {member + 1} of {members}: {text}")
-
-    return told
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

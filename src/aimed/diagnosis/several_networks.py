@@ -1,0 +1,54 @@
+"""What models made of several networks share: progress by network, threads for a while, one file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+__all__ = ["Progress", "packed_weights", "progress_of", "torch_threads"]
+
+Progress: TypeAlias = Callable[[float, str], None]
+
+
+def progress_of(tell: Progress, member: int, members: int) -> Progress:
+    """Return what one of several networks tells its progress to.
+
+    Examples
+    --------
+    >>> progress_of(lambda share, text: print(share, text), 1, 4)(0.5, "epoch 3")
+    0.375 network 2 of 4: epoch 3
+    """
+
+    def told(share: float, text: str) -> None:
+        tell((member + share) / members, text if members == 1 else f"network {member + 1} of {members}: {text}")
+
+    return told
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Let torch use a number of threads, and as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def packed_weights(networks: Sequence[Any]) -> bytes:
+    """Return the weights of networks as one safetensors file."""
+    from safetensors.torch import save
+
+    return bytes(
+        save(
+            {
+                f"{place}.{name}": value.detach().contiguous()
+                for place, network in enumerate(networks)
+                for name, value in network.state_dict().items()
+            }
+        )
+    )
