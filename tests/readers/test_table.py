@@ -12,6 +12,7 @@ from aimed.core import Binary, CompetingRisks, DataError, MissingExtraError, Stu
 from aimed.readers import builtin
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
+from aimed.readers.source import open_table
 from aimed.readers.table import describe_columns, raw_columns, read_table
 
 FRAME = pl.DataFrame(
@@ -405,3 +406,11 @@ def test_absurd_numbers_and_folders(tmp_path):
         read(FRAME.with_columns(age=pl.Series([1e37, 1, 2, 3, 4, 5])))
     with pytest.raises(DataError, match="is a folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_quotes_in_the_name_of_a_column_are_not_doubled(tmp_path, encoding):
+    path = tmp_path / "table.csv"
+    path.write_text('"erguß ""sicher"", links",b\n1,2\n', encoding=encoding)
+    lazy, _ = open_table(path, encoding=encoding)
+    assert lazy.collect().columns == ['erguß "sicher", links', "b"]

@@ -212,6 +212,27 @@ def test_groups_with_too_few_events_are_hollow_and_said_to_be():
     assert svg.count("fill:var(--f-paper);stroke:var(--f-base)") == 1
 
 
+def test_rows_that_are_in_no_part_are_counted():
+    steps = [{"step": "Rows", "removed": 0, "remaining": 10}]
+    parts = {"train": {"n": 6, "patients": 6}, "test": {"n": 3, "patients": 3}}
+    figure = FIGURES["flow"]({"flow": steps, "parts": parts}, CONTEXT)
+    assert "1 row is in no part of the split." in figure.caption
+    assert [c.text for c in figure.table.cells()[-1]][::2] == ["In no part", "1"]
+    parts["test"]["n"] = 4
+    whole = FIGURES["flow"]({"flow": steps, "parts": parts}, CONTEXT)
+    assert "in no part" not in whole.caption
+    assert len(whole.table.cells()) == 3
+
+
+def test_a_measure_without_a_criterion_has_no_state():
+    sure = {"value": 0.7, "lower": 0.6, "upper": 0.8}
+    group = {"group": "x", "state": "not met", "judged": True, "measures": {"auroc": sure, "brier": sure}}
+    block = {"primary": "auroc", "columns": [{"label": "S", "groups": [group]}]}
+    judged, other = (FIGURES["forest"]({"subgroups": block, "measure": m}, CONTEXT) for m in ("auroc", "brier"))
+    assert [c.text for c in judged.table.cells()[0]][-1] == "not met"
+    assert len(other.table.cells()[0]) == len(judged.table.cells()[0]) - 1
+
+
 def test_suppressed_count_is_shown_as_it_is():
     block = {
         "primary": "auroc",

@@ -634,3 +634,16 @@ def test_fourteen_findings_weigh_less_than_half_of_what_a_page_may():
         perf["labels"][f"other_{k}"] = f"Other finding {k}"
         perf["findings"][f"other_{k}"] = copy.deepcopy(perf["findings"]["effusion"])
     assert len(page.render(results).encode()) < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("gallery", "words"),
+    [
+        (None, "the page holds no patient rows."),
+        ({"ids": False}, "the page holds no patient rows."),
+        ({"ids": True}, "the page holds ids of patients: handle it as such."),
+        ({"ids": True, "thumbnails": {"thumbnails": {}}}, "the page holds ids and pictures of patients"),
+    ],
+)
+def test_the_foot_says_what_of_patients_is_on_the_page(gallery, words):
+    assert words in page._foot({"gallery": gallery})

@@ -14,7 +14,7 @@ from aimed.diagnosis import PICTURE_MODELS
 from aimed.metrics.multilabel import multilabel_auroc
 from aimed.study import picture_evidence, picture_stages, stages
 from aimed.study.flows import flow_of
-from aimed.study.groups import subgroup_labels
+from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.limits import limitations
 from aimed.study.picture_models import picture_recipes_of
 from aimed.study.pictures import read_picture_cohort
@@ -241,7 +241,8 @@ def test_every_network_of_the_smallest_size_has_maps_to_show():
     ("primary", "gap", "beaten", "words"),
     [
         ("macro_auroc", (0.1, 0.02, 0.2), True, "beats"),
-        ("macro_auroc", (0.1, -0.02, 0.2), False, "does not beat"),
+        ("macro_auroc", (0.1, -0.02, 0.2), False, "is not shown to beat"),
+        ("macro_auroc", (-0.1, -0.2, -0.02), False, "is worse than"),
         ("macro_brier", (-0.1, -0.2, -0.02), True, "+0.100 (+0.020 to +0.200)"),
         ("brier@effusion", (0.1, 0.02, 0.2), False, "-0.100 (-0.200 to -0.020)"),
         ("macro_auroc", (None, None, None), None, "could not be estimated"),
@@ -284,3 +285,10 @@ def test_a_split_is_drawn_by_findings(opened):
     assert stages.strata(cohort.outcome).max() == 2
     frame = pl.DataFrame({"stratum": stages.strata(cohort.outcome), "any": (y == 1).any(axis=1)})
     assert frame.filter(pl.col("stratum") == 0)["any"].sum() == 0
+
+
+def test_measures_that_criteria_ask_of_the_worst_group_are_made_in_each():
+    text = 'schema = 1\n[study]\nid = "a"\ntitle = "a"\ntask = "classify"\n[data]\nsource = "a.csv"\npatient = "p"\n'
+    text += '[images]\ncolumn = "path"\n[outcome]\nfindings = ["mass"]\n[subgroups]\ncolumns = ["sex"]\n'
+    text += '[evaluate]\naccept = ["worst_subgroup(auroc@mass).lower >= 0.6", "macro_auroc >= 0.7"]\n'
+    assert asked_of_groups(read_spec(text)) == ["auroc@mass"]

@@ -398,6 +398,12 @@ def test_files_that_cannot_be_used_are_counted_and_the_rest_goes_on(film_study, 
     kept = frame.with_row_index().filter(~pl.col("index").is_in(list(places.values())))
     np.testing.assert_array_equal(cohort.outcome.values, kept.select("effusion", "lung mass").to_numpy())
     assert [f.path.name for f in images_of(cohort).files] == [Path(p).name for p in kept["path"]]
+    study = Study(load_spec(film_study))
+    study.read(film_study.parent / "runs")
+    told = next(found for found in study.check() if "refused" in found.message)
+    assert told.severity.value == "WARN"
+    assert told.message.startswith(f"{len(bad)} of 72 files were refused: ")
+    assert all(code in told.message for code in codes)
 
 
 def test_nothing_that_can_be_read_is_an_error(film_study):

@@ -220,3 +220,29 @@ def test_a_planted_gap_in_real_aurocs_is_found():
     assert [g["state"] for g in block["columns"][0]["groups"]] == ["met", "not met"]
     assert block["columns"][0]["gap"]["auroc"]["lower"] > 0.2
     assert block["columns"][0]["p_holm"]["auroc"] < 1e-6
+
+
+def test_a_finding_with_few_events_of_its_own_is_in_no_gap():
+    """Groups have events enough of other findings: a sensitivity of 0 in 7 is no evidence of a gap."""
+
+    def measures(mask):
+        few = bool(mask[0])
+        own = {"value": 0.0, "lower": 0.0, "upper": 0.35, "n": 7, "events": 7} if few else None
+        rare = own or {"value": 0.5, "lower": 0.3, "upper": 0.7, "n": 40, "events": 40}
+        often = {"value": 0.5 if few else 0.9, "lower": 0.4, "upper": 0.95, "n": 60, "events": 40}
+        plenty = {"value": 0.5, "lower": 0.4, "upper": 0.6, "n": 60, "events": 7}
+        return {"auroc": often, "sensitivity@rare": rare, "sensitivity@often": often, "specificity@rare": plenty}
+
+    names = ["auroc", "sensitivity@rare", "sensitivity@often", "specificity@rare"]
+    events = np.tile([True, False], 100)
+    block = audit(
+        {"view": (np.repeat(["AP", "PA"], 100), "View")}, measures, names=names, primary="auroc", events=events
+    )
+    column = block["columns"][0]
+    assert [(g["judged"], g.get("few")) for g in column["groups"]] == [(True, ["sensitivity@rare"]), (True, None)]
+    assert column["gap"]["sensitivity@rare"]["value"] is None
+    assert column["p"]["sensitivity@rare"] is None
+    assert column["gap"]["sensitivity@often"]["value"] == pytest.approx(0.4)
+    assert column["gap"]["specificity@rare"]["value"] == 0.0
+    worst = worst_subgroups(block)["worst_subgroup(sensitivity@rare)"]
+    assert (worst["value"], worst["note"]) == (0.5, "Worst of 1 group: View: PA. 1 more could not be judged.")

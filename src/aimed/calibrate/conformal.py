@@ -1,6 +1,4 @@
-"""Conformal sets: for each finding "present", "absent" or "uncertain", right at a promised rate among patients of
-either kind.
-"""
+"""Conformal sets: of each finding the answers that cannot be ruled out, right at a rate promised for either kind."""
 
 from __future__ import annotations
 

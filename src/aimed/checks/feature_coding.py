@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -173,10 +174,14 @@ def fit_ridge(design: NDArray[np.float64], event: NDArray[np.bool_]) -> tuple[ND
     >>> bool(coefficient[0] > 1), abs(round(intercept, 6))
     (True, 0.0)
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     fit = LogisticRegression(C=_SPREAD / design.shape[1], solver="newton-cholesky", tol=1e-7, max_iter=200)
-    fit.fit(design, event)
+    with warnings.catch_warnings():
+        # Where its line search ends, the solver goes on with another one and reaches the same minimum.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit.fit(design, event)
     return np.asarray(fit.coef_[0], dtype=np.float64), float(fit.intercept_[0])
 
 

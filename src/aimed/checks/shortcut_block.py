@@ -245,7 +245,8 @@ def shortcut_sentence(block: Mapping[str, Any], labels: Mapping[str, str] | None
         return "There is not enough evidence to say whether anything but the lungs tells a finding."
     telling = [s for s in judged if s["tells"]]
     if not telling:
-        top = max(judged, key=lambda s: float(s["auroc"]["value"]))
+        sure = [s for s in judged if s["auroc"]["lower"] is not None]
+        top = max(sure or judged, key=lambda s: float(s["auroc"]["value"]))
         what = _source(top["source"])
         first = "Nothing but the lungs tells a finding clearly better than chance: the highest AUROC is that of "
         return f"{first}{what} for {_name(top, named)}, {_number(top['auroc'])}."
@@ -277,9 +278,11 @@ def _beside(block: Mapping[str, Any], top: Mapping[str, Any]) -> str:
     held = f" and {_kept(inner[0])} within levels of {inner[0]['by']}" if inner else ""
     if model is None or model["value"] is None:
         return f"; the model has{held.removeprefix(' and')}." if held else "."
-    close = model["lower"] is not None and top["auroc"]["value"] >= model["lower"]
-    more = ", which is not clearly better" if close else ""
-    return f"; the model has {_number(model)}{more}{held}."
+    other = float(top["auroc"]["value"])
+    close = model["lower"] is not None and other >= model["lower"]
+    worse = model["upper"] is not None and other > model["upper"]
+    more = ", which is worse" if worse else ", which is not clearly better" if close else ""
+    return f"; the model has {_number(model)}{more}{',' if more and held else ''}{held}."
 
 
 def _kept(entry: Mapping[str, Any]) -> str:

@@ -168,7 +168,7 @@ LINEAR_PROBE = PictureRecipe(
 SMALL_CNN = PictureRecipe(
     name="small_cnn",
     title="Small residual network",
-    description="A residual network of 0.6 million weights, trained on the pictures of the training part.",
+    description="A small residual network, trained on the pictures of the training part.",
     architecture="small_cnn",
     rank=1,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aimed.core import AimedError, BundleError, MissingExtraError
@@ -23,8 +23,9 @@ _AGAIN = "get the model again from its source"
 
 
 def stored_networks(
-    weights: bytes, architecture: str, outputs: int, options: Mapping[str, Any] | None, count: int
-) -> list[Any]:
+    weights: bytes, architecture: str, outputs: int, options: Mapping[str, Any] | None, count: int,
+    build: Callable[[str, int, Mapping[str, Any] | None], Any] = build_network,
+) -> list[Any]:  # fmt: skip
     """Return the networks of a safetensors file, ready to predict.
 
     Parameters
@@ -37,6 +38,8 @@ def stored_networks(
         Of the architecture.
     count : int
         How many networks the file holds.
+    build : callable
+        ``build(architecture, outputs, options)`` makes one with random weights.
 
     Raises
     ------
@@ -65,12 +68,12 @@ def stored_networks(
         raise BundleError(f"weights of {len(parts)} networks", f"those of {count}", _AGAIN)
     try:
         with torch.device("meta"):
-            expected = _shapes(build_network(architecture, outputs, options).state_dict())
+            expected = _shapes(build(architecture, outputs, options).state_dict())
         networks = []
         for mine in (parts[str(place)] for place in range(count)):
             if _shapes(mine) != expected:
                 raise BundleError("the weights do not fit the architecture", "a model written by aimed", _AGAIN)
-            network = build_network(architecture, outputs, options)
+            network = build(architecture, outputs, options)
             network.load_state_dict(mine)
             networks.append(network.eval())
     except AimedError:

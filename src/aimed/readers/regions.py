@@ -297,7 +297,7 @@ def read_boxes(
         raise DataError(
             f"{outside:,} boxes of {path.name} lie outside their pictures",
             "pixels of the pictures as they are stored",
-            "say on pictures of which size they were drawn",
+            "say on pictures of which size they were drawn: [images] regions.drawn_on = [height, width]",
         )
     if not any(boxes.values()):
         raise DataError(

@@ -110,4 +110,7 @@ def _foot(results: view.Results) -> str:
     version = results.get("aimed_version")
     made = f"Made by aimed {version}" if version else "Made by aimed"
     created = f" from the results of {numbers.moment(results['created'])}" if results.get("created") else ""
-    return f"{made}{created}. Every number on this page comes from results.json; the page holds no patient rows."
+    cases = view.block(results, "gallery") or {}
+    shown = [what for what, key in (("ids", "ids"), ("pictures", "thumbnails")) if cases.get(key)]
+    holds = f"holds {' and '.join(shown)} of patients: handle it as such" if shown else "holds no patient rows"
+    return f"{made}{created}. Every number on this page comes from results.json; the page {holds}."

@@ -84,8 +84,9 @@ def _rows(test: NDArray[np.bool_]) -> Parts:
 def by_time(patient: ArrayLike, *, time: ArrayLike, start: Any) -> Parts:
     """Hold out the patients whose first index date is on or after a day (temporal test).
 
-    A patient with rows on both sides goes where its first row is; its later rows would otherwise
-    tell the model about the future of a patient it knows.
+    A patient with rows on both sides goes where its first row is. Its rows from that day on are in no part: in the
+    test part they would be of a patient whom the model knows, and in the training part the future of those it is
+    tested on.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def by_time(patient: ArrayLike, *, time: ArrayLike, start: Any) -> Parts:
     --------
     >>> parts = by_time(["a", "b", "a"], time=["2020-01-01", "2021-06-01", "2022-01-01"], start="2021-01-01")
     >>> parts["test"].tolist(), parts["train"].tolist()
-    ([1], [0, 2])
+    ([1], [0])
     """
     dates = np.asarray(time, dtype="datetime64[us]")
     lost = int(np.isnat(dates).sum())
@@ -114,12 +115,14 @@ def by_time(patient: ArrayLike, *, time: ArrayLike, start: Any) -> Parts:
     codes, _, count = _patients(patient, None)
     first = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(first, codes, dates.astype(np.int64))
-    test = first >= np.datetime64(start, "us").astype(np.int64)
+    day = np.datetime64(start, "us")
+    test = first >= day.astype(np.int64)
     if not test.any() or test.all():
         raise DataError(
             "one part of the split by time has no patients", "patients before and after the day", "choose another day"
         )
-    return _rows(test[codes])
+    later = test[codes]
+    return {"train": np.flatnonzero(~later & (dates < day)), "test": np.flatnonzero(later)}
 
 
 def by_site(patient: ArrayLike, *, site: ArrayLike, hold_out: Sequence[str]) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,19 @@ from numpy.typing import NDArray
 from aimed.core import Cohort
 from aimed.study.spec import StudySpec
 
-__all__ = ["subgroup_labels"]
+__all__ = ["asked_of_groups", "subgroup_labels"]
+
+_WORST = re.compile(r"worst_subgroup\(([^()]+)\)")
+
+
+def asked_of_groups(spec: StudySpec) -> list[str]:
+    """Return the measures whose worst subgroup a criterion judges, so that each is made in every group.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    """
+    return [name.strip() for text in spec.evaluate.accept for name in _WORST.findall(text)]
 
 
 def subgroup_labels(

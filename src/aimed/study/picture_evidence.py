@@ -22,7 +22,7 @@ from aimed.metrics.evaluate_multilabel import evaluate_multilabel, finding_key, 
 from aimed.metrics.multilabel import multilabel_auroc
 from aimed.metrics.result import Estimate
 from aimed.study.describe import event_flags
-from aimed.study.groups import subgroup_labels
+from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_stages import acquisition_sources, baseline_risk, labels_of, tune_part
 from aimed.study.pictures import finding_labels, images_of, picture_facts, regions_of, views_of
@@ -254,7 +254,8 @@ def audit(
     keys = [finding_key(name) for name in spec.outcome.findings]
     names = list(dict.fromkeys([primary, "macro_auroc", "macro_sensitivity", "macro_specificity"]))
     if len(keys) <= _MANY:
-        names += [f"sensitivity@{key}" for key in keys if f"sensitivity@{key}" not in names]
+        names += [f"sensitivity@{key}" for key in keys]
+    names = list(dict.fromkeys([*names, *asked_of_groups(spec)]))
 
     def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
         return measures_multilabel(

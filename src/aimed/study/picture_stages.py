@@ -19,7 +19,7 @@ from aimed.checks import CHECKS
 from aimed.checks.feature_coding import as_column
 from aimed.checks.run import run_checks
 from aimed.checks.shortcut_sources import cohort_columns, join_sources, shortcut_sources
-from aimed.core import Cohort, DataError, Finding, NotEstimableError, Split
+from aimed.core import Cohort, DataError, Finding, NotEstimableError, Severity, Split
 from aimed.core.outcome import Multilabel
 from aimed.diagnosis.acquisition import AcquisitionBaseline
 from aimed.diagnosis.findings_model import FindingsModel
@@ -30,7 +30,7 @@ from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
 from aimed.metrics.result import clustered_variance
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
-from aimed.study.pictures import finding_labels, images_of, raw_labels, shortcut_columns
+from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, silent
 from aimed.study.store import RunFolder
@@ -67,7 +67,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
 
     images = spec.images
     study = None if images is None or images.study is None else _examinations(spec, cohort, images.study)
-    return run_checks(
+    found = run_checks(
         cohort,
         split,
         subgroups=spec.subgroups.columns,
@@ -78,6 +78,28 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         shortcut_columns=shortcut_columns(spec),
         progress=step,
     )
+    grave = [one for one in found if one.severity is not Severity.NOTE]
+    return [*grave, *_refused(cohort), *found[len(grave) :]]
+
+
+def _refused(cohort: Cohort) -> list[Finding]:
+    """Say how many files could not be used; they are in no cohort, so no check of one sees them."""
+    cache = images_of(cohort).cache
+    codes = refused_by_code(cache)
+    total, lost = len(cache), sum(codes.values())
+    named = ", ".join(f"{code} {n}" for code, n in codes.items())
+    if not lost:
+        return []
+    return [
+        Finding(
+            check="image_frames",
+            severity=Severity.WARN,
+            where="images",
+            message=f"{lost:,} of {total:,} files were refused: {named}.",
+            evidence={"files": total, "refused": codes},
+            advice="They are in no part; see whether the paths are right and the files whole.",
+        )
+    ]
 
 
 def _examinations(spec: StudySpec, cohort: Cohort, name: str) -> NDArray[Any]:

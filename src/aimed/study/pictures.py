@@ -33,6 +33,7 @@ __all__ = [
     "picture_facts",
     "raw_labels",
     "read_picture_cohort",
+    "refused_by_code",
     "regions_digest",
     "regions_of",
     "shortcut_columns",

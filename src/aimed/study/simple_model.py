@@ -57,9 +57,11 @@ def beside_simple(
     text = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
     if beaten:
         sentence = f"{fitted['title']} beats {title} in {primary} by {text} on the test part."
-    else:
+    elif high < 0:
         sentence = (
-            f"{fitted['title']} does not beat {title} on the test part: the gain in {primary} is "
-            f"{text}. The simple model is as good as shown."
+            f"{fitted['title']} is worse than {title} on the test part: the gain in {primary} is {text}. "
+            "The simple model should be preferred."
         )
+    else:
+        sentence = f"{fitted['title']} is not shown to beat {title} on the test part: the gain in {primary} is {text}."
     return {"beaten": beaten, "sentence": sentence}

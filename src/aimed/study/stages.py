@@ -33,7 +33,7 @@ from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
 from aimed.study.describe import event_flags
-from aimed.study.groups import subgroup_labels
+from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.linear import nomogram_of, proportional_hazards_of, readable_steps
 from aimed.study.models import recipes_of, simplest
 from aimed.study.network_fit import diagnosis_of_fit, learning_of
@@ -576,7 +576,7 @@ def audit(
         survival, score = model.survival(X, grid), model.score(X)
         first = f"{horizons[0]:g}"
         concordance = RANKING[table_kind(spec)]
-        names = list(dict.fromkeys([primary, concordance, f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]))
+        names = [primary, concordance, f"oe@{first}", f"brier@{first}", f"net_benefit@{first}"]
 
         def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
             return measures_survival(
@@ -597,7 +597,7 @@ def audit(
             )
     else:
         risk = model.risk(X)[:, 0]
-        names = list(dict.fromkeys([primary, "auroc", "oe", "calibration_slope", "brier", "net_benefit"]))
+        names = [primary, "auroc", "oe", "calibration_slope", "brier", "net_benefit"]
 
         def measures(rows: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
             return measures_binary(
@@ -611,6 +611,7 @@ def audit(
                 seed=seed,
             )
 
+    names = list(dict.fromkeys([*names, *asked_of_groups(spec)]))
     groups = subgroup_labels(spec, cohort, test)
     criterion = next(
         (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),

@@ -78,9 +78,10 @@ def audit(
     Notes
     -----
     States follow `aimed.trust.criteria.decide`: met when all of the interval is good, not met when none of it is,
-    otherwise not enough evidence; also when events or non-events are too few. Groups of fewer than 11 patients
-    show no measure and no count. When one group of a column is that small, its size would follow by subtraction, so
-    the counts of the smallest other group are rounded down to tens.
+    otherwise not enough evidence; also when events or non-events are too few. A measure of one finding or horizon
+    (``name@where``) takes part in gaps, tests and worst groups where its own events are enough, whatever others the
+    group has. Groups of fewer than 11 patients show no measure and no count. When one group of a column is that small,
+    its size would follow by subtraction, so the counts of the smallest other group are rounded down to tens.
     The gap is the best group's value less the worst's, in the direction of better, with a normal approximation from the
     groups' own intervals; with k groups the interval holds for all k(k - 1)/2 pairs at once (Bonferroni),
     as the pair was chosen for being extreme. The p value is Cochran's Q test that all judged groups share
@@ -202,7 +203,14 @@ def _group(
     else:
         state, why = decide(target, main.get("value"), main.get("lower"), main.get("upper"))
     row = {"group": label, "n": n, "events": events, "patients": patients, "measures": kept}
-    return {**row, "state": state, "why": why, "judged": not thin}
+    few = [name for name, measure in kept.items() if _rests_on_few(name, measure, min_events)]
+    return {**row, "state": state, "why": why, "judged": not thin, **({"few": few} if few else {})}
+
+
+def _rests_on_few(name: str, measure: Mapping[str, Any], min_events: int) -> bool:
+    """Say whether a measure of one finding or horizon has fewer events of its own than are needed to judge it."""
+    own = measure.get("n" if _stem(name) == "specificity" else "events")
+    return "@" in name and own is not None and own < min_events
 
 
 def _record(measure: Any) -> dict[str, Any]:
@@ -247,6 +255,8 @@ def _known(name: str, groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, fl
     for group in groups:
         m = group["measures"].get(name) or {}
         value, lower, upper = m.get("value"), m.get("lower"), m.get("upper")
+        if name in group.get("few", ()):
+            continue
         if value is not None and lower is not None and upper is not None and upper > lower:
             out.append(
                 (group["group"], float(value), float(upper) - float(lower), int(group["n"]), int(group["events"]))
@@ -324,7 +334,7 @@ def worst_subgroups(block: Mapping[str, Any] | None) -> dict[str, dict[str, Any]
         for label, group in groups:
             measure = group["measures"].get(name) or {}
             known = None not in (measure.get("value"), measure.get("lower"), measure.get("upper"))
-            if group["judged"] and known:
+            if group["judged"] and known and name not in group.get("few", ()):
                 judged.append((label, group["group"], measure))
             else:
                 left += 1
@@ -336,7 +346,7 @@ def worst_subgroups(block: Mapping[str, Any] | None) -> dict[str, dict[str, Any]
             pick = max if _stem(name) in LOWER_IS_BETTER else min
             for key in ("lower", "upper"):
                 record[key] = pick(row[2][key] for row in judged)
-        note = f"Worst of {len(judged)} groups: {label}: {group}."
+        note = f"Worst of {len(judged)} group{'s' * (len(judged) != 1)}: {label}: {group}."
         record["note"] = f"{note} {left} more could not be judged." if left else note
         out[f"worst_subgroup({name})"] = record
     return out

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from aimed.report import numbers, style, titles
+from aimed.report import numbers, sentences, style, titles
 from aimed.report.parts import Context, Figure, Table, num
 
 WIDTH, BOX, STEP = 640, 34, 58
@@ -74,14 +74,18 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         ]
         for s in steps
     ]
+    kept = int(steps[-1]["remaining"]) if steps else 0
+    left = max(0, kept - sum(int(part["n"]) for part in parts.values())) if parts else 0
+    why = f" {sentences.plural(left, 'row')} {'is' if left == 1 else 'are'} in no part of the split." if left else ""
     rows += [[f"Part: {name}", num(numbers.ABSENT), num(numbers.count(p["n"]), p["n"])] for name, p in parts.items()]
+    rows += [["In no part", num(numbers.ABSENT), num(numbers.count(left), left)]] if left else []
     said = "; ".join(f"{s['step']}: {numbers.count(s['remaining'])} rows" for s in steps)
     said += "".join(f"; part {name}: {numbers.count(p['n'])} rows" for name, p in parts.items())
     return Figure(
         svg,
         titles.flow(steps),
-        "Rows that remain after each rule, in the order in which the rules were applied, then the parts.",
-        f"Flow diagram. {said}.",
+        f"Rows that remain after each rule, in the order in which the rules were applied, then the parts.{why}",
+        f"Flow diagram. {said}.{why}",
         Table(["Step", "Removed", "Remaining"], rows),
         WIDTH,
     )

@@ -37,6 +37,8 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     block, name = data["subgroups"], str(data["measure"])
     words, title = names.describe(name), names.title(name, context.unit)
     rows: list[dict[str, Any]] = []
+    # The criterion, and so the state of a group, is one of the primary measure.
+    judges = name == (block.get("primary") or name)
     overall = data.get("overall")
     if overall:
         rows.append({"label": "All patients", **_numbers(overall), "state": "", "overall": True})
@@ -48,7 +50,7 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
                 {
                     "label": str(group.get("group")),
                     "indent": True,
-                    "state": str(group.get("state") or ""),
+                    "state": str(group.get("state") or "") if judges else "",
                     **_numbers(measure),
                     "n": group.get("n"),
                     "events": group.get("events"),
@@ -64,14 +66,14 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     svg = _plot(rows, title, center, line, log, str(data.get("salt") or "forest"), ("n", "events"), called)
     body = [r for r in rows if "label" in r]
     table = Table(
-        ["Group", "n", called.capitalize(), f"{title} ({context.band})", "State"],
+        ["Group", "n", called.capitalize(), f"{title} ({context.band})", *(["State"] if judges else [])],
         [
             [
                 r["label"] if r.get("overall") else f"{r['column']}: {r['label']}",
                 num(numbers.count(r["n"]), r["n"]),
                 num(numbers.count(r["events"]), r["events"]),
                 num(numbers.interval(r["value"], r["lower"], r["upper"]), r["value"]),
-                Cell(r["state"], "state") if r["state"] else Cell(""),
+                *([Cell(r["state"], "state") if r["state"] else Cell("")] if judges else []),
             ]
             for r in body
         ],

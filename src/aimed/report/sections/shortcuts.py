@@ -142,10 +142,11 @@ def _within(results: view.Results, within: list[Any], context: Context) -> list[
         ]
         for one in within
     ]
-    head = ["Finding", "All pairs of pictures", f"Pairs of the same {by}", "Difference"]
+    head = ["Finding", "All pairs of pictures", f"Within the same {by}", "Difference"]
     caption = (
-        f"AUROC of the model ({context.band}) within levels of {by}, where {by} cannot help it. A difference above 0 "
-        f"is what it owes to {by}, or to patients who differ with it"
+        f"AUROC of the model ({context.band}) within levels of {by}, where {by} cannot help it: the mean over levels, "
+        f"each with the weight of its pictures with the finding. A difference above 0 is what the model owes to {by}, "
+        "or to patients who differ with it"
     )
     return [
         Table(head, rows, caption, sortable=True),
