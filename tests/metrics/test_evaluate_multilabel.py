@@ -275,14 +275,23 @@ def test_no_finding_with_both_classes_gives_notes_and_no_error():
     assert found["measures"]["macro_specificity"]["value"] is not None
 
 
-def test_a_rare_finding_leaves_the_mean_without_an_interval():
+def test_a_rare_finding_does_not_take_the_interval_from_the_others():
     y, risk, _ = rows(unknown=0)
     y[:, 1] = 0
     y[0, 1] = 1
-    m = evaluate(y, risk, draws=200)["measures"]["macro_auroc"]
-    assert m["value"] is not None
-    assert limits(m) == (None, None)
-    assert m["note"].startswith("fewer than 20 rows with, or without, lung nodule; no interval: not estimable in ")
+    found = evaluate(y, risk, draws=200, baselines={"flat": np.full(y.shape, 0.3)})
+    m = found["measures"]
+    for record in (m["macro_auroc"], found["differences"]["flat"]["macro_auroc"]):
+        assert record["lower"] < record["value"] < record["upper"]
+        assert record["note"] == "mean over 2 of 3 findings; fewer than 5 patients with, or without: lung nodule"
+    assert m["macro_auroc"]["value"] == pytest.approx(
+        np.mean([m[f"auroc@{k}"]["value"] for k in ("effusion", "pneumothorax")])
+    )
+    # One event is ranked the same in every resample that holds it; that is no interval.
+    assert m["auroc@lung_nodule"]["value"] is not None
+    assert limits(m["auroc@lung_nodule"]) == (None, None)
+    assert "a single event" in m["auroc@lung_nodule"]["note"]
+    assert m["macro_brier"]["value"] == pytest.approx(np.mean([m[f"brier@{k}"]["value"] for k in KEYS]))
 
 
 def test_differences_are_paired():

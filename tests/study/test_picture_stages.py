@@ -288,7 +288,8 @@ def test_a_split_is_drawn_by_findings(opened):
 
 
 def test_measures_that_criteria_ask_of_the_worst_group_are_made_in_each():
-    text = 'schema = 1\n[study]\nid = "a"\ntitle = "a"\ntask = "classify"\n[data]\nsource = "a.csv"\npatient = "p"\n'
-    text += '[images]\ncolumn = "path"\n[outcome]\nfindings = ["mass"]\n[subgroups]\ncolumns = ["sex"]\n'
+    text = 'schema = 1\n[study]\nid = "films"\ntitle = "Films"\ntask = "classify"\n'
+    text += '[data]\nsource = "a.csv"\npatient = "p"\n[images]\ncolumn = "path"\n[outcome]\nfindings = ["mass"]\n'
+    text += '[subgroups]\ncolumns = ["sex"]\n'
     text += '[evaluate]\naccept = ["worst_subgroup(auroc@mass).lower >= 0.6", "macro_auroc >= 0.7"]\n'
     assert asked_of_groups(read_spec(text)) == ["auroc@mass"]

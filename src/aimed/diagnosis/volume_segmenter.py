@@ -445,13 +445,15 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         numbers = self.scaling_.numbers(scan)
         box = foreground_box(scan) if self.crop else tuple(slice(0, n) for n in scan.shape[1:])
         device = torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-        networks = [self.networks_[place].eval().to(device) for place in places]
+        # In half precision, convolutions like the channels of a voxel side by side.
+        order = torch.channels_last_3d if half else torch.contiguous_format
+        networks = [self.networks_[place].eval().to(device, memory_format=order) for place in places]
         greys = [_other_greys(self._change(), self.channels_, copy, int(self.random_state))
                  for copy in range(1, int(self.test_time_augmentation) + 1)]  # fmt: skip
         k = len(self.head_.names)
 
         def say(windows: Any) -> Any:
-            x, found = windows.to(device), []
+            x, found = windows.to(device).contiguous(memory_format=order), []
             for factor, added in (None, None), *greys:
                 seen = x if factor is None else torch.where(x == 0, x, x * factor.to(device) + added.to(device))
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):

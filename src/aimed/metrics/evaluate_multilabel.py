@@ -65,6 +65,12 @@ _CONVENTIONS = (
 )
 
 
+_NEED_NO_EVENT = frozenset({"brier", "log_loss"})
+
+LEAST_PATIENTS = 5
+"""A finding joins the means when so many patients have it and so many have not: of fewer, resamples often draw none."""
+
+
 def finding_key(name: str) -> str:
     """Return what stands for a finding in the names of measures.
 
@@ -194,7 +200,7 @@ class _Means:
         seed: int,
         progress: Callable[[float], None] | None = None,
     ) -> None:
-        self._titles = titles
+        self._titles, self._codes = titles, codes
         self._outcome: dict[str, FloatArray] = {}
         models: dict[str, Prepared] = {}
 
@@ -241,7 +247,10 @@ class _Means:
     def _measure(self, name: str, key: str, against: str | None = None) -> dict[str, Any]:
         base, found = _MEAN_OF[name], self.found
         model = key if against is None else self._beside[against]
-        kept: BoolArray = np.isfinite(found.points[key][base]) & np.isfinite(found.points[model][base])
+        known: BoolArray = np.isfinite(found.points[key][base]) & np.isfinite(found.points[model][base])
+        # A finding that many resamples miss would take the interval from all the others.
+        enough = known if base in _NEED_NO_EVENT else known & self._enough(key)
+        kept = enough if enough.any() else known
         rows = self._outcome[key][:, kept]
         positive = rows == 1
         n, events = int((~np.isnan(rows)).any(axis=1).sum()), int(positive.any(axis=1).sum())
@@ -260,14 +269,27 @@ class _Means:
             few = self._few(kept, positive, rows == 0)
             if few and record["lower"] is not None:
                 few += ": the interval may be too short"
-            record["note"] = notes(self._over(kept), few, record["note"])
+            record["note"] = notes(self._over(kept, known), few, record["note"])
         return record
 
-    def _over(self, kept: BoolArray) -> str:
+    def _enough(self, key: str) -> BoolArray:
+        """Return True for findings that enough patients have, and enough have not."""
+        rows = self._outcome[key]
+        patients = [[np.unique(self._codes[column == answer]).size for answer in (0.0, 1.0)] for column in rows.T]
+        return np.asarray(np.min(patients, axis=1) >= LEAST_PATIENTS)
+
+    def _over(self, kept: BoolArray, known: BoolArray) -> str:
         if kept.all():
             return ""
-        lost = ", ".join(title for title, here in zip(self._titles, kept, strict=True) if not here)
-        return f"mean over {int(kept.sum())} of {kept.size} findings; not estimable: {lost}"
+
+        def listed(which: BoolArray) -> str:
+            return ", ".join(title for title, here in zip(self._titles, which, strict=True) if here)
+
+        why = [f"not estimable: {listed(~known)}"] if not known.all() else []
+        rare = known & ~kept
+        if rare.any():
+            why.append(f"fewer than {LEAST_PATIENTS} patients with, or without: {listed(rare)}")
+        return f"mean over {int(kept.sum())} of {kept.size} findings; {'; '.join(why)}"
 
     def _few(self, kept: BoolArray, positive: BoolArray, negative: BoolArray) -> str:
         least = np.minimum(positive.sum(axis=0), negative.sum(axis=0))

@@ -51,6 +51,10 @@ class Prepared(Protocol):
         ...
 
 
+_RANKS_EVENTS = frozenset({"auroc", "auprc"})
+"""Measures that tell of events by their ranks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resampled:
     """Point estimates and draws of several models; draws have the draw as first axis."""
@@ -113,6 +117,9 @@ class Resampled:
                 note = f"no interval: not estimable in {lost:.0f} % of the resamples"
             elif high - low <= NO_SPREAD * max(1.0, abs(float(value))):
                 note = "no interval: the same value in all resamples"
+            elif events == 1 and name.partition("@")[0] in _RANKS_EVENTS:
+                # Whatever is drawn, the same event is ranked: its spread says nothing of other events.
+                note = "no interval: a single event"
             else:
                 lower, upper = float(low), float(high)
                 if name.partition("@")[0] in _DISTANCES:
