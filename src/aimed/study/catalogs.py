@@ -7,7 +7,7 @@ import tomllib
 from aimed.calibrate import CALIBRATORS
 from aimed.checks import CHECKS
 from aimed.core import Catalog
-from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS
+from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS, SEGMENTATION_LOSSES, VOLUME_NETWORKS
 from aimed.explain import EXPLAINERS
 from aimed.metrics import METRICS
 from aimed.prognosis import MODELS
@@ -27,6 +27,8 @@ CATALOGS: dict[str, Catalog] = {
     "picture models": PICTURE_MODELS,
     "networks": NETWORKS,
     "losses": LOSSES,
+    "volume networks": VOLUME_NETWORKS,
+    "segmentation losses": SEGMENTATION_LOSSES,
     "scores": SCORES,
     "metrics": METRICS,
     "checks": CHECKS,
