@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from aimed.readers.image_files import ImageFile
 from aimed.readers.image_set import ImageSet
 from aimed.readers.regions import PATTERNS, read_boxes, read_masks
 
-NIH = Path("/work/shared/data/nih_metadata/BBox_List_2017.csv.gz")
 FINDINGS = ["Nodule", "Pleural effusion"]
 
 
@@ -83,15 +81,15 @@ def test_the_header_of_nih_is_read_as_it_is(tmp_path):
     assert regions.mask(1, "infiltration")[2:7, 11:14].all()
 
 
-@pytest.mark.skipif(not NIH.exists(), reason="needs the NIH metadata in the shared data")
-def test_the_boxes_of_nih(tmp_path):
+def test_the_boxes_of_nih(tmp_path, shared_data):
+    boxes = shared_data("nih_metadata", "BBox_List_2017.csv.gz")
     """984 boxes, as published; the picture of the first stands in for all."""
-    with gzip.open(NIH, "rt") as file:
+    with gzip.open(boxes, "rt") as file:
         lines = file.read().splitlines()[1:]
     assert len(lines) == 984
     name = lines[0].split(",")[0]
     images = pictures(tmp_path, [name], shape=(1024, 1024), size=32)
-    regions = read_boxes(NIH, images, ["Atelectasis", "Cardiomegaly"])
+    regions = read_boxes(boxes, images, ["Atelectasis", "Cardiomegaly"])
     own = [line.split(",") for line in lines if line.startswith(name)]
     assert regions.counts == {"Atelectasis": sum(cells[1] == "Atelectasis" for cells in own)}
     w, h = (float(v) for v in own[0][4:6])

@@ -1312,7 +1312,7 @@ def _network(keys: list[str]) -> dict[str, Any]:
     board = (
         ("small_cnn", "Small residual network", "candidate", 0.84),
         ("prevalence", "Prevalence", "baseline", 0.5),
-        ("acquisition", "Acquisition (tags, view and borders)", "baseline", 0.7),
+        ("acquisition", "View, tags and borders", "baseline", 0.7),
     )
 
     def score(value, n):

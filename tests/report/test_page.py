@@ -564,7 +564,7 @@ def test_findings_stand_by_their_labels_beside_the_baselines():
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert drawn.index("Mean over findings") < min(drawn.index(v[1]) for v in sample.FINDINGS.values())
     assert f"{macro['value']:.3f} ({macro['lower']:.3f} to {macro['upper']:.3f})" in drawn
-    assert "Acquisition (tags, view and borders)" in drawn
+    assert "View, tags and borders" in drawn
     assert not re.search(
         r"[a-z_]+@|macro_|lung_nodule", text.replace("auroc@pneumothorax.lower", "").replace("macro_auroc.lower", "")
     )

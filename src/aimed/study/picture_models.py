@@ -15,7 +15,7 @@ __all__ = ["BASELINES", "picture_recipes_of", "require_networks", "weights_diges
 
 BASELINES = {
     "prevalence": "Prevalence",
-    "acquisition": "Acquisition (tags, view and borders)",
+    "acquisition": "View, tags and borders",
 }
 """What stands beside a model of pictures: how common a finding is, and how a picture was taken, not what it shows."""
 
