@@ -27,7 +27,7 @@ from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.picture_recipes import PictureRecipe
 from aimed.metrics.evaluate_multilabel import finding_key
 from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
-from aimed.metrics.result import clustered_variance
+from aimed.metrics.result import Estimate, clustered_variance
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
 from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
@@ -239,26 +239,40 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _board_row(
+    name: str, title: str, kind: str, macro: Estimate, *, parameters: Any = None, chosen: bool = False
+) -> dict[str, Any]:
+    """Return a line of the leaderboard: macro AUROC on the one tune part."""
+    return {
+        "name": name,
+        "title": title,
+        "kind": kind,
+        "metric": "macro_auroc",
+        "mean": float(macro),
+        "lower": float(macro.lower),
+        "upper": float(macro.upper),
+        "folds": [float(macro)],
+        "trials": 1,
+        "seconds": None,
+        "parameters": parameters or {},
+        "note": macro.note,
+        "chosen": chosen,
+    }
+
+
 def _fit_payload(
     spec: StudySpec, fitted: Sequence[_Fitted], chosen: _Fitted, why: str, learned: int, tuned: int
 ) -> dict[str, Any]:
     network = chosen.classifier
     board = [
-        {
-            "name": one.recipe.name,
-            "title": one.recipe.title,
-            "kind": "candidate",
-            "metric": "macro_auroc",
-            "mean": float(one.score.macro),
-            "lower": float(one.score.macro.lower),
-            "upper": float(one.score.macro.upper),
-            "folds": [float(one.score.macro)],
-            "trials": 1,
-            "seconds": None,
-            "parameters": plain(one.parameters),
-            "note": one.score.macro.note,
-            "chosen": one is chosen,
-        }
+        _board_row(
+            one.recipe.name,
+            one.recipe.title,
+            "candidate",
+            one.score.macro,
+            parameters=plain(one.parameters),
+            chosen=one is chosen,
+        )
         for one in fitted
     ]
     return {
@@ -351,23 +365,7 @@ def _baseline_rows(
         macro = multilabel_auroc(
             labels_of(cohort)[tunes], risk, patient=cohort.patient[tunes], level=spec.evaluate.level
         ).macro
-        out.append(
-            {
-                "name": name,
-                "title": BASELINES[name],
-                "kind": "baseline",
-                "metric": "macro_auroc",
-                "mean": float(macro),
-                "lower": float(macro.lower),
-                "upper": float(macro.upper),
-                "folds": [float(macro)],
-                "trials": 1,
-                "seconds": None,
-                "parameters": {},
-                "note": macro.note,
-                "chosen": False,
-            }
-        )
+        out.append(_board_row(name, BASELINES[name], "baseline", macro))
     return out
 
 
