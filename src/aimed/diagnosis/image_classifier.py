@@ -15,11 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from aimed.core import BundleError, DataError, NotEstimableError, StudyFileError
+from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import LOSSES, NETWORKS
 from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
 from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
-from aimed.diagnosis.several_networks import Progress, packed_weights, progress_of, torch_threads
+from aimed.diagnosis.several_networks import Progress, check_weights, packed_weights, progress_of, torch_threads
 from aimed.diagnosis.standardise import Standardise
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
@@ -616,8 +616,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         BundleError
             If the weights are not those of the state.
         """
-        if weights is not None and hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
-            raise BundleError("the weights are not those of the model", "the file that was written with it")
+        check_weights(weights, state)
         parameters = dict(state["parameters"])
         if isinstance(parameters["augmentation"], Mapping) and weights is not None:
             from aimed.diagnosis.augmentation import Augmentation

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-__all__ = ["Progress", "packed_weights", "progress_of", "torch_threads"]
+from aimed.core import BundleError
+
+__all__ = ["Progress", "check_weights", "packed_weights", "progress_of", "torch_threads"]
 
 Progress: TypeAlias = Callable[[float, str], None]
 
@@ -52,3 +55,15 @@ def packed_weights(networks: Sequence[Any]) -> bytes:
             }
         )
     )
+
+
+def check_weights(weights: bytes | None, state: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those of a model; None stands for a model that something else runs.
+
+    Raises
+    ------
+    BundleError
+        If they hash to something else than the state says.
+    """
+    if weights is not None and hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
+        raise BundleError("the weights are not those of the model", "the file that was written with it")

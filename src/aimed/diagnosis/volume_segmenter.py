@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from aimed.core import BundleError, DataError, NotEstimableError, StudyFileError
+from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import SEGMENTATION_LOSSES, VOLUME_NETWORKS
 from aimed.diagnosis.component_rules import ComponentRule, RuleScores, choose_rule
 from aimed.diagnosis.segmentation_head import SegmentationHead
-from aimed.diagnosis.several_networks import Progress, packed_weights, progress_of, torch_threads
+from aimed.diagnosis.several_networks import Progress, check_weights, packed_weights, progress_of, torch_threads
 from aimed.diagnosis.volume_scaling import VolumeScaling
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
@@ -583,8 +583,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         BundleError
             If the weights are not those of the state.
         """
-        if weights is not None and hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
-            raise BundleError("the weights are not those of the model", "the file that was written with it")
+        check_weights(weights, state)
         parameters = dict(state["parameters"])
         for name in ("patch_size", "mirror"):
             parameters[name] = tuple(parameters[name])
