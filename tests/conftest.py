@@ -43,12 +43,45 @@ def reference(shared_data):
     return find
 
 
+def _beside(name):
+    """Return a module of helpers that lies beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def scans():
+    """Return the module that writes DICOM series of a made-up patient."""
+    pytest.importorskip("imagecodecs", reason="the imaging extra is not installed")
+    pytest.importorskip("pydicom", reason="the imaging extra is not installed")
+    pytest.importorskip("highdicom", reason="the imaging extra is not installed")
+    return _beside("scans")
+
+
+@pytest.fixture(scope="session")
+def brains(tmp_path_factory):
+    """Return the module that writes tiny studies of scans, with ``brains.folder``: drawn heads and a study file."""
+    pytest.importorskip("nibabel", reason="the imaging extra is not installed")
+    module = _beside("brains")
+    module.folder = tmp_path_factory.mktemp("heads") / "study"
+    module.folder.mkdir()
+    module.write_heads(module.folder)
+    return module
+
+
+@pytest.fixture
+def head_study(brains, tmp_path):
+    """Return a study file over drawn heads in a folder of its own."""
+    shutil.copytree(brains.folder, tmp_path / "study")
+    return tmp_path / "study" / "study.toml"
+
+
 @pytest.fixture(scope="session")
 def films(tmp_path_factory):
     """Return the module that draws films, with ``films.folder``: a table, its films and a study file, drawn once."""
-    spec = importlib.util.spec_from_file_location("films", Path(__file__).with_name("films.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _beside("films")
     module.folder = tmp_path_factory.mktemp("drawn") / "study"
     module.write_films(module.folder)
     (module.folder / "study.toml").write_text(module.STUDY)

@@ -156,3 +156,59 @@ def rows():
         "bili": [1.2, None, 3.0, float("nan")],
         "stage": ["1", "3", "", "2"],
     }
+
+
+CONTRASTS = ("FLAIR", "T1w", "T1gd", "T2w")
+
+
+def fitted_outlines(n_estimators=1, spacing=(9.6, 9.6, 9.6), **options):
+    """Return a model of two overlapping regions in drawn heads of 20 voxels a side, and the heads."""
+    from aimed.diagnosis.outlines_model import OutlinesModel
+    from aimed.diagnosis.volume_preparation import VolumePreparation
+    from aimed.diagnosis.volume_segmenter import VolumeSegmenter
+    from aimed.synthetic import draw_brain
+
+    heads = [draw_brain(seed, size=20, difficulty=0.1) for seed in range(4)]
+    preparation = VolumePreparation(channels=CONTRASTS, spacing=spacing, modality="MR")
+    ready = [preparation.prepared(head.image) for head in heads]
+    masks = [preparation.mask_on(head.labels, one) for head, one in zip(heads, ready, strict=True)]
+    options = {
+        "regions": {"whole tumour": (1, 2, 3), "tumour core": (2, 3)},
+        "paint": {"whole tumour": 1, "tumour core": 2}, "architecture_options": {"widths": [4, 8]},
+        "patch_size": (16, 16, 16), "max_epochs": 4, "patches_per_scan": 2, "learning_rate": 1e-2,
+        "early_stopping": False, "n_jobs": 1, "precision": "32-true", "n_estimators": n_estimators, **options,
+    }  # fmt: skip
+    network = VolumeSegmenter(**options).fit([one.array for one in ready], masks)
+    model = OutlinesModel("small_unet3d", "Small 3D U-Net", network, preparation, labels={"tumour core": "Core"})
+    return model, [head.image for head in heads], masks
+
+
+@pytest.fixture(scope="session")
+def outlines():
+    """A fitted model of two regions in heads of four contrasts, the heads and their masks; not to be changed."""
+    pytest.importorskip("torch", reason="the deep extra is not installed")
+    pytest.importorskip("nibabel", reason="the imaging extra is not installed")
+    return fitted_outlines()
+
+
+@pytest.fixture(scope="session")
+def fit_outlines():
+    """The function that fits such a model."""
+    pytest.importorskip("torch", reason="the deep extra is not installed")
+    return fitted_outlines
+
+
+@pytest.fixture(scope="session")
+def volume_bundle(outlines, tmp_path_factory):
+    """A packed model of volumes, run by torch; not to be changed."""
+    from aimed.bundle.pack import pack_volumes
+    from aimed.bundle.volume_schema import VolumeSchema
+
+    model = outlines[0]
+    expects = VolumeSchema(
+        channels=model.channels, regions=tuple(model.keys), spacing=(9.6, 9.6, 9.6), modality="MR",
+        spacings=((9.0, 10.0),) * 3, extents=((150.0, 250.0),) * 3, volumes={"whole_tumour": (0.5, 400.0)},
+        column="scan",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("volumes") / "bundle"
+    return pack_volumes(model, folder, meta=META, expects=expects, extra_members={"README.md": "# Card"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 from aimed.checks.image_rows import ImageList
-from aimed.core import Binary, Cohort, Multilabel, Split, Survival, Variable
+from aimed.checks.volume_sketches import VolumeList
+from aimed.core import Binary, Cohort, Masks, Multilabel, Split, Survival, Variable
 from aimed.core.image import ImageInfo
+from aimed.core.volume import Volume
+from aimed.readers.volume_record import VolumeRecord, greys_of, labels_of
 
 VARIABLES = (
     Variable(name="age", unit="year", plausible=(18, 110)),
@@ -174,6 +178,108 @@ def make_picture_cohort(seed: int = 0, n: int = 240, size: int = 64, strength: f
         assets={"images": ImageList(make_chests(seed, n, size), infos)},
     )
     return cohort, make_split(cohort, seed)
+
+
+NAMES_OF_CHANNELS = ("FLAIR", "T1w", "T2w")
+REGIONS_OF_SCANS = {"whole": (1, 2), "core": (2,)}
+_GREYS = {
+    # Outside, grey matter, white matter, fluid, oedema, core: as in sequences of these names.
+    "FLAIR": (0, 110, 90, 30, 190, 120),
+    "T1w": (0, 90, 130, 40, 80, 60),
+    "T2w": (0, 100, 80, 200, 160, 140),
+}
+
+
+def make_tissue(seed: int, size: int):
+    """Return the tissues of a head without skull, shape (z, y, x), 0 outside, and the labels of its tumour."""
+    rng = np.random.default_rng(seed)
+    z, y, x = (np.mgrid[:size, :size, :size] + 0.5) / size * 2 - 1
+    height, depth = rng.uniform(0.78, 0.86), rng.uniform(0.88, 0.96)
+    # Narrow at the front and flat below, so that only left and right are alike.
+    head = (x / (0.75 - 0.12 * y)) ** 2 + (y / depth) ** 2 + (z / height) ** 2 < 1
+    head &= z > -0.6 - 0.2 * y
+    inner = (x / 0.55) ** 2 + (y / 0.68) ** 2 + ((z - 0.05) / 0.58) ** 2 < 1
+    fluid = ((np.abs(x) - 0.15) / 0.1) ** 2 + ((y + 0.1) / rng.uniform(0.3, 0.4)) ** 2 + ((z - 0.1) / 0.2) ** 2 < 1
+    fluid |= head & (y < -0.55) & (z < -0.2)
+    tissue = np.where(fluid, 3, np.where(inner, 2, 1)) * head
+    at = rng.uniform(-0.3, 0.3, 3) + np.array([0.1, 0, 0.3 * rng.choice([-1, 1])])
+    far = np.sqrt((z - at[0]) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2)
+    radius = rng.uniform(0.25, 0.4)
+    mask = ((far < radius).astype(np.uint8) + (far < 0.6 * radius)) * head
+    return np.where(mask > 0, 3 + mask, tissue), mask.astype(np.uint8)
+
+
+def make_volume(seed: int, names=NAMES_OF_CHANNELS, size: int = 24, spacing: float = 6.0, noise: float = 6.0):
+    """Return a scan with those channels and its mask, on one grid."""
+    tissue, mask = make_tissue(seed, size)
+    rng = np.random.default_rng((seed, 1))
+    bias = 1 + 0.1 * np.sin(np.mgrid[:size, :size, :size].sum(0) / size * 3 + rng.uniform(0, 6))
+    channels = []
+    for name in names:
+        greys = np.array(_GREYS[name])[tissue] * bias * rng.uniform(0.8, 1.2) + rng.normal(20, noise, tissue.shape)
+        channels.append(np.where(tissue > 0, np.clip(greys, 1, None), 0))
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    return Volume(array=np.stack(channels).astype(np.int16), affine=affine, channels=tuple(names)), mask
+
+
+def record_of(scan, mask, **changes):
+    """Return what a cache would know of a scan that is stored as it is."""
+    greys = [greys_of(channel) for channel in scan.array]
+    labels, label_greys, components = labels_of(mask, scan.array, greys)
+    known = {
+        "digest": hashlib.sha256(scan.array.tobytes() + repr(scan.channels).encode()).hexdigest(),
+        "mask_digest": hashlib.sha256(mask.tobytes()).hexdigest(),
+        "shape": scan.array.shape[-3:],
+        "affine": tuple(map(tuple, scan.affine.tolist())),
+        "spacing": scan.spacing,
+        "orientation": scan.orientation,
+        "modality": "MR",
+        "channels": scan.channels,
+        "foreground": float((scan.array != 0).any(axis=0).mean()),
+        "greys": tuple(greys),
+        "labels": labels,
+        "label_greys": label_greys,
+        "components": components,
+    }
+    return VolumeRecord(**{**known, **changes})
+
+
+def make_volume_cohort(scans, masks, *, patients=None, records=None):
+    """Return a cohort of scans in memory, with the volumes of their regions, and its split by patient."""
+    known = [record_of(s, m) for s, m in zip(scans, masks, strict=True)] if records is None else records
+    names = np.array([f"P{k:03d}" for k in range(len(scans))] if patients is None else patients)
+    ml = [
+        [sum(r.labels.get(label, 0) for label in labels) * r.grid.voxel_ml for labels in REGIONS_OF_SCANS.values()]
+        for r in known
+    ]
+    cohort = Cohort(
+        patient=names,
+        variables=[],
+        columns={},
+        outcome=Masks(volumes=np.reshape(ml, (len(scans), -1)), targets=tuple(REGIONS_OF_SCANS)),
+        assets={"volumes": VolumeList(scans, masks, known)},
+    )
+    last = np.isin(names, np.unique(names)[-(len(np.unique(names)) // 3) :])
+    parts = {"train": np.flatnonzero(~last), "test": np.flatnonzero(last)}
+    return cohort, Split(parts=parts, by="patient", patient=names)
+
+
+@pytest.fixture(scope="session")
+def scans_and_masks():
+    """Return 18 scans of 24 voxels a side with three channels, and their masks."""
+    return tuple(map(list, zip(*(make_volume(seed) for seed in range(18)), strict=True)))
+
+
+@pytest.fixture(scope="session")
+def volume_cohort():
+    """Return the maker of a cohort of scans and its split: ``volume_cohort(scans, masks, patients=, records=)``."""
+    return make_volume_cohort
+
+
+@pytest.fixture(scope="session")
+def known_of():
+    """Return the maker of what is known of a scan: ``known_of(scan, mask, **changes)``."""
+    return record_of
 
 
 @pytest.fixture(scope="session")

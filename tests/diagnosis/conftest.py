@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
 import numpy as np
 import pytest
 
@@ -95,3 +104,41 @@ def patient_words():
     return (
         "Quixote", "Zebedee", "MRN-778899", "19330217", "ACC-5551", "Panza", "1.2.3.4", "SECRET", "two views",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """Run an Orthanc on this machine alone, and yield a function that asks it: JSON, or bytes when `raw`."""
+    program = shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if program is None:
+        pytest.skip("Orthanc (Debian package orthanc) is not installed")
+    folder = tmp_path_factory.mktemp("archive")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    settings = {
+        "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [],
+        "HttpPort": ports[0], "DicomPort": ports[1], "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+        "DefaultEncoding": "Utf8",
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    server = subprocess.Popen([program, folder / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(path, data=None, raw=False):
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}{path}", data, timeout=20) as answer:
+            found = answer.read()
+        return found if raw else json.loads(found)
+
+    try:
+        for _ in range(100):
+            try:
+                ask("/system")
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        yield ask
+    finally:
+        server.terminate()
+        server.wait(20)

@@ -2,14 +2,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -118,46 +110,6 @@ def test_phantoms_go_through_whole(tmp_path):
 # -------------------------------------------------------------------------------------------------- a hospital archive
 
 
-def _orthanc():
-    return shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-
-
-@pytest.fixture
-def archive(tmp_path):
-    """Run an Orthanc on this machine alone, and yield a function that asks it."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    settings = {
-        "StorageDirectory": str(tmp_path / "db"), "IndexDirectory": str(tmp_path / "db"), "Plugins": [],
-        "HttpPort": ports[0], "DicomPort": ports[1], "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "DefaultEncoding": "Utf8",
-    }  # fmt: skip
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    server = subprocess.Popen(
-        [_orthanc(), tmp_path / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-    def ask(path, data=None):
-        with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}{path}", data, timeout=20) as answer:
-            return json.loads(answer.read())
-
-    try:
-        for _ in range(100):
-            try:
-                ask("/system")
-                break
-            except urllib.error.URLError:
-                time.sleep(0.1)
-        yield ask
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.mark.skipif(_orthanc() is None, reason="Orthanc (Debian package orthanc) is not installed")
 def test_an_archive_files_the_results_with_their_picture(radiograph_file, tmp_path, archive):
     source = radiograph_file(charset=["", "ISO 2022 IR 87"], PatientName="Yamada^Tarou=山田^太郎")
     paths = write_dicom_results(source, RESULT, MAPS, tmp_path / "out", created=NOON)

@@ -14,7 +14,8 @@ from aimed.core import DataError
 from aimed.core.volume import Volume, VolumeRefused
 from aimed.readers import READERS
 from aimed.readers.nifti import write_nifti
-from aimed.readers.volume_table import read_volume, read_volume_table
+from aimed.readers.volume_cache import VolumeCache
+from aimed.readers.volume_table import VolumeCase, read_volume, read_volume_table
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 CHANNELS = ("FLAIR", "T1w")
@@ -260,3 +261,100 @@ def test_real_list(shared_data):
         image = case.read()
         assert image.n_channels == 4
         assert case.read_mask(image).grid.same_as(image.grid)
+
+
+@pytest.fixture
+def outlined(scans, tmp_path):
+    """Return a DICOM series, three masks on its grid that share no voxel, and the segmentation of them."""
+    pytest.importorskip("highdicom", reason="the imaging extra is not installed")
+    from aimed.diagnosis.dicom_scan_statement import RegionResult, ScanResult
+    from aimed.diagnosis.dicom_segmentation import segmentation
+    from aimed.diagnosis.dicom_statement import ModelIdentity
+    from aimed.readers.dicom_series import find_series
+
+    shape = (7, 9, 11)
+    masks = scans.nested(shape)
+    masks[0] &= ~masks[1]
+    masks[1] &= ~masks[2]
+    folder = scans.write_series(tmp_path / "scan", scans.numbered(shape), scans.affine_of(turn=(20, -10, 5)))
+
+    def write(masks, path, kind="BINARY"):
+        result = ScanResult(
+            model=ModelIdentity("sha256:" + "ab" * 32, "demo"),
+            regions=tuple(RegionResult(key=name, ml=1.0) for name in ("a", "b", "c")),
+        )
+        path.parent.mkdir(exist_ok=True)
+        found = segmentation(find_series(folder).only(), masks, result, kind=kind)
+        found.save_as(path, enforce_file_format=True)
+
+    return folder, masks, write
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask", "alone/anything"])
+def test_a_dicom_segmentation_is_a_mask_by_its_content(outlined, tmp_path, kind, name):
+    folder, masks, write = outlined
+    write(masks, tmp_path / name, kind)
+    case = VolumeCase((folder,), (tmp_path / name).parent if "/" in name else tmp_path / name)
+    image = case.read()
+    found = case.read_mask(image)
+    assert found.labels
+    assert found.grid.same_as(image.grid)
+    assert found.array.dtype == np.uint8
+    assert np.array_equal(found.array, masks[0] + 2 * masks[1] + 3 * masks[2])
+    # Alone it knows of the frames that have voxels, and of no others.
+    assert case.read_mask().array.shape == (5, 9, 11)
+
+
+def test_a_dicom_segmentation_is_read_through_the_cache(outlined, tmp_path):
+    folder, masks, write = outlined
+    write(masks, tmp_path / "seg.dcm")
+    cache = VolumeCache.build([VolumeCase((folder,), tmp_path / "seg.dcm")], tmp_path / "cache")
+    assert np.array_equal(cache.mask(0), masks[0] + 2 * masks[1] + 3 * masks[2])
+    assert set(cache.records[0].labels) >= {1, 2, 3}
+
+
+def test_segments_that_overlap_or_lie_elsewhere_are_refused(outlined, scans, tmp_path):
+    folder, masks, write = outlined
+    both = masks.copy()
+    both[1] |= masks[2]
+    write(both, tmp_path / "both.dcm")
+    case = VolumeCase((folder,), tmp_path / "both.dcm")
+    with pytest.raises(VolumeRefused, match="overlap") as refused:
+        case.read_mask(case.read())
+    assert refused.value.code == "BAD_LABELS"
+    write(masks, tmp_path / "seg.dcm")
+    other = scans.write_series(tmp_path / "other", scans.numbered((7, 9, 11)), scans.affine_of())
+    case = VolumeCase((other,), tmp_path / "seg.dcm")
+    with pytest.raises(VolumeRefused) as refused:
+        case.read_mask(case.read())
+    assert refused.value.code == "GRIDS_DIFFER"
+    with pytest.raises(VolumeRefused) as refused:
+        VolumeCase((folder,), tmp_path / "seg.dcm", labels={0: "nothing", 1: "a", 2: "b"}).read_mask(case.read())
+    assert refused.value.code in ("GRIDS_DIFFER", "BAD_LABELS")
+
+
+def test_masks_of_further_readers_are_read_on_demand_and_refuse_nobody(tmp_path):
+    rows = []
+    for k in range(3):
+        put(scan(k), tmp_path / f"scan{k}.nii.gz")
+        put(mask(k), tmp_path / f"mask{k}.nii.gz")
+        put(mask(10 + k), tmp_path / f"a{k}.nii.gz")
+        second = {0: "a0.nii.gz", 1: None, 2: "../away.nii.gz"}[k]
+        rows.append({"image": f"scan{k}.nii.gz", "label": f"mask{k}.nii.gz", "a": f"a{k}.nii.gz", "b": second})
+    pl.DataFrame(rows).write_csv(tmp_path / "cases.csv")
+    found = read_volume_table(tmp_path / "cases.csv", mask="label", channels=("T1w",), readers=("a", "b"))
+    assert not found.refused
+    first, second, third = found.cases
+    assert np.array_equal(first.read_mask().array, mask(0).array)
+    assert np.array_equal(first.of_reader("a").read_mask(first.read()).array, mask(10).array)
+    for case, code in ((second, "MISSING"), (third, "OUTSIDE")):
+        with pytest.raises(VolumeRefused) as refused:
+            case.of_reader("b").read_mask(case.read())
+        assert refused.value.code == code
+    with pytest.raises(DataError):
+        first.of_reader("c")
+    with pytest.raises(DataError, match="no column 'c'.*did you mean|name the columns"):
+        read_volume_table(tmp_path / "cases.csv", mask="label", readers=("c",))
+    with pytest.raises(DataError, match="a list without columns"):
+        read_volume_table(tmp_path, readers=("a",))

@@ -17,12 +17,19 @@ from aimed.report import style
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Context
 
-_spec = importlib.util.spec_from_file_location("report_sample", Path(__file__).with_name("sample.py"))
-sample = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sample)
+
+def _loaded(name):
+    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+sample, sample_masks = _loaded("sample"), _loaded("sample_masks")
 
 B, S, C = sample.binary(), sample.survival(), sample.competing()
 M = sample.multilabel(("effusion", "lung_nodule"))
+OUTLINES = sample_masks.masks()
 CURVES, TIMES = B["performance"]["curves"], S["performance"]["curves"]
 CONTEXT = Context(measures=B["performance"]["measures"])
 LATER = Context(measures=S["performance"]["measures"], horizon="365")
@@ -90,6 +97,29 @@ CASES = {
         CONTEXT,
     ),
     "learning": ({"learning": M["model"]["learning"]}, CONTEXT),
+    "case_dice": (
+        {
+            "regions": [
+                {
+                    "label": label,
+                    "cases": [{"case": c["case"], **c["regions"][key]} for c in OUTLINES["performance"]["cases"]],
+                    "median": OUTLINES["performance"]["regions"][key]["medians"]["dice"],
+                }
+                for key, label in OUTLINES["performance"]["labels"].items()
+            ]
+        },
+        CONTEXT,
+    ),
+    "froc": ({"regions": list(OUTLINES["lesions"]["regions"].values())}, CONTEXT),
+    "volume_agreement": ({"regions": list(OUTLINES["volumes"]["regions"].values())}, CONTEXT),
+    "voxel_calibration": (
+        {
+            "regions": list(OUTLINES["voxel_calibration"]["regions"].values()),
+            "where": OUTLINES["voxel_calibration"]["where"],
+        },
+        CONTEXT,
+    ),
+    "expected_dice": (OUTLINES["quality"]["mean"], CONTEXT),
     "risk_coverage": (
         {
             "curve": M["case_uncertainty"]["curve"],

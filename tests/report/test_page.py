@@ -19,9 +19,15 @@ from aimed.report.figures import FIGURES
 from aimed.report.index import render_index
 from aimed.report.sections import SECTIONS
 
-_spec = importlib.util.spec_from_file_location("report_sample", Path(__file__).with_name("sample.py"))
-sample = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sample)
+
+def _loaded(name):
+    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+sample, sample_masks = _loaded("sample"), _loaded("sample_masks")
 
 IDS = [
     "verdict",
@@ -46,6 +52,7 @@ KINDS = {
     "survival": sample.survival,
     "competing": sample.competing,
     "multilabel": sample.multilabel,
+    "masks": sample_masks.masks,
 }
 VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
 
@@ -298,7 +305,11 @@ READERS = {
     "outcome": ["outcome", "verdict"],
     "model": ["model", "uncertainty"],
     "stability": ["uncertainty"],
-    "performance": ["verdict", "performance", "uncertainty"],
+    "performance": ["verdict", "performance", "uncertainty", "outcome"],
+    "lesions": ["performance"],
+    "volumes": ["verdict", "performance"],
+    "voxel_calibration": ["performance"],
+    "quality": ["robustness"],
     "subgroups": ["verdict", "subgroups", "sites"],
     "explanation": ["explanation"],
     "failures": ["failures"],
@@ -643,6 +654,8 @@ def test_fourteen_findings_weigh_less_than_half_of_what_a_page_may():
         ({"ids": False}, "the page holds no patient rows."),
         ({"ids": True}, "the page holds ids of patients: handle it as such."),
         ({"ids": True, "thumbnails": {"thumbnails": {}}}, "the page holds ids and pictures of patients"),
+        ({"pictures": {"scopes": {"overall": {"1": {}}}}}, "the page holds pictures of patients: handle it as such."),
+        ({"pictures": {"scopes": {}}}, "the page holds no patient rows."),
     ],
 )
 def test_the_foot_says_what_of_patients_is_on_the_page(gallery, words):

@@ -258,6 +258,21 @@ def picture_sample():
     return module.multilabel()
 
 
+@pytest.fixture(scope="session")
+def scan_sample():
+    """The whole record of a study of masks, as the report's tests make it."""
+    path = Path(__file__).parents[1] / "report" / "sample_masks.py"
+    spec = importlib.util.spec_from_file_location("report_sample_masks", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.masks()
+
+
+@pytest.fixture
+def outlines(scan_sample):
+    return copy.deepcopy(scan_sample)
+
+
 @pytest.fixture
 def pictures(picture_sample):
     return copy.deepcopy(picture_sample)

@@ -207,3 +207,34 @@ def test_the_card_of_a_picture_study_names_findings_and_follows_the_results(pict
     assert "| Part | Pictures | Patients | With a finding | Source |" in body
     pictures["shortcuts"] = None
     assert "Shortcuts" not in model_card(pictures)
+
+
+def test_the_card_of_a_study_of_masks_names_regions_and_follows_the_results(outlines):
+    card = model_card(outlines)
+    front, body = split(card)
+    assert front["pipeline_tag"] == "image-segmentation"
+    [result] = front["model-index"][0]["results"]
+    named = {m["name"]: m for m in result["metrics"]}
+    assert named["Dice of whole tumour"]["value"] == outlines["performance"]["measures"]["dice@whole_tumour"]["value"]
+    assert named["Dice of whole tumour"]["type"] == "dice"
+    assert "mean Dice" in named
+    seen = []
+    for cells, path in tables(body):
+        source = follow(outlines, path)
+        seen.append(path)
+        if "mean" not in source and "present" not in source and source.get("value") is not None and len(cells) > 2:
+            assert float(cells[1]) == pytest.approx(source["value"], abs=5e-4)
+    assert {
+        "performance.measures.mean_dice",
+        "performance.measures.hd95@tumour_core",
+        "performance.differences.threshold.dice@whole_tumour",
+        "outcome.regions[1]",
+    } <= set(seen)
+    assert "performance.measures.iou@whole_tumour" not in seen
+    assert "| Part | Scans | Patients | With a region | Source |" in body
+    assert "| tumour core, test part | 24 | 14.8 | 9.5 to 27.5 | `outcome.regions[1]` |" in body
+    assert f"- Worse inputs: {outlines['robustness']['sentence']} (`robustness.sentence`)" in body
+    assert f"- Expected Dice: {outlines['quality']['sentence']}" in body
+    assert "Output: masks of whole tumour, tumour core and enhancing tumour" in body
+    for word in ("picture", "heart", "Events", " days"):
+        assert word not in body

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimed.core import Measure, StudyFileError, parse
+from aimed.metrics.evaluate_masks import known_masks
 from aimed.trust.criteria import decide, judge, overall, target_of, validate
 
 MET, NOT, UNSURE = "met", "not met", "not enough evidence"
@@ -163,3 +164,17 @@ def test_validate_accepts_and_knows_when_there_are_no_subgroups():
     validate(["worst_subgroup(auroc).lower >= 0.6"], known, subgroups=True)
     with pytest.raises(StudyFileError):
         validate(["worst_subgroup(auroc).lower >= 0.6"], known)
+
+
+def test_criteria_on_masks():
+    known = known_masks(["whole_tumour", "core"])
+    criteria = ["hd95@whole_tumour.value <= 10", "mean_dice.lower >= 0.7", "worst_subgroup(dice@core) >= 0.5"]
+    validate(criteria, known, subgroups=True)
+    lookup = {
+        "hd95@whole_tumour": {"value": 8.0, "lower": 5.0, "upper": 12.0},
+        "mean_dice": {"value": 0.8, "lower": 0.72, "upper": 0.86},
+        "worst_subgroup(dice@core)": {"value": 0.6, "lower": 0.4, "upper": 0.7},
+    }
+    assert [row["state"] for row in judge(criteria, lookup)] == ["met", "met", "not enough evidence"]
+    with pytest.raises(StudyFileError, match="hd95@whole_tumour"):
+        validate(["hd96@whole_tumour <= 10"], known)

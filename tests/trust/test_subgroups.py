@@ -246,3 +246,24 @@ def test_a_finding_with_few_events_of_its_own_is_in_no_gap():
     assert column["gap"]["specificity@rare"]["value"] == 0.0
     worst = worst_subgroups(block)["worst_subgroup(sensitivity@rare)"]
     assert (worst["value"], worst["note"]) == (0.5, "Worst of 1 group: View: PA. 1 more could not be judged.")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "worst"),
+    [
+        ("hd95@whole_tumour", (4.0, 9.0), 9.0),
+        ("mean_hd95", (4.0, 9.0), 9.0),
+        ("dice@whole_tumour", (0.9, 0.7), 0.7),
+        ("mean_dice", (0.9, 0.7), 0.7),
+        ("average_surface_distance@core", (1.0, 3.0), 3.0),
+        ("volume_difference@core", (0.5, -6.0), -6.0),
+        ("mean_relative_volume_difference", (0.02, -0.4), -0.4),
+    ],
+)
+def test_the_worst_group_of_a_measure_of_masks(name, values, worst):
+    groups = [
+        {"group": g, "judged": True, "measures": {name: {"value": v, "lower": v - 0.1, "upper": v + 0.1}}}
+        for g, v in zip("ab", values, strict=True)
+    ]
+    block = {"measures": [name], "columns": [{"label": "Site", "groups": groups}]}
+    assert worst_subgroups(block)[f"worst_subgroup({name})"]["value"] == worst

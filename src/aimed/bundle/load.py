@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from aimed.bundle import golden, golden_pictures
-from aimed.bundle.members import PICTURES, ROWS, parse, read_folder
+from aimed.bundle import golden, golden_pictures, golden_volumes
+from aimed.bundle.members import PICTURES, ROWS, VOLUMES, parse, read_folder
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
 from aimed.bundle.schema import Schema
-from aimed.bundle.serving import NETWORK_FILE, runtime_of, torch_is_here
+from aimed.bundle.serving import NETWORK_FILE, runtime_of, torch_is_here, volume_runtime_of
 from aimed.bundle.store import MODEL_MEMBERS, decode
+from aimed.bundle.volume_schema import VolumeSchema
+from aimed.bundle.volumes import VolumeBundle
 from aimed.core import BundleError, DataError
 
 __all__ = ["AnyBundle", "load"]
 
-AnyBundle: TypeAlias = Bundle | PictureBundle
+AnyBundle: TypeAlias = Bundle | PictureBundle | VolumeBundle
 """What `load` opens."""
 
 Files: TypeAlias = Mapping[str, bytes]
@@ -33,7 +35,7 @@ def load(folder: str | Path) -> AnyBundle:
 
     Returns
     -------
-    Bundle or PictureBundle
+    Bundle, PictureBundle or VolumeBundle
         As the manifest says what the model reads.
 
     Raises
@@ -78,4 +80,16 @@ def _pictures(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> Pict
     return bundle
 
 
-_OPEN: Mapping[str, Callable[[Files, Files, Mapping[str, Any]], AnyBundle]] = {ROWS: _rows, PICTURES: _pictures}
+def _volumes(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> VolumeBundle:
+    schema = VolumeSchema.from_dict(parse(beside["schema.json"], "schema.json"))
+    model = decode(stored, networks=torch_is_here() or NETWORK_FILE not in beside)
+    bundle = VolumeBundle(model, schema, manifest, beside, volume_runtime_of(model, beside, manifest))
+    golden_volumes.check(bundle, parse(beside["golden.json"], "golden.json"))
+    return bundle
+
+
+_OPEN: Mapping[str, Callable[[Files, Files, Mapping[str, Any]], AnyBundle]] = {
+    ROWS: _rows,
+    PICTURES: _pictures,
+    VOLUMES: _volumes,
+}

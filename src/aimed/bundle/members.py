@@ -21,6 +21,7 @@ __all__ = [
     "MANIFEST",
     "PICTURES",
     "ROWS",
+    "VOLUMES",
     "checksum",
     "dump",
     "parse",
@@ -34,7 +35,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 """The member that lists all others."""
 
-ROWS, PICTURES = "aimed.bundle", "aimed.picture_bundle"
+ROWS, PICTURES, VOLUMES = "aimed.bundle", "aimed.picture_bundle", "aimed.volume_bundle"
 """Kinds of bundle: what their models read."""
 
 MEGABYTE = 1 << 20
@@ -241,8 +242,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     data = read_member(folder / MANIFEST)
     manifest = parse(data, MANIFEST)
     again = "get the bundle again from its source"
-    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES):
-        raise BundleError(f"{MANIFEST} is not the manifest of a bundle", f"kind '{ROWS}' or '{PICTURES}'", again)
+    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES, VOLUMES):
+        kinds = f"kind '{ROWS}', '{PICTURES}' or '{VOLUMES}'"
+        raise BundleError(f"{MANIFEST} is not the manifest of a bundle", kinds, again)
     if manifest.get("schema") != 1:
         raise BundleError("the bundle has another schema version", "version 1", "update aimed")
     # The bytes must be the canonical ones, so that a change of white space is seen as well.

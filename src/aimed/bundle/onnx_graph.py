@@ -1,4 +1,4 @@
-"""What an ONNX file of a bundle may hold: one flat network with its weights inside, pictures in, log odds out."""
+"""What an ONNX file of a bundle may hold: one flat network with its weights inside; images in, log odds out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from aimed.core import BundleError, MissingExtraError
 
-__all__ = ["ALLOWED_OPERATORS", "OPSET", "Graph", "inspect", "output_names"]
+__all__ = [
+    "ALLOWED_OPERATORS",
+    "OPSET",
+    "WINDOW_OPERATORS",
+    "Graph",
+    "WindowGraph",
+    "inspect",
+    "inspect_windows",
+    "output_names",
+    "score_names",
+]
+
+Triple: TypeAlias = tuple[int, int, int]
 
 OPSET = 18
 """Version of the operators; the same in every file."""
@@ -29,10 +41,14 @@ ALLOWED_OPERATORS = frozenset(
 )  # fmt: skip
 """Arithmetic of networks that run straight through: nothing that loops, branches, calls or draws."""
 
+WINDOW_OPERATORS = ALLOWED_OPERATORS | {"ConvTranspose", "InstanceNormalization", "Resize"}
+"""What networks of volumes need beside; sizes are bounded by those of a window."""
+
 _MAX_BYTES = 1 << 30
 _MAX_NODES = 20_000
 _MAX_SIDE = 4096
-_MAX_CELLS = 1 << 26
+_MAX_CHANNELS = 64
+_MAX_CELLS, _MAX_WINDOW_CELLS = 1 << 26, 1 << 28
 _TENSORS = {1: np.float32, 7: np.int64}
 _PICTURES = {2: 255, 4: 65535}
 _AGAIN = "do not use this bundle unless you trust its source, and then pack it again"
@@ -47,6 +63,17 @@ def output_names(networks: int) -> list[str]:
     (['log_odds'], ['log_odds', 'network_1', 'network_2'])
     """
     return ["log_odds", *(f"network_{k + 1}" for k in range(networks) if networks > 1)]
+
+
+def score_names(networks: int) -> list[str]:
+    """Return what the outputs of networks of volumes are called.
+
+    Examples
+    --------
+    >>> score_names(2)
+    ['scores_1', 'scores_2']
+    """
+    return [f"scores_{k + 1}" for k in range(networks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +103,36 @@ class Graph:
     cells: int
 
 
+@dataclass(frozen=True, slots=True)
+class WindowGraph:
+    """A file of networks of volumes that passed.
+
+    Parameters
+    ----------
+    data : bytes
+        Written again, as in `Graph`.
+    channels, outputs : int
+    window : (int, int, int)
+        The largest sides that it is run on, (z, y, x).
+    divisor : (int, int, int)
+        What sides are multiples of.
+    regions : tuple of str
+        As the file names them.
+    networks : int
+    cells : int
+        Numbers in the largest map of one window.
+    """
+
+    data: bytes
+    channels: int
+    outputs: int
+    window: Triple
+    divisor: Triple
+    regions: tuple[str, ...]
+    networks: int
+    cells: int
+
+
 def inspect(data: bytes, sha256: str | None = None) -> Graph:
     """Look at a network file before anything runs it.
 
@@ -98,6 +155,39 @@ def inspect(data: bytes, sha256: str | None = None) -> Graph:
     MissingExtraError
         If the package onnx is not installed.
     """
+    onnx, model = _parsed(data, sha256, ALLOWED_OPERATORS)
+    shape, top, findings, networks = _ends(model)
+    cells = _largest(onnx, model, {0: 1}, _MAX_CELLS)
+    return Graph(bytes(model.SerializeToString(deterministic=True)), shape, top, findings, networks, cells)
+
+
+def inspect_windows(data: bytes, sha256: str | None = None) -> WindowGraph:
+    """Look at a file of networks of volumes before anything runs it; see `inspect`.
+
+    Parameters
+    ----------
+    data : bytes
+    sha256 : str, optional
+
+    Returns
+    -------
+    WindowGraph
+
+    Raises
+    ------
+    BundleError, MissingExtraError
+        As for `inspect`.
+    """
+    onnx, model = _parsed(data, sha256, WINDOW_OPERATORS)
+    channels, outputs, window, divisor, regions, networks = _window_ends(model)
+    cells = _largest(onnx, model, dict(zip((0, 2, 3, 4), (1, *window), strict=True)), _MAX_WINDOW_CELLS)
+    return WindowGraph(
+        bytes(model.SerializeToString(deterministic=True)), channels, outputs, window, divisor, regions, networks, cells
+    )
+
+
+def _parsed(data: bytes, sha256: str | None, operators: frozenset[str]) -> tuple[Any, Any]:
+    """Return the package and the model of a file that is one flat graph of allowed operators."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -112,11 +202,8 @@ def inspect(data: bytes, sha256: str | None = None) -> Graph:
     except (DecodeError, ValueError, RecursionError):
         raise BundleError("model.onnx is no network file", "a file written by aimed", _AGAIN) from None
     model.DiscardUnknownFields()
-    _plain(model)
-    shape, top, findings, networks = _ends(model)
-    return Graph(
-        bytes(model.SerializeToString(deterministic=True)), shape, top, findings, networks, _largest(onnx, model)
-    )
+    _plain(model, operators)
+    return onnx, model
 
 
 def _refuse(condition: bool, got: str, expected: str) -> None:
@@ -124,7 +211,7 @@ def _refuse(condition: bool, got: str, expected: str) -> None:
         raise BundleError(f"model.onnx {got}", expected, _AGAIN)
 
 
-def _plain(model: Any) -> None:
+def _plain(model: Any, operators: frozenset[str]) -> None:
     """Refuse what is more than one flat graph of allowed operators on weights within the file."""
     graph = model.graph
     versions = [(one.domain, one.version) for one in model.opset_import]
@@ -133,7 +220,7 @@ def _plain(model: Any) -> None:
     _refuse(bool(odd), "holds functions, training or sparse weights", "one graph and its weights")
     _refuse(not 0 < len(graph.node) <= _MAX_NODES, "has no operators or too many", f"1 to {_MAX_NODES:,} operators")
     for node in graph.node:
-        named = node.op_type in ALLOWED_OPERATORS and node.domain in ("", "ai.onnx")
+        named = node.op_type in operators and node.domain in ("", "ai.onnx")
         _refuse(not named, "names an operator that is not on the fixed list", "a network that runs straight through")
         for attribute in node.attribute:
             nested = attribute.HasField("g") or attribute.HasField("sparse_tensor") or attribute.ref_attr_name
@@ -174,25 +261,64 @@ def _ends(model: Any) -> tuple[tuple[int, int], int, tuple[str, ...], int]:
     sides = _dims(given)
     sized = len(sides) == 3 and sides[0] is None and all(d is not None and 0 < d <= _MAX_SIDE for d in sides[1:])
     _refuse(top is None or not sized, "takes other pictures", f"8 or 16 bits, of at most {_MAX_SIDE} pixels a side")
-    names = {one.key: one.value for one in model.metadata_props}
-    try:
-        findings = json.loads(names.get("findings", ""))
-    except (ValueError, RecursionError):
-        findings = None
-    good = isinstance(findings, list) and findings and all(isinstance(name, str) for name in findings)
-    _refuse(not good, "does not name its findings", "a list of names")
+    findings = _named(model, "findings")
     for one in graph.output:
         _refuse(_dims(one) != [None, len(findings)], "has other outputs", "one log odds a finding")
     assert top is not None  # noqa: S101  refused above
     return (int(sides[1] or 0), int(sides[2] or 0)), top, tuple(findings), networks
 
 
-def _largest(onnx: Any, model: Any) -> int:
-    """Return the numbers in the largest map of one picture; a map of unknown or huge size is refused."""
+def _metadata(model: Any, key: str) -> Any:
+    """Return a value that the file says of itself, None when it does not."""
+    try:
+        return json.loads({one.key: one.value for one in model.metadata_props}.get(key, ""))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _named(model: Any, what: str) -> list[str]:
+    names = _metadata(model, what)
+    good = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    _refuse(not good, f"does not name its {what}", "a list of names")
+    return list(names)
+
+
+def _window_ends(model: Any) -> tuple[int, int, Triple, Triple, tuple[str, ...], int]:
+    """Return channels, outputs, the largest window, what its sides are multiples of, regions and number of networks."""
+    graph = model.graph
+    outputs = [one.name for one in graph.output]
+    asked = [one.name for one in graph.input] == ["windows"] and outputs == score_names(max(1, len(outputs)))
+    _refuse(not asked, "has other inputs or outputs", "windows in, scores of each network out")
+    given = _dims(graph.input[0])
+    open_sides = len(given) == 5 and given[0] is None and given[2:] == [None] * 3
+    sized = open_sides and given[1] is not None and 0 < given[1] <= _MAX_CHANNELS
+    floats = graph.input[0].type.tensor_type.elem_type == 1
+    _refuse(not (floats and sized), "takes other windows", "float32 numbers, (n, c, z, y, x)")
+    window, divisor, regions = _sides(model, "window"), _sides(model, "divisor"), _named(model, "regions")
+    uneven = any(side % step for side, step in zip(window, divisor, strict=True))
+    _refuse(uneven, "takes windows that its networks do not", "sides that are multiples of its steps")
+    sides = {tuple(_dims(one)[1:2]) for one in graph.output if len(_dims(one)) == 5}
+    (told,) = next(iter(sides)) if len(sides) == 1 else (None,)
+    _refuse(told not in (len(regions), len(regions) + 1), "has other outputs", "scores of every region")
+    return int(given[1] or 0), int(told or 0), window, divisor, tuple(regions), len(outputs)
+
+
+def _sides(model: Any, what: str) -> Triple:
+    found = _metadata(model, what)
+    good = isinstance(found, list) and len(found) == 3
+    good = good and all(type(side) is int and 0 < side <= _MAX_SIDE for side in found)
+    _refuse(not good, f"does not say its {what}", "three whole numbers")
+    z, y, x = found
+    return z, y, x
+
+
+def _largest(onnx: Any, model: Any, sides: Mapping[int, int], most: int) -> int:
+    """Return the numbers in the largest map when open sides are these; a map of unknown or huge size is refused."""
     one = onnx.ModelProto()
     one.CopyFrom(model)
     for value in (one.graph.input[0], *one.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
+        for axis, side in sides.items():
+            value.type.tensor_type.shape.dim[axis].dim_value = side
     del one.graph.value_info[:]
     try:
         inferred = onnx.shape_inference.infer_shapes(one, strict_mode=True, data_prop=True)
@@ -203,8 +329,8 @@ def _largest(onnx: Any, model: Any) -> int:
     largest = 0
     for node in inferred.graph.node:
         for name in filter(None, node.output):
-            sides = _dims(known[name]) if name in known else [None]
-            _refuse(any(d is None or d < 0 for d in sides), "has maps of unknown size", "sizes that are known")
-            largest = max(largest, math.prod(d or 0 for d in sides))
-    _refuse(largest > _MAX_CELLS, "makes maps that are too large", f"{_MAX_CELLS:,} numbers a picture at most")
+            found = _dims(known[name]) if name in known else [None]
+            _refuse(any(d is None or d < 0 for d in found), "has maps of unknown size", "sizes that are known")
+            largest = max(largest, math.prod(d or 0 for d in found))
+    _refuse(largest > most, "makes maps that are too large", f"{most:,} numbers an image at most")
     return largest

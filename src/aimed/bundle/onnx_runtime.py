@@ -17,7 +17,7 @@ from aimed.core import BundleError, DataError, MissingExtraError
 from aimed.diagnosis.image_rows import ImageRows, in_batches
 from aimed.metrics.draws import threads_allowed
 
-__all__ = ["OnnxClassifier", "half_precision_runs"]
+__all__ = ["OnnxClassifier", "half_precision_runs", "onnx_session", "openvino", "openvino_settings"]
 
 Floats = NDArray[np.float64]
 Run = Any
@@ -168,14 +168,7 @@ class _OnnxRuntime:
     """ONNX Runtime on the processor, in 32 bits."""
 
     def __init__(self, graph: Graph, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise MissingExtraError("onnxruntime", "predicting from a network file", _INSTALL) from None
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-        self.session = onnxruntime.InferenceSession(graph.data, options, providers=["CPUExecutionProvider"])
+        self.session = onnx_session(graph.data, threads)
 
     def __call__(self, pictures: NDArray[Any]) -> list[Any]:
         found: list[Any] = self.session.run(None, {"pictures": pictures})
@@ -186,15 +179,9 @@ class _OpenVino:
     """OpenVINO on the processor; built for one picture and for several, as sizes that are fixed run best."""
 
     def __init__(self, graph: Graph, threads: int, half: bool) -> None:
-        self.core, self.graph = _openvino().Core(), graph
+        self.core, self.graph = openvino().Core(), graph
         self.built: dict[int, Any] = {}
-        self.settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            # Two processes that pin themselves to the same core wait for each other.
-            "ENABLE_CPU_PINNING": False,
-        }
+        self.settings = openvino_settings(threads, half)
         self.compiled(1)
 
     def compiled(self, size: int) -> Any:
@@ -212,6 +199,35 @@ class _OpenVino:
         return [np.concatenate([part[k] for part in parts]) for k in range(len(parts[0]))]
 
 
+def onnx_session(data: bytes, threads: int) -> Any:
+    """Return a session of ONNX Runtime on the processor, in 32 bits, for a file that was looked at.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("onnxruntime", "predicting from a network file", _INSTALL) from None
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def openvino_settings(threads: int, half: bool) -> dict[str, Any]:
+    """Return how OpenVINO runs a network."""
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Two processes that pin themselves to the same core wait for each other.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
 def half_precision_runs() -> bool:
     """Say whether OpenVINO is installed and the processor multiplies bfloat16 numbers itself.
 
@@ -221,7 +237,7 @@ def half_precision_runs() -> bool:
     True
     """
     try:
-        core = _openvino().Core()
+        core = openvino().Core()
     except MissingExtraError:
         return False
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -240,10 +256,15 @@ def _without(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-def _openvino() -> Any:
+def openvino() -> Any:
     """Return OpenVINO, kept from reporting to its maker: its import sends a message where the package for it is found.
 
-    Nothing that reads pictures of patients calls out.
+    Nothing that reads images of patients calls out.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
     """
     try:
         with _without("openvino_telemetry"):

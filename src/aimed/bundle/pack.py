@@ -9,19 +9,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aimed.bundle import golden, golden_pictures
+from aimed.bundle import golden, golden_pictures, golden_volumes
 from aimed.bundle.load import load
-from aimed.bundle.members import MANIFEST, PICTURES, ROWS, checksum, dump, replace_folder, safe_name, sha256
+from aimed.bundle.members import MANIFEST, PICTURES, ROWS, VOLUMES, checksum, dump, replace_folder, safe_name, sha256
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
 from aimed.bundle.schema import Schema
+from aimed.bundle.serving import volume_runtime_of
 from aimed.bundle.store import MODEL_MEMBERS, encode
+from aimed.bundle.volume_schema import VolumeSchema
+from aimed.bundle.volumes import VolumeBundle
 from aimed.core import BundleError
 from aimed.diagnosis.findings_model import FindingsModel
+from aimed.diagnosis.outlines_model import OutlinesModel
 from aimed.fit.adapter import StudyModel
 
-__all__ = ["NOTICE", "pack", "pack_pictures"]
+__all__ = ["NOTICE", "pack", "pack_pictures", "pack_volumes"]
 
 NOTICE = "Research use only. Not a medical device."
 """What every bundle says of itself."""
@@ -144,6 +148,70 @@ def pack_pictures(
         **_extra(extra_members, pictures),
     }
     members["golden.json"] = dump(golden_pictures.make(PictureBundle(model, expects, manifest), pictures))
+    return _written(path, members, manifest)
+
+
+def pack_volumes(
+    model: OutlinesModel,
+    folder: str | Path,
+    *,
+    meta: Mapping[str, Any],
+    expects: VolumeSchema,
+    extra_members: Mapping[str, bytes | str] | None = None,
+) -> Path:
+    """Write a bundle of a model of volumes, or leave everything as it was.
+
+    Parameters
+    ----------
+    model : OutlinesModel, fitted
+    folder : str or Path
+        As for `pack`.
+    meta : mapping
+        As for `pack_pictures`.
+    expects : VolumeSchema
+        From `aimed.bundle.volume_schema.describe_volumes`.
+    extra_members : mapping of str to bytes or str, optional
+        Further files such as ``README.md``: plain names, no folders.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BundleError
+        As for `pack`.
+    """
+    path = _place(folder)
+    head = model.segmenter.head_
+    manifest = {
+        **_manifest(VOLUMES, meta, ("numpy", "scipy", "torch", "safetensors", "nibabel", "pydicom", "imagecodecs")),
+        "task": "segment",
+        "model": {"name": model.recipe, "title": model.title, "description": meta.get("description")},
+        "outcome": {
+            "label": meta.get("outcome", {}).get("label"),
+            "kind": "masks",
+            "exclusive": head.exclusive,
+            "regions": [
+                {"key": key, "name": name, "label": model.labels[name], "labels": list(labels), "paint": paint}
+                for key, name, labels, paint in zip(model.keys, model.regions, head.labels, head.paint, strict=True)
+            ],
+        },
+        "serving": meta.get("serving"),
+    }
+    volumes = golden_volumes.synthetic_volumes(model)
+    extra = _extra(extra_members, volumes)
+    bundle = VolumeBundle(model, expects, manifest, runtime=volume_runtime_of(model, extra, manifest))
+    cases, chances = golden_volumes.make(bundle, volumes)
+    _extra(extra_members, chances)
+    members = {
+        **encode(model),
+        "schema.json": dump(expects.to_dict(), pretty=True),
+        **volumes,
+        **chances,
+        **extra,
+        "golden.json": dump(cases),
+    }
     return _written(path, members, manifest)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from aimed.core import DataError
 from aimed.fit.adapter import StudyModel
 
-__all__ = ["CODES", "Input", "Read", "Schema", "as_columns", "describe", "read_rows"]
+__all__ = ["CODES", "Input", "Read", "Schema", "as_columns", "describe", "read_rows", "training_range"]
 
 CODES = {
     "MISSING_COLUMN": "The file has no column for an input; nothing is predicted.",
@@ -176,7 +176,7 @@ def describe(
             seen = np.bincount(x[known].astype(np.int64), minlength=len(v.categories)) > 0
             categories = tuple(c for c, there in zip(v.categories, seen, strict=True) if there)
         else:
-            reach = _training_range(x[known], who[known])
+            reach = training_range(x[known], who[known])
         codes = (missing_codes or {}).get(v.name, ())
         inputs.append(
             Input(
@@ -208,7 +208,8 @@ def _plain(code: float) -> str:
     return str(int(code)) if float(code).is_integer() else repr(float(code))
 
 
-def _training_range(x: NDArray[np.float64], who: NDArray[np.int64]) -> tuple[float, float] | None:
+def training_range(x: NDArray[np.float64], who: NDArray[np.int64]) -> tuple[float, float] | None:
+    """Return smallest and largest value without those of the outermost patients; None for too few, see `SMALL_CELL`."""
     if x.size == 0:
         return None
     codes = np.unique(who, return_inverse=True)[1]

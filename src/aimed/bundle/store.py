@@ -1,4 +1,4 @@
-"""The one way a fitted model becomes files and comes back, whether it reads rows or pictures."""
+"""The one way a fitted model becomes files and comes back, whether it reads rows, pictures or volumes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aimed.bundle.members import dump, parse, read_member, replace_folder
 from aimed.calibrate.choose import restore, state_of
 from aimed.core import AimedError, BundleError, MissingExtraError
 from aimed.diagnosis.findings_model import FindingsModel
+from aimed.diagnosis.outlines_model import OutlinesModel
 from aimed.fit.adapter import StudyModel
 from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
@@ -22,8 +23,8 @@ __all__ = ["MODEL_MEMBERS", "FittedModel", "decode", "encode", "load_model", "sa
 
 WEIGHTS = "weights.safetensors"
 
-FittedModel: TypeAlias = StudyModel | FindingsModel
-"""What a study fits: a model of rows, or one of pictures."""
+FittedModel: TypeAlias = StudyModel | FindingsModel | OutlinesModel
+"""What a study fits: a model of rows, one of pictures, or one of volumes."""
 
 
 def encode(model: FittedModel) -> dict[str, bytes]:
@@ -31,13 +32,13 @@ def encode(model: FittedModel) -> dict[str, bytes]:
 
     Parameters
     ----------
-    model : StudyModel or FindingsModel, fitted
+    model : StudyModel, FindingsModel or OutlinesModel, fitted
 
     Returns
     -------
     dict of str to bytes
         ``model.json`` and ``calibration.json``; of rows also ``pipeline.json``, and ``model.skops`` for tree models;
-        of pictures ``weights.safetensors``.
+        of pictures and volumes ``weights.safetensors``.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def encode(model: FittedModel) -> dict[str, bytes]:
     for kind in _KINDS.values():
         if isinstance(model, kind.model):
             return kind.encode(model)
-    raise BundleError("an object that is no model of a study", "a StudyModel or a FindingsModel")
+    raise BundleError("an object that is no model of a study", "a StudyModel, FindingsModel or OutlinesModel")
 
 
 def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
@@ -57,11 +58,11 @@ def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
     ----------
     members : mapping of str to bytes
     networks : bool
-        Whether a model of pictures gets its networks, which needs torch.
+        Whether a model of pictures or volumes gets its networks, which needs torch.
 
     Returns
     -------
-    StudyModel or FindingsModel
+    StudyModel, FindingsModel or OutlinesModel
 
     Raises
     ------
@@ -192,6 +193,23 @@ def _decode_pictures(record: Any, calibration: Any, members: Mapping[str, bytes 
     return FindingsModel.from_state({**record, "calibration": calibration}, members[WEIGHTS])
 
 
+# ------------------------------------------------------------------------------------------------------------- volumes
+
+
+def _encode_volumes(model: OutlinesModel) -> dict[str, bytes]:
+    state = model.to_state()
+    learned = {name: state.pop(name) for name in ("quality", "volume_errors")}
+    return {
+        "model.json": dump({"kind": "volumes", **state}),
+        "calibration.json": dump(learned),
+        WEIGHTS: model.weights(),
+    }
+
+
+def _decode_volumes(record: Any, calibration: Any, members: Mapping[str, bytes | None]) -> OutlinesModel:
+    return OutlinesModel.from_state({**record, **calibration}, members[WEIGHTS])
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """How one kind of model is stored."""
@@ -207,6 +225,7 @@ _KINDS = {
         StudyModel, ("pipeline.json", "model.json", "calibration.json", "model.skops"), _encode_rows, _decode_rows
     ),
     "pictures": _Kind(FindingsModel, ("model.json", "calibration.json", WEIGHTS), _encode_pictures, _decode_pictures),
+    "volumes": _Kind(OutlinesModel, ("model.json", "calibration.json", WEIGHTS), _encode_volumes, _decode_volumes),
 }
 
 MODEL_MEMBERS = tuple(dict.fromkeys(name for kind in _KINDS.values() for name in kind.members))
@@ -218,7 +237,7 @@ def save_model(model: FittedModel, folder: str | Path) -> Path:
 
     Parameters
     ----------
-    model : StudyModel or FindingsModel, fitted
+    model : StudyModel, FindingsModel or OutlinesModel, fitted
     folder : str or Path
         Replaced as a whole.
 
@@ -236,7 +255,7 @@ def load_model(folder: str | Path) -> Any:
 
     Returns
     -------
-    StudyModel or FindingsModel
+    StudyModel, FindingsModel or OutlinesModel
         What was saved.
 
     Raises

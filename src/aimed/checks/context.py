@@ -19,6 +19,7 @@ from aimed.core.split import Split
 if TYPE_CHECKING:
     from aimed.checks.image_duplicates import ImageDuplicates
     from aimed.checks.image_rows import ImageSet
+    from aimed.checks.volume_sketches import VolumeScans, VolumeSketches
 
 __all__ = ["Context", "Target"]
 
@@ -91,8 +92,10 @@ class Context:
         Examination of each picture; a missing one belongs to none.
     shortcut_columns : tuple of str
         Columns, such as age and sex, from which no finding should be told.
+    regions : mapping of str to ints
+        Labels of each region that is outlined in the scans; each label is a region of its own when absent.
     progress : callable, optional
-        Called with the share of the pictures that a check has looked at.
+        Called with the share of the pictures or scans that a check has looked at.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class Context:
     raw_labels: NDArray[np.float64] | None = None
     imaging_study: NDArray[np.generic] | None = None
     shortcut_columns: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     progress: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
@@ -151,6 +155,27 @@ class Context:
         if self.images is None:
             raise DataError("a cohort without pictures", "pictures", "read them")
         return find_image_duplicates(self.images, self.images.infos, at_most=_PAIRS, progress=self.counted())
+
+    @property
+    def volumes(self) -> VolumeScans | None:
+        """The scans of the cohort, one a row; None for a cohort without."""
+        found: VolumeScans | None = self.cohort.assets.get("volumes")
+        return found
+
+    @cached_property
+    def volume_sketches(self) -> VolumeSketches:
+        """Small pictures and figures of the scans; taken once, for all checks.
+
+        Raises
+        ------
+        DataError
+            If the cohort has no scans.
+        """
+        from aimed.checks.volume_sketches import sketch_volumes
+
+        if self.volumes is None:
+            raise DataError("a cohort without scans", "scans", "read them")
+        return sketch_volumes(self.volumes, self.counted())
 
     def counted(self) -> Callable[[int, int], None] | None:
         """Return what hears pictures done and their total; None where nobody listens."""

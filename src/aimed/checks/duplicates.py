@@ -14,7 +14,7 @@ from aimed.checks.context import Context
 from aimed.checks.reporter import Reporter
 from aimed.core.cohort import Cohort, Variable
 from aimed.core.finding import Finding
-from aimed.core.outcome import CompetingRisks, Continuous, Multilabel, Survival
+from aimed.core.outcome import CompetingRisks, Continuous, Masks, Multilabel, Survival
 
 __all__ = ["check"]
 
@@ -181,6 +181,8 @@ def _outcome_columns(cohort: Cohort) -> list[NDArray[np.generic]]:
         return [outcome.cause, outcome.time]
     if isinstance(outcome, Multilabel):
         return list(outcome.values.T)
+    if isinstance(outcome, Masks):
+        return list(outcome.volumes.T)
     return [outcome.values] if isinstance(outcome, Continuous) else [outcome.values.astype(np.int64)]
 
 

@@ -12,7 +12,7 @@ from aimed.checks.arrays import critical, mean_difference, of, plural, rate_rati
 from aimed.checks.context import Context, Target
 from aimed.checks.reporter import Reporter
 from aimed.core.finding import Finding
-from aimed.core.outcome import CompetingRisks, Continuous, Multilabel
+from aimed.core.outcome import CompetingRisks, Continuous, Masks, Multilabel
 
 __all__ = ["check"]
 
@@ -29,6 +29,8 @@ _ALPHA = 0.001
 _RISK_SHIFT = 0.02
 _RATE_SHIFT = 1.25
 _SD_SHIFT = 0.25
+_FEW_REGION = 10
+_VOLUME_SHIFT = 2.0
 
 
 def check(context: Context) -> list[Finding]:
@@ -40,6 +42,9 @@ def check(context: Context) -> list[Finding]:
       frequency in test than in train (two-sided p < 0.001 clustered by patient, and more than 2 points and a fifth
       apart, a rate ratio beyond 1.25 with follow-up, or 0.25 standard deviations).
     * NOTE: events and share; fewer than 100 events in test (Collins 2016); a share below 1 % or above 99 %.
+    * Of regions that are outlined, STOP: one that is in no scan, or in none to train on; WARN: one in fewer than 10
+      scans to train on, or in none of another part, and a median volume in test beyond twice, or half, that in train
+      (Mann-Whitney p < 0.001, one scan a patient); NOTE: how many scans have each.
     * Of several findings, those that share a fault are told in one finding, and a part beyond train in which one of
       them has one answer only is a WARN as long as another finding has both there.
 
@@ -55,6 +60,8 @@ def check(context: Context) -> list[Finding]:
         return [_SAY.stop("outcome", "The table has no outcome.", "Name it in [outcome].")]
     if isinstance(outcome, Continuous):
         return _continuous(context, outcome)
+    if isinstance(outcome, Masks):
+        return _masks(context, outcome)
     if isinstance(outcome, Multilabel) and len(context.targets) > 1:
         return _several(context)
     found: list[Finding] = []
@@ -139,6 +146,67 @@ def _several(context: Context) -> list[Finding]:
         message += f"{100 * shares[-1][0]:.1f} % of the rows where they are known"
     found.append(_SAY.note("outcome", f"{message}.", findings=table))
     return found
+
+
+def _masks(context: Context, outcome: Masks) -> list[Finding]:
+    """Regions that are outlined: whether they are there often enough, and as large in test as in train."""
+    out, there, known = [], outcome.present, ~np.isnan(outcome.volumes)
+    for j, name in enumerate(outcome.targets):
+        if not there[:, j].any():
+            message = f"The region '{name}' is in none of {plural(int(known[:, j].sum()), 'scan')}."
+            advice = "Check its labels, or leave it out."
+            out.append(_SAY.stop(f"outcome:{name}", message, advice, n=int(known[:, j].sum()), present=0))
+            continue
+        for part, rows in context.parts.items():
+            seen, n = int(there[rows, j].sum()), int(known[rows, j].sum())
+            evidence = {"part": part, "n": n, "present": seen}
+            if not seen:
+                say = _SAY.stop if part == "train" else _SAY.warn
+                message = f"The region '{name}' is in no scan of {part}."
+                out.append(say(f"outcome:{name}", message, "Draw the split again, or leave it out.", **evidence))
+            elif part == "train" and seen < _FEW_REGION:
+                message = f"The region '{name}' is in {plural(seen, 'scan')} of {part}, fewer than {_FEW_REGION}."
+                advice = "Expect little of its outlines, or join it with another region."
+                out.append(_SAY.warn(f"outcome:{name}", message, advice, **evidence))
+        out += _volumes_shift(context, outcome, j)
+    table = {
+        name: {"n": int(known[:, j].sum()), "present": int(there[:, j].sum()),
+               "median_ml": float(np.median(outcome.volumes[there[:, j], j])) if there[:, j].any() else None}
+        for j, name in enumerate(outcome.targets)
+    }  # fmt: skip
+    counts = there.sum(axis=0)
+    least = int(counts.argmin())
+    message = f"{plural(len(table), 'region')} in {plural(outcome.n, 'scan')}"
+    if counts[least] == outcome.n:
+        message += ", all of them in every one."
+    else:
+        message += f"; the rarest, '{outcome.targets[least]}', is in {of(int(counts[least]), outcome.n, 'scan')}."
+    return [*out, _SAY.note("outcome", message, regions=table)]
+
+
+def _volumes_shift(context: Context, outcome: Masks, j: int) -> list[Finding]:
+    if not {"train", "test"} <= set(context.parts):
+        return []
+    from scipy.stats import mannwhitneyu
+
+    sides = []
+    for part in ("train", "test"):
+        # One scan a patient, so that ranks are of independent scans.
+        rows = context.parts[part]
+        rows = rows[np.unique(context.patient_codes[rows], return_index=True)[1]]
+        volumes = outcome.volumes[rows, j]
+        sides.append(volumes[volumes > 0])
+    if min(side.size for side in sides) < 2:
+        return []
+    train, test = (float(np.median(side)) for side in sides)
+    p = float(mannwhitneyu(*sides).pvalue)
+    if p >= _ALPHA or max(train / test, test / train) <= _VOLUME_SHIFT:
+        return []
+    name = outcome.targets[j]
+    message = f"'{name}' has a median volume of {test:.3g} ml in test and {train:.3g} ml in train."
+    advice = "Say why the parts differ; overlap depends on volume."
+    return [_SAY.warn(f"outcome:{name}", message, advice, train_ml=train, test_ml=test, p=p,
+                      n={"train": sides[0].size, "test": sides[1].size})]  # fmt: skip
 
 
 def _stopped(target: Target) -> Finding:

@@ -32,6 +32,7 @@ def run_checks(
     raw_labels: ArrayLike | None = None,
     imaging_study: ArrayLike | None = None,
     shortcut_columns: Collection[str] = (),
+    regions: Mapping[str, Collection[int]] | None = None,
     only: Collection[str] | None = None,
     progress: Callable[[str], None] | None = None,
     inside: Callable[[str, float], None] | None = None,
@@ -47,12 +48,15 @@ def run_checks(
         See `Context`.
     raw_labels, imaging_study, shortcut_columns
         Of a cohort with pictures; see `Context`.
+    regions : mapping of str to ints, optional
+        Of a cohort with scans; see `Context`.
     only : collection of str, optional
         Names of checks, in any order.
     progress : callable, optional
         Called with the name of each check before it starts.
     inside : callable, optional
-        Called with the name of the running check and the share of the pictures that it has looked at.
+        Called with the name of the running check and the share of the pictures or scans that it has
+        looked at.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def run_checks(
         raw_labels=None if raw_labels is None else np.asarray(raw_labels, dtype=np.float64),
         imaging_study=None if imaging_study is None else np.asarray(imaging_study),
         shortcut_columns=tuple(shortcut_columns),
+        regions={name: tuple(int(label) for label in labels) for name, labels in (regions or {}).items()},
         progress=None if inside is None else within,
     )
     found: list[Finding] = []

@@ -16,6 +16,7 @@ from aimed.cli.show import NOTICE, console, findings_table, number, print_json, 
 if TYPE_CHECKING:
     from aimed.bundle.pictures import PictureBundle
     from aimed.bundle.predict import Bundle
+    from aimed.bundle.volumes import VolumeBundle
     from aimed.study.run import Run
 
 __all__ = ["app", "main"]
@@ -99,7 +100,7 @@ def list_(
 
 @app.command()
 def new(
-    source: Annotated[str, typer.Argument(help="A table (CSV, TSV, Parquet, Arrow) or builtin:NAME.")],
+    source: Annotated[str, typer.Argument(help="A table, dataset.json, a BIDS folder or builtin:NAME.")],
     out: Annotated[Path, typer.Option("--out", help="Where the study file is written.")] = Path("study.toml"),
     outcome: Annotated[str | None, typer.Option(help="Column of a yes/no outcome.")] = None,
     positive: Annotated[str | None, typer.Option(help="Value that means the outcome is present.")] = None,
@@ -111,14 +112,19 @@ def new(
     image: Annotated[str | None, typer.Option(help="Column of paths to pictures.")] = None,
     finding: Annotated[list[str] | None, typer.Option(help="Column of a finding; may be repeated.")] = None,
 ) -> None:
-    """Write a commented study file for a table, of values or of paths to pictures; what can be inferred is."""
+    """Write a commented study file for a table of values, pictures or scans; what can be inferred is."""
     from aimed.core import RefusedError
     from aimed.study.new import write_study
     from aimed.study.new_pictures import image_column, write_picture_study
+    from aimed.study.new_volumes import is_volume_list, write_volume_study
     from aimed.study.store import write_atomic
 
     if out.exists():
         raise RefusedError(f"{out.name} is already there", "a new file", "give another --out")
+    if not (image or finding or outcome or time) and is_volume_list(source):
+        write_atomic(out, write_volume_study(source, patient=patient, title=title, relative_to=out.parent))
+        typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
+        return
     if image or finding or not (outcome or time or image_column(source) is None):
         text = write_picture_study(
             source, image=image, findings=finding or (), patient=patient, title=title, relative_to=out.parent
@@ -242,29 +248,37 @@ def predict(
         str,
         typer.Argument(
             help="A table with the model's inputs; for a model of pictures a folder, a zip archive, a picture, or a "
-            "table of paths."
+            "table of paths; for a model of scans a NIfTI file, a folder of NIfTI or DICOM, dataset.json or a table."
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the predictions there as CSV; those of pictures as .json or .jsonl too."),
+        typer.Option(
+            "--out",
+            help="Write the predictions there as CSV; those of pictures as .json or .jsonl too; of scans a new folder.",
+        ),
     ] = None,
     unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
-    image: Annotated[str | None, typer.Option("--image", help="Column of paths to pictures.")] = None,
+    image: Annotated[str | None, typer.Option("--image", help="Column of paths to pictures or scans.")] = None,
     dicom: Annotated[
         Path | None,
-        typer.Option("--dicom", help="Folder for DICOM reports, and heat maps of findings called present."),
+        typer.Option(
+            "--dicom", help="Folder for DICOM reports, with heat maps of findings called present or segmentations."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict new rows or pictures; what the model may not be used for is refused, each with a code and a reason."""
+    """Predict new rows, pictures or scans; what the model may not be used for is refused, with a code and a reason."""
     from aimed.bundle.pictures import PictureBundle
+    from aimed.bundle.volumes import VolumeBundle
     from aimed.core import DataError
     from aimed.study.predict import open_bundle
 
     model = open_bundle(bundle)
     if isinstance(model, PictureBundle):
         predicted, refused = _predict_pictures(model, source, out, unit, image, dicom, as_json)
+    elif isinstance(model, VolumeBundle):
+        predicted, refused = _predict_volumes(model, source, out, unit, image, dicom, as_json)
     else:
         if dicom is not None:
             raise DataError("--dicom and a model that reads rows of a table", "no --dicom", "leave it out")
@@ -351,6 +365,39 @@ def _predict_pictures(
     if not as_json and done.warned:
         warned = ", ".join(f"{code} {n}" for code, n in sorted(done.warned.items()))
         typer.echo(f"warnings: {warned}", err=True)
+    return done.predicted, done.refused
+
+
+def _predict_volumes(
+    model: VolumeBundle,
+    source: str,
+    out: Path | None,
+    unit: str | None,
+    image: str | None,
+    dicom: Path | None,
+    as_json: bool,
+) -> tuple[int, dict[str, int]]:
+    from aimed.cli.progress import reporter
+    from aimed.core import DataError
+    from aimed.study.predict_volumes import TABLE, find_volumes, predict_volumes
+
+    if out is None:
+        raise DataError("no folder for masks and volumes", "--out FOLDER", "name a new folder")
+    found = find_volumes(model, source, image=image, unit=unit)
+    listener = reporter(as_json)
+    began = monotonic()
+    listener.started("predict")
+    try:
+        done = predict_volumes(model, found, out, dicom=False if dicom is None else dicom, progress=listener.advanced)
+        listener.finished("predict", monotonic() - began, done.resumed == done.scans)
+    finally:
+        listener.close()
+    if as_json:
+        print_json({"model_sha256": model.digest, **done.to_dict(), "out": str(out / TABLE), "notice": NOTICE})
+        return done.predicted, done.refused
+    for what, counted in (("warnings", done.warned), ("scans without DICOM results", done.without_dicom)):
+        if counted:
+            typer.echo(f"{what}: {', '.join(f'{code} {n}' for code, n in sorted(counted.items()))}", err=True)
     return done.predicted, done.refused
 
 

@@ -16,7 +16,7 @@ from aimed.core.errors import (
 from aimed.core.evaluation import Evaluation, Measure
 from aimed.core.expression import Comparison, parse
 from aimed.core.finding import Finding, Severity
-from aimed.core.outcome import Binary, CompetingRisks, Continuous, Multilabel, Outcome, Survival
+from aimed.core.outcome import Binary, CompetingRisks, Continuous, Masks, Multilabel, Outcome, Survival
 from aimed.core.prediction import Prediction
 from aimed.core.split import Fold, Split
 
@@ -35,6 +35,7 @@ __all__ = [
     "Finding",
     "FlowStep",
     "Fold",
+    "Masks",
     "Measure",
     "MissingExtraError",
     "Multilabel",

@@ -278,7 +278,7 @@ class Cohort:
             sha.update(repr(v).encode())
             add(v.name, self.columns[v.name])
         if self.outcome is not None:
-            for name in ("values", "event", "cause", "time"):
+            for name in ("values", "volumes", "event", "cause", "time"):
                 add(name, getattr(self.outcome, name, None))
         for name in sorted(self.assets):
             sha.update(f"\0{name}\0{self.assets[name].digest()}\0".encode())

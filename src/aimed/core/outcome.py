@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core.errors import DataError
 
-__all__ = ["Binary", "CompetingRisks", "Continuous", "Multilabel", "Outcome", "Survival", "TimeUnit"]
+__all__ = ["Binary", "CompetingRisks", "Continuous", "Masks", "Multilabel", "Outcome", "Survival", "TimeUnit"]
 
 TimeUnit: TypeAlias = Literal["day", "month", "year"]
 """Unit of a time-to-event outcome."""
@@ -258,6 +258,48 @@ class Multilabel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masks:
+    """Regions outlined in each scan; the masks themselves belong to the rows and are opened on demand.
+
+    Parameters
+    ----------
+    volumes : float array, shape (n, k), in ml
+        0 where a region is absent; NaN where nobody outlined it.
+    targets : tuple of str, length k
+        Names of the regions.
+
+    Examples
+    --------
+    >>> Masks(volumes=[[12.5, 0.0], [float("nan"), 3.0]], targets=("whole tumour", "core")).present.tolist()
+    [[True, False], [False, True]]
+    """
+
+    volumes: NDArray[np.float64]
+    targets: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        volumes = np.asarray(self.volumes, dtype=np.float64)
+        if volumes.ndim != 2 or volumes.shape[1] != len(self.targets):
+            raise DataError(f"Masks.volumes has shape {volumes.shape}", f"(n, {len(self.targets)})")
+        _first_bad("Masks.volumes", np.isinf(volumes) | (volumes < 0), "0 ml or more, or NaN", "measure them again")
+        object.__setattr__(self, "volumes", _frozen(volumes))
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.volumes.shape[0])
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """True where a region is known to be there, shape (n, k)."""
+        return np.asarray(self.volumes > 0)
+
+    def take(self, rows: ArrayLike) -> Masks:
+        """Return the outcome of some rows."""
+        return Masks(volumes=self.volumes[np.asarray(rows)], targets=self.targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Continuous:
     """A measured quantity with its unit.
 
@@ -293,5 +335,5 @@ class Continuous:
         return Continuous(values=self.values[np.asarray(rows)], unit=self.unit, label=self.label)
 
 
-Outcome: TypeAlias = Binary | Survival | CompetingRisks | Multilabel | Continuous
+Outcome: TypeAlias = Binary | Survival | CompetingRisks | Multilabel | Masks | Continuous
 """Any of the outcome types."""

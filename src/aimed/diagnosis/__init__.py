@@ -2,7 +2,7 @@
 
 from aimed.core import Catalog
 
-__all__ = ["LOSSES", "NETWORKS", "PICTURE_MODELS", "SEGMENTATION_LOSSES", "VOLUME_NETWORKS"]
+__all__ = ["LOSSES", "NETWORKS", "PICTURE_MODELS", "SEGMENTATION_LOSSES", "VOLUME_MODELS", "VOLUME_NETWORKS"]
 
 NETWORKS = Catalog(
     "network",
@@ -79,6 +79,26 @@ VOLUME_NETWORKS = Catalog(
     group="aimed.volume_networks",
 )
 """Architectures that score every voxel, by name; each is built from plain parameters."""
+
+VOLUME_MODELS = Catalog(
+    "volume model",
+    {
+        "small_unet3d": (
+            "aimed.diagnosis.volume_recipes:SMALL_UNET3D",
+            "Narrow 3D U-Net that trains on a processor.",
+        ),
+        "unet3d": (
+            "aimed.diagnosis.volume_recipes:UNET3D",
+            "3D U-Net planned from the training scans, as in nnU-Net.",
+        ),
+        "segresnet3d": (
+            "aimed.diagnosis.volume_recipes:SEGRESNET3D",
+            "Residual encoder and decoder of the BraTS 2018 winner.",
+        ),
+    },
+    group="aimed.volume_models",
+)
+"""Candidates of a study of volumes, the simplest first."""
 
 SEGMENTATION_LOSSES = Catalog(
     "segmentation loss",

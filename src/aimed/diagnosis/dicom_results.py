@@ -5,40 +5,21 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aimed.core import DataError
 from aimed.diagnosis.dicom_secondary_capture import heat_map_capture
-from aimed.diagnosis.dicom_source import Source, file_bytes, quietly
+from aimed.diagnosis.dicom_source import Source, file_bytes, write_dataset
 from aimed.diagnosis.dicom_statement import PictureResult
 from aimed.diagnosis.dicom_structured_report import structured_report
 from aimed.readers.image_files import ImageFile
 from aimed.readers.radiograph import read_radiograph
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
 __all__ = ["write_dicom_results"]
-
-
-def _write(dataset: Dataset, folder: Path) -> Path:
-    """Write a data set under its own UID; a file of that name is whole or not there."""
-    path = folder / f"{dataset.SOPInstanceUID}.dcm"
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file, quietly():
-            dataset.save_as(file, enforce_file_format=True)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def write_dicom_results(
@@ -106,6 +87,4 @@ def write_dicom_results(
             )
             for i, f in enumerate(shown, start=1)
         ]  # fmt: skip
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    return [_write(dataset, place) for dataset in made]
+    return [write_dataset(dataset, folder) for dataset in made]

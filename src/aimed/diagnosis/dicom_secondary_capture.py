@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError
 from aimed.core.image import Radiograph
-from aimed.diagnosis.dicom_source import Source, derived_uid, dicom_source, file_bytes, quietly, stamp
+from aimed.diagnosis.dicom_report_parts import SERIES_NUMBER, equipment
+from aimed.diagnosis.dicom_source import Source, derived_uid, dicom_source, file_bytes, stamp
 from aimed.diagnosis.dicom_statement import RESEARCH, FindingResult, ModelIdentity
-from aimed.diagnosis.dicom_structured_report import SERIES_NUMBER, highdicom
+from aimed.readers.dicom_library import highdicom, quietly
 from aimed.readers.picture_file import pillow
 from aimed.readers.radiograph import read_radiograph
 
@@ -249,11 +250,8 @@ def heat_map_capture(
             series_number=SERIES_NUMBER + 1,
             sop_instance_uid=derived_uid("map", place.sop_instance, drawn),
             instance_number=number,
-            manufacturer="aimed",
-            manufacturer_model_name=f"aimed, study {model.study}"[:64],
-            software_versions=model.version,
-            device_serial_number=model.digest,
             series_description=f"{RESEARCH} Heat maps",
+            **equipment(model),
         )
         if not place.orientation:
             capture.PatientOrientation = None

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import logging
 import os
 import re
-import threading
+import tempfile
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from aimed.core import DataError, MissingExtraError
 from aimed.core.image import ImageRefused
 from aimed.readers.dicom_elements import is_dicom, parse_dicom
+from aimed.readers.dicom_library import quietly
 from aimed.readers.image_files import ImageFile
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["DicomSource", "Source", "derived_uid", "dicom_source", "file_bytes", "quietly", "stamp"]
+__all__ = ["DicomSource", "Source", "derived_uid", "dicom_source", "file_bytes", "stamp", "write_dataset"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ImageFile | Dataset"
 
@@ -70,6 +68,7 @@ _IMAGE: Mapping[str, str] = {
     "LossyImageCompressionMethod": "code",
 }
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_PLACE = ("InstanceNumber", "PatientOrientation", "FrameOfReferenceUID")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -82,7 +81,6 @@ _WORDS = {
     "lossy": re.compile(r"01"),
     "code": re.compile(r"[A-Z0-9_ ]{1,16}"),
 }
-_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -103,6 +101,8 @@ class DicomSource:
         Elements of the picture that a picture made from it keeps.
     made : tuple of str
         UIDs that the file lacks and that were made for it.
+    frame_of_reference : str
+        UID of the space that places are told in; empty when not known.
     """
 
     sop_class: str
@@ -114,6 +114,7 @@ class DicomSource:
     values: Mapping[str, str]
     image: Mapping[str, str]
     made: tuple[str, ...]
+    frame_of_reference: str = ""
 
 
 def derived_uid(*parts: str) -> str:
@@ -128,38 +129,6 @@ def derived_uid(*parts: str) -> str:
     """
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep what a DICOM library says about values, which may name a patient, out of warnings and logs.
-
-    Raises
-    ------
-    MissingExtraError
-        If pydicom is not installed.
-
-    Examples
-    --------
-    >>> with quietly():
-    ...     warnings.warn("PatientName is wrong", stacklevel=1)
-    """
-    try:
-        from pydicom import config
-    except ImportError:
-        raise MissingExtraError("pydicom", "a DICOM result", "pip install 'aimed[imaging]'") from None
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    # All of these settings hold for the process, so that one thread at a time changes them.
-    with _LOCK, warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        levels = [logger.level for logger in loggers]
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def file_bytes(source: Source) -> bytes:
@@ -206,7 +175,7 @@ def _read(source: Source) -> Dataset:
         with quietly():
             from pydicom import dcmread
 
-            wanted: list[Any] = [*_UIDS, *_ALWAYS, *_WHEN_KNOWN, *_IMAGE, "InstanceNumber", "PatientOrientation"]
+            wanted: list[Any] = [*_UIDS, *_ALWAYS, *_WHEN_KNOWN, *_IMAGE, *_PLACE]
             return dcmread(BytesIO(data), stop_before_pixels=True, force=True, specific_tags=wanted)
     except (ImageRefused, MissingExtraError):
         raise
@@ -257,12 +226,14 @@ def _uid(dataset: Any, keyword: str) -> str:
     return text if len(text) <= 64 and _UID.fullmatch(text) else ""
 
 
-def dicom_source(source: Source) -> DicomSource:
+def dicom_source(source: Source, *, classes: Collection[str] | None = CLASSES) -> DicomSource:
     """Read whose picture a DICOM file or data set is.
 
     Parameters
     ----------
     source : path, bytes, ImageFile or pydicom Dataset
+    classes : collection of str, optional
+        SOP classes that are taken: radiographs; None takes any, for a file that a reader has judged already.
 
     Returns
     -------
@@ -273,7 +244,7 @@ def dicom_source(source: Source) -> DicomSource:
     DataError
         If it is no DICOM file, or nothing can refer to it because it has no SOPInstanceUID.
     ImageRefused
-        If it is damaged, hostile or no kind of radiograph.
+        If it is damaged, hostile or of another class.
     MissingExtraError
         If pydicom is not installed.
 
@@ -295,13 +266,14 @@ def dicom_source(source: Source) -> DicomSource:
         image = {k: v for k, v in _values(dataset, _IMAGE).items() if v}
         number = _text(dataset, "InstanceNumber")
         orientation = tuple(_text(dataset, "PatientOrientation").split("\\"))
+        frame = _uid(dataset, "FrameOfReferenceUID")
     if not (uids["SOPClassUID"] and uids["SOPInstanceUID"]):
         raise DataError(
             "the DICOM file has no valid SOPClassUID or SOPInstanceUID",
             "a file that others can refer to",
             "export it again from the archive",
         )
-    if uids["SOPClassUID"] not in CLASSES:
+    if classes is not None and uids["SOPClassUID"] not in classes:
         raise ImageRefused("NOT_RADIOGRAPH", "another kind of DICOM object")
     made = tuple(keyword for keyword in _UIDS[2:] if not uids[keyword])
     for keyword in made:
@@ -315,6 +287,7 @@ def dicom_source(source: Source) -> DicomSource:
         sop_class=uids["SOPClassUID"], sop_instance=uids["SOPInstanceUID"], series=uids["SeriesInstanceUID"],
         study=uids["StudyInstanceUID"], number=int(number) if re.fullmatch(r"[1-9]\d{0,8}", number) else 1,
         orientation=orientation if plausible else (), values=values, image=image, made=made,
+        frame_of_reference=frame,
     )  # fmt: skip
 
 
@@ -339,3 +312,30 @@ def stamp(dataset: Dataset, source: DicomSource, created: datetime.datetime) -> 
             setattr(dataset, f"{name}Time", time)
         for equipment in dataset.get("ContributingEquipmentSequence", ()):
             equipment.ContributionDateTime = day + time
+
+
+def write_dataset(dataset: Dataset, folder: str | os.PathLike[str]) -> Path:
+    """Write a data set under its own UID; a file of that name is whole or not there.
+
+    Parameters
+    ----------
+    dataset : pydicom Dataset
+    folder : path
+        Made when absent.
+
+    Returns
+    -------
+    Path
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{dataset.SOPInstanceUID}.dcm"
+    handle, name = tempfile.mkstemp(dir=place, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file, quietly():
+            dataset.save_as(file, enforce_file_format=True)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

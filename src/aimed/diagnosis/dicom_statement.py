@@ -12,7 +12,7 @@ from typing import Any
 from aimed import __version__
 from aimed.core import DataError
 
-__all__ = ["CODES", "RESEARCH", "FindingResult", "ModelIdentity", "PictureResult", "finding_code"]
+__all__ = ["CODES", "RESEARCH", "FindingResult", "ModelIdentity", "PictureResult", "finding_code", "known", "printable"]
 
 RESEARCH = "Research use only. Not a medical device."
 """Stands in every result, where a reader sees it."""
@@ -64,7 +64,27 @@ _OTHER_NAMES = {
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]")
 
 
-def _words(text: str, what: str, limit: int = 64) -> None:
+def printable(text: str, what: str, limit: int = 64) -> None:
+    """Refuse a text that a DICOM element cannot hold.
+
+    Parameters
+    ----------
+    text : str
+    what : str
+        Begins the sentence of the refusal, in which the text itself does not stand.
+    limit : int
+        Letters.
+
+    Raises
+    ------
+    DataError
+
+    Examples
+    --------
+    >>> printable("", "the name of a study")
+    Traceback (most recent call last):
+    aimed.core.errors.DataError: the name of a study of 0 letters; expected ...
+    """
     if not text.strip() or len(text) > limit or _UNPRINTABLE.search(text):
         raise DataError(f"{what} of {len(text)} letters", f"1 to {limit} printable letters without a backslash")
 
@@ -139,10 +159,10 @@ class FindingResult:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.key)
-        _words(self.key, "the key of a finding")
-        _words(self.label, "the label of a finding")
+        printable(self.key, "the key of a finding")
+        printable(self.label, "the label of a finding")
         if self.conformal is not None:
-            _words(self.conformal, "the code of a conformal set", 32)
+            printable(self.conformal, "the code of a conformal set", 32)
         numbers = {
             "probability": self.probability,
             "threshold": self.threshold,
@@ -193,8 +213,8 @@ class ModelIdentity:
         if not re.fullmatch(r"[0-9a-f]{8,64}", digest):
             raise DataError("a digest that is no SHA-256", "8 to 64 hexadecimal digits")
         object.__setattr__(self, "digest", digest)
-        _words(self.study, "the name of a study")
-        _words(self.version, "the version", 32)
+        printable(self.study, "the name of a study")
+        printable(self.version, "the version", 32)
 
     @property
     def line(self) -> str:
@@ -280,8 +300,8 @@ class PictureResult:
                 key=key,
                 label=(labels or {}).get(key, key)[:64],
                 probability=float(value),
-                threshold=_known(thresholds.get(key)),
-                spread=_known(spread.get(key)),
+                threshold=known(thresholds.get(key)),
+                spread=known(spread.get(key)),
                 conformal=sets.get(key),
             )
             for key, value in risk.items()
@@ -290,5 +310,6 @@ class PictureResult:
         return cls(model=model, findings=findings, warnings=told, sha256=predicted.get("sha256"))
 
 
-def _known(value: float | None) -> float | None:
+def known(value: float | None) -> float | None:
+    """Return a number, or None where there is none or a NaN stands for it."""
     return None if value is None or math.isnan(value) else float(value)

@@ -6,17 +6,24 @@ import datetime
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from aimed.core import DataError, MissingExtraError
-from aimed.diagnosis.dicom_source import DicomSource, Source, derived_uid, dicom_source, quietly, stamp
-from aimed.diagnosis.dicom_statement import RESEARCH, SCHEME, FindingResult, ModelIdentity, PictureResult, finding_code
+from aimed.core import DataError
+from aimed.diagnosis.dicom_report_parts import (
+    SERIES_NUMBER,
+    device_observer,
+    equipment,
+    evidence_of,
+    own_code,
+    own_scheme,
+    put_comments,
+)
+from aimed.diagnosis.dicom_source import DicomSource, Source, derived_uid, dicom_source, stamp
+from aimed.diagnosis.dicom_statement import RESEARCH, FindingResult, ModelIdentity, PictureResult, finding_code
+from aimed.readers.dicom_library import highdicom, quietly
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["SERIES_NUMBER", "highdicom", "structured_report"]
-
-SERIES_NUMBER = 99_001
-"""Far above what devices use."""
+__all__ = ["structured_report"]
 
 _SETS = {
     "present": "Conformal set: present",
@@ -25,40 +32,15 @@ _SETS = {
 }
 
 
-def highdicom() -> Any:
-    """Return the package highdicom.
-
-    Raises
-    ------
-    MissingExtraError
-        If it is not installed.
-
-    Examples
-    --------
-    >>> highdicom().__name__
-    'highdicom'
-    """
-    try:
-        import highdicom as found
-        import highdicom.sr
-    except ImportError:
-        raise MissingExtraError("highdicom", "a DICOM result", "pip install 'aimed[imaging]'") from None
-    return found
-
-
-def _own(sr: Any, key: str, meaning: str) -> Any:
-    return sr.CodedConcept(key, SCHEME, meaning)
-
-
 def _measurements(sr: Any, finding: FindingResult) -> list[Any]:
     one = sr.CodedConcept("1", "UCUM", "no units")
     percent = f"{100 * finding.level:g} % interval"
     named = [
         (sr.CodedConcept("122157", "DCM", "Probability"), finding.probability),
-        (_own(sr, "PROB_LOWER", f"Probability, lower limit of {percent}"), finding.lower),
-        (_own(sr, "PROB_UPPER", f"Probability, upper limit of {percent}"), finding.upper),
-        (_own(sr, "PROB_SPREAD", "Probability, standard deviation over networks or views"), finding.spread),
-        (_own(sr, "THRESHOLD", "Probability at or above which the finding is called"), finding.threshold),
+        (own_code(sr, "PROB_LOWER", f"Probability, lower limit of {percent}"), finding.lower),
+        (own_code(sr, "PROB_UPPER", f"Probability, upper limit of {percent}"), finding.upper),
+        (own_code(sr, "PROB_SPREAD", "Probability, standard deviation over networks or views"), finding.spread),
+        (own_code(sr, "THRESHOLD", "Probability at or above which the finding is called"), finding.threshold),
     ]
     return [sr.Measurement(name=name, value=float(value), unit=one) for name, value in named if value is not None]
 
@@ -73,7 +55,7 @@ def _evaluations(sr: Any, finding: FindingResult) -> list[Any]:
     if finding.conformal is not None:
         meaning = _SETS.get(finding.conformal, f"Conformal set: {finding.conformal}")
         found.append((("CONFORMAL", "Conformal set of the research model"), (finding.conformal, meaning)))
-    return [sr.QualitativeEvaluation(name=_own(sr, *name), value=_own(sr, *value)) for name, value in found]
+    return [sr.QualitativeEvaluation(name=own_code(sr, *name), value=own_code(sr, *value)) for name, value in found]
 
 
 def _group(hd: Any, source: DicomSource, finding: FindingResult, model: ModelIdentity) -> Any:
@@ -107,51 +89,14 @@ def _comments(source: DicomSource, result: PictureResult) -> list[str]:
 
 def _content(hd: Any, source: DicomSource, result: PictureResult) -> Any:
     sr, model = hd.sr, result.model
-    observer = sr.ObserverContext(
-        observer_type=sr.CodedConcept("121007", "DCM", "Device"),
-        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=derived_uid("model", model.digest, model.version),
-            name="aimed",
-            manufacturer_name="aimed",
-            model_name=f"aimed {model.version}, study {model.study}",
-            serial_number=model.digest,
-        ),
-    )
     report = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=observer),
+        observation_context=sr.ObservationContext(observer_device_context=device_observer(sr, model)),
         procedure_reported=sr.CodedConcept("399208008", "SCT", "Plain chest X-ray"),
         imaging_measurements=[_group(hd, source, finding, model) for finding in result.findings],
         title=sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
-    items = report[0].ContentSequence
-    # Before the measurements, so that whoever reads from the top reads it first.
-    first = next(i for i, item in enumerate(items) if item.ValueType == "CONTAINER")
-    comment = sr.CodedConcept("121106", "DCM", "Comment")
-    for i, text in enumerate(_comments(source, result)):
-        items.insert(first + i, sr.TextContentItem(comment, text, sr.RelationshipTypeValues.CONTAINS))
+    put_comments(sr, report, _comments(source, result))
     return report
-
-
-def _evidence(source: DicomSource) -> Dataset:
-    """Return what the library needs to refer to the source; the patient is written afterwards and not by it."""
-    from pydicom.dataset import Dataset
-
-    found = Dataset()
-    found.SOPClassUID, found.SOPInstanceUID = source.sop_class, source.sop_instance
-    found.StudyInstanceUID, found.SeriesInstanceUID = source.study, source.series
-    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-        setattr(found, keyword, "")
-    found.StudyDate = found.StudyTime = ""
-    return found
-
-
-def _scheme() -> Dataset:
-    from pydicom.dataset import Dataset
-
-    found = Dataset()
-    found.CodingSchemeDesignator, found.CodingSchemeName = SCHEME, "aimed"
-    found.CodingSchemeResponsibleOrganization = "aimed"
-    return found
 
 
 def structured_report(source: Source, result: PictureResult, *, created: datetime.datetime | None = None) -> Dataset:
@@ -194,21 +139,18 @@ def structured_report(source: Source, result: PictureResult, *, created: datetim
     said = hashlib.sha256(repr((result, created.isoformat())).encode("utf-8", "replace")).hexdigest()
     with quietly():
         report: Dataset = hd.sr.ComprehensiveSR(
-            evidence=[_evidence(place)],
+            evidence=[evidence_of(place.study, place.series, place.sop_class, place.sop_instance)],
             content=_content(hd, place, result),
             series_instance_uid=derived_uid("report series", place.study, model.digest, model.version),
             series_number=SERIES_NUMBER,
             sop_instance_uid=derived_uid("report", place.sop_instance, said),
             instance_number=place.number,
-            manufacturer="aimed",
-            manufacturer_model_name=f"aimed, study {model.study}"[:64],
-            software_versions=model.version,
-            device_serial_number=model.digest,
             series_description=f"{RESEARCH} Findings",
             is_complete=False,
             is_final=False,
             is_verified=False,
+            **equipment(model),
         )
-        report.CodingSchemeIdentificationSequence = [_scheme()]
+        report.CodingSchemeIdentificationSequence = [own_scheme()]
         stamp(report, place, created)
     return report

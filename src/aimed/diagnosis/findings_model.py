@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +13,7 @@ from aimed.core import BundleError, DataError
 from aimed.core.image import Grey
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.image_rows import ImageRows, in_batches
+from aimed.diagnosis.several_networks import without_nan
 from aimed.metrics.evaluate_multilabel import finding_keys
 from aimed.readers.image_cache import VERSION
 
@@ -210,11 +210,11 @@ class FindingsModel:
                 # Of the machine, not of the model.
                 "parameters": {**network["parameters"], "n_jobs": None},
                 # Measures of an epoch may not exist; JSON has no word for NaN.
-                "history": _finite(network["history"]),
-                "precision": _finite(network["precision"]),
+                "history": without_nan(network["history"]),
+                "precision": without_nan(network["precision"]),
             },
             "calibration": [None if one is None else state_of(one) for one in self.calibrators],
-            "thresholds": _finite(self.thresholds.tolist()),
+            "thresholds": without_nan(self.thresholds.tolist()),
             # JSON objects have no order; columns do.
             "conformal": None
             if self.conformal is None
@@ -264,11 +264,3 @@ class FindingsModel:
             if len(model.conformal.names) != k:
                 raise BundleError(f"conformal sets of {len(model.conformal.names)} findings", f"those of {k}")
         return model
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,9 +23,10 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "training a network", "pip install 'aimed[deep]'") from None
 
-__all__ = ["InitialWeights", "WeightsReport", "load_weights", "record_weights"]
+__all__ = ["LEAST_SHARE", "InitialWeights", "WeightsReport", "load_weights", "opened_weights", "record_weights"]
 
-_LEAST = 0.95
+LEAST_SHARE = 0.95
+"""Of the tensors of a network without its head, below which a file is not taken for its weights."""
 _WRAPPERS = re.compile(r"^(?:(?:module|model|network|net|_orig_mod|densenet121|encoder)\.)+")
 _OLD = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.")
 _HEAD = re.compile(r"^(?:classifier|class_layers|fc|head)\.")
@@ -152,16 +153,7 @@ def load_weights(network: Any, weights: InitialWeights) -> WeightsReport:
     Names of torchvision (of old and of new files), MONAI and TorchXRayVision are known. A first convolution of three
     channels becomes one of one channel by summing, which does the same to a grey picture that was repeated three times.
     """
-    path = Path(weights.path)
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise DataError(
-            f"the file of weights cannot be read ({type(problem).__name__})", "a file", "check the path"
-        ) from None
-    record = _record(path)
-    digest = _checked_digest(content, weights, record)
-    tensors, said = _tensors(content)
+    digest, record, tensors, said = opened_weights(weights)
     normalisation = _normalisation(weights, record, said)
     own = {
         name: value
@@ -190,15 +182,41 @@ def load_weights(network: Any, weights: InitialWeights) -> WeightsReport:
                 loaded.append((name, ours))
     missing = tuple(sorted(set(own) - set(found)))
     report = WeightsReport(digest, normalisation, tuple(loaded), tuple(skipped), missing)
-    if report.share < _LEAST:
+    if report.share < LEAST_SHARE:
         raise RefusedError(
             f"only {len(loaded)} of {len(own)} tensors of the backbone are in the file "
             f"(missing first: {', '.join(missing[:3])})",
-            f"at least {_LEAST:.0%}",
+            f"at least {LEAST_SHARE:.0%}",
             "choose the architecture that the weights belong to",
         )
     network.load_state_dict({**network.state_dict(), **found})
     return report
+
+
+def opened_weights(
+    weights: InitialWeights,
+) -> tuple[str, Mapping[str, Any], dict[str, Any], Standardise | None]:
+    """Return the hash of a file, the record beside it, its tensors by name, and the normalisation where it says it.
+
+    Raises
+    ------
+    DataError
+        If the file or its record cannot be read.
+    StudyFileError
+        If neither the arguments nor the record say the hash.
+    RefusedError
+        If the hash differs, or the file holds more than tensors.
+    """
+    path = Path(weights.path)
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DataError(
+            f"the file of weights cannot be read ({type(problem).__name__})", "a file", "check the path"
+        ) from None
+    record = _record(path)
+    digest = _checked_digest(content, weights, record)
+    return digest, record, *_tensors(content)
 
 
 def _record(path: Path) -> Mapping[str, Any]:

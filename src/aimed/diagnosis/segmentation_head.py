@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from aimed.core import DataError, StudyFileError
 
@@ -169,6 +170,26 @@ class SegmentationHead:
         table = self.table()[int(self.exclusive) :] == 1.0
         codes = self.codes(mask)
         return np.stack([np.take(row, codes) for row in table])
+
+    def chances(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of each region, shape (b, k, ...), from the scores of a network, (b, outputs, ...)."""
+        if self.exclusive:
+            return np.asarray(special.softmax(scores, axis=1)[:, 1:])
+        return np.asarray(special.expit(scores))
+
+    def decided(self, chances: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the regions of probabilities, shape (k, ...): one half and above, or the likeliest label.
+
+        Examples
+        --------
+        >>> head = SegmentationHead.of_labels({"oedema": 1, "core": 2})
+        >>> head.decided(np.array([[0.4, 0.2], [0.3, 0.3]])).tolist()
+        [[True, False], [False, False]]
+        """
+        if not self.exclusive:
+            return np.asarray(chances >= 0.5)
+        likeliest = np.concatenate((1.0 - chances.sum(0, keepdims=True), chances)).argmax(0)
+        return np.stack([likeliest == label + 1 for label in range(len(chances))])
 
     def painted(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Return the map of labels of regions, shape (...), from masks of shape (k, ...)."""

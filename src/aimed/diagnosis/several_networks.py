@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from aimed.core import BundleError
 
-__all__ = ["Progress", "check_weights", "packed_weights", "progress_of", "torch_threads"]
+__all__ = ["Progress", "check_weights", "packed_weights", "progress_of", "torch_threads", "without_nan"]
 
 Progress: TypeAlias = Callable[[float, str], None]
 
@@ -67,3 +68,18 @@ def check_weights(weights: bytes | None, state: Mapping[str, Any]) -> None:
     """
     if weights is not None and hashlib.sha256(weights).hexdigest() != state["weights_sha256"]:
         raise BundleError("the weights are not those of the model", "the file that was written with it")
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value with None for every number in it that is not finite: JSON has no word for NaN.
+
+    Examples
+    --------
+    >>> without_nan({"dice": [0.5, float("nan")]})
+    {'dice': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

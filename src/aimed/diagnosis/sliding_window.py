@@ -11,11 +11,6 @@ from numpy.typing import NDArray
 
 from aimed.core import DataError, MissingExtraError, StudyFileError
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError(error.name or "torch", "predicting with a network", "pip install 'aimed[deep]'") from None
-
 __all__ = ["Blend", "fitting_window", "foreground_box", "sliding_window", "whole_scan", "window_starts"]
 
 Blend: TypeAlias = Literal["gaussian", "constant"]
@@ -110,10 +105,26 @@ def _mirrored(function: Callable[[Any], Any], axes: Sequence[int]) -> Callable[[
     def mean(windows: Any) -> Any:
         total = function(windows)
         for several in sets[1:]:
-            total = total + function(windows.flip(several)).flip(several)
+            total = total + _flipped(function(_flipped(windows, several)), several)
         return total / len(sets)
 
     return mean
+
+
+def _flipped(values: Any, axes: Sequence[int]) -> Any:
+    return np.ascontiguousarray(np.flip(values, tuple(axes))) if isinstance(values, np.ndarray) else values.flip(axes)
+
+
+def _by_tensors(function: Callable[[Any], Any]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return a function of tensors as one of arrays."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(
+            error.name or "torch", "predicting with a network", "pip install 'aimed[deep]'"
+        ) from None  # fmt: skip
+
+    return lambda windows: np.asarray(function(torch.from_numpy(windows)).float().cpu().numpy())
 
 
 def sliding_window(
@@ -127,13 +138,14 @@ def sliding_window(
     mirror: Sequence[int] = (),
     prepare: Callable[[Any], NDArray[np.float32]] | None = None,
     progress: Progress | None = None,
-) -> Iterator[tuple[slice, Any]]:
+    tensors: bool = True,
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield what a function says of a scan, some slices at a time.
 
     Parameters
     ----------
     function : callable
-        ``function(windows)`` returns a float tensor (b, k, z, y, x) for a float32 tensor (b, c, z, y, x).
+        ``function(windows)`` returns floats (b, k, z, y, x) for float32 (b, c, z, y, x).
     scan : array, shape (c, z, y, x)
         In memory or mapped; read slab by slab. Where it is smaller than the window it stands in the corner of one,
         with zeros around it.
@@ -150,12 +162,14 @@ def sliding_window(
         Makes float32 of a slab (c, z, y, x); a conversion of type when absent.
     progress : callable, optional
         ``progress(share, text)``.
+    tensors : bool
+        Whether the function takes and returns tensors of torch; otherwise arrays, and torch is not needed.
 
     Yields
     ------
     slices : slice
         Of the first axis; in order, without gaps.
-    values : float32 Tensor, shape (k, slices, y, x)
+    values : float32 array, shape (k, slices, y, x)
 
     Notes
     -----
@@ -166,8 +180,8 @@ def sliding_window(
     --------
     >>> scan = np.arange(60.0).reshape(1, 5, 4, 3)
     >>> parts = list(sliding_window(lambda x: 2 * x, scan, (2, 2, 2)))
-    >>> found = torch.cat([values for _, values in parts], 1)
-    >>> [part.stop for part, _ in parts], bool(torch.allclose(found, torch.from_numpy(2 * scan).float()))
+    >>> found = np.concatenate([values for _, values in parts], 1)
+    >>> [part.stop for part, _ in parts], np.allclose(found, 2 * scan)
     ([1, 2, 3, 5], True)
     """
     shape = tuple(scan.shape[1:])
@@ -181,6 +195,8 @@ def sliding_window(
     if blend not in ("gaussian", "constant"):
         raise StudyFileError(f"blend = {blend!r}", "one of: gaussian, constant")
     say = _mirrored(function, mirror) if mirror else function
+    if tensors:
+        say = _by_tensors(say)
     starts = [window_starts(n, w, overlap) for n, w in zip(shape, window, strict=True)]
     weights = [_weights(n, w, s, blend) for n, w, s in zip(shape, window, starts, strict=True)]
     flat = list(product(*(list(zip(s, w, strict=True)) for s, w in zip(starts[1:], weights[1:], strict=True))))
@@ -194,31 +210,31 @@ def sliding_window(
         slab = _slab(scan, z, window[0], padded, prepare)
         for some in (flat[i : i + together] for i in range(0, len(flat), together)):
             views = [slab[:, :, y : y + window[1], x : x + window[2]] for (y, _), (x, _) in some]
-            found = say(views[0][None] if len(views) == 1 else torch.stack(views)).float().cpu()
+            found = np.asarray(say(np.stack(views)), dtype=np.float32)
             if held is None:
-                held = torch.zeros((found.shape[1], window[0], *padded[1:]))
+                held = np.zeros((found.shape[1], window[0], *padded[1:]), dtype=np.float32)
             for ((y, over), (x, across)), values in zip(some, found, strict=True):
-                weight = torch.from_numpy(np.multiply.outer(np.multiply.outer(along, over), across))
-                held[:, :, y : y + window[1], x : x + window[2]].addcmul_(values, weight.expand_as(values))
+                weight = np.multiply.outer(np.multiply.outer(along, over), across)
+                held[:, :, y : y + window[1], x : x + window[2]] += values * weight
             done += 1
             if progress is not None:
                 progress(done / calls, f"window {min(done * together, calls * together)} of about {calls * together}")
         ready = (shape[0] if last else ends) - z
-        yield slice(z, z + ready), held[:, :ready, : shape[1], : shape[2]].clone()
+        yield slice(z, z + ready), held[:, :ready, : shape[1], : shape[2]].copy()
         if not last:
-            left = held[:, ready:].clone()
+            left = held[:, ready:].copy()
             held[:, : left.shape[1]] = left
             held[:, left.shape[1] :] = 0.0
 
 
-def _slab(scan: Any, start: int, depth: int, padded: Sequence[int], prepare: Any) -> Any:
+def _slab(scan: Any, start: int, depth: int, padded: Sequence[int], prepare: Any) -> NDArray[np.float32]:
     """Return slices of a scan as float32, with zeros where it ends."""
     part = scan[:, start : start + depth]
-    values = np.asarray(part, dtype=np.float32) if prepare is None else prepare(part)
+    values: NDArray[np.float32] = np.asarray(part, dtype=np.float32) if prepare is None else prepare(part)
     missing = [wanted - n for wanted, n in zip((depth, *padded[1:]), values.shape[1:], strict=True)]
     if any(missing):
         values = np.pad(values, [(0, 0), *((0, n) for n in missing)])
-    return torch.from_numpy(np.ascontiguousarray(values))
+    return values
 
 
 def whole_scan(function: Callable[[Any], Any], scan: Any, window: Triple, **options: Any) -> NDArray[np.float32]:
@@ -233,5 +249,5 @@ def whole_scan(function: Callable[[Any], Any], scan: Any, window: Triple, **opti
     for part, values in sliding_window(function, scan, window, **options):
         if found is None:
             found = np.empty((values.shape[0], *scan.shape[1:]), dtype=np.float32)
-        found[:, part] = values.numpy()
+        found[:, part] = values
     return np.asarray(found)

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import MissingExtraError, StudyFileError
-
-try:
-    import torch
-    from torch.nn import functional
-except ImportError as error:
-    raise MissingExtraError(error.name or "torch", "training a network", "pip install 'aimed[deep]'") from None
+from aimed.core import StudyFileError
 
 __all__ = ["VolumeAugmentation"]
 
@@ -66,6 +60,7 @@ class VolumeAugmentation:
     >>> change = VolumeAugmentation.brain()
     >>> change.mirror
     (2,)
+    >>> import torch
     >>> x = torch.rand(1, 8, 8, 8)
     >>> a, b = (change.exposed(x, np.random.default_rng(3)) for _ in range(2))
     >>> bool((a == b).all()), bool((a == x).all())
@@ -138,6 +133,9 @@ class VolumeAugmentation:
             Scaled.
         generator : numpy Generator
         """
+        import torch
+        from torch.nn import functional
+
         often = generator.random(3) < self.often
         gamma = generator.uniform(-1.0, 1.0, size=(volume.shape[0], 1, 1, 1)).astype(np.float32)
         knots = generator.uniform(-1.0, 1.0, size=(1, 1, *(_KNOTS,) * 3)).astype(np.float32)

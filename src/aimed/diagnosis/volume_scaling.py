@@ -95,7 +95,9 @@ class VolumeScaling:
                 here = float(seen.mean())
                 # Sums of squares of raw values would lose the digits of a spread that is small beside the mean.
                 share = seen.size / (count + seen.size)
-                squares += float(((seen - here) ** 2).sum()) + (here - mean) ** 2 * count * share
+                # Of voxels that are infinite it is NaN, which is told below.
+                with np.errstate(invalid="ignore"):
+                    squares += float(((seen - here) ** 2).sum()) + (here - mean) ** 2 * count * share
                 mean, count = mean + (here - mean) * share, count + seen.size
             if not np.isfinite(squares):
                 raise DataError(f"channel {channel + 1} has voxels that are NaN or infinite", "finite numbers")

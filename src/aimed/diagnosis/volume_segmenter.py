@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,15 +21,18 @@ from aimed.diagnosis.component_rules import ComponentRule, RuleScores, choose_ru
 from aimed.diagnosis.segmentation_head import SegmentationHead
 from aimed.diagnosis.several_networks import Progress, check_weights, packed_weights, progress_of, torch_threads
 from aimed.diagnosis.volume_scaling import VolumeScaling
+from aimed.diagnosis.volume_weights import VolumeWeightsReport, load_volume_weights
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
 
 if TYPE_CHECKING:
+    from aimed.diagnosis.initial_weights import InitialWeights
     from aimed.diagnosis.volume_augmentation import VolumeAugmentation
 
-__all__ = ["VolumeSegmenter"]
+__all__ = ["Runtime", "VolumeSegmenter"]
 
 Scan = Any
+Runtime: TypeAlias = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
 _SCHEMA = 1
 _TUNE_SUB_VOLUMES = 4
 _LARGEST_CHANGE = 0.001
@@ -65,6 +69,8 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         Sub-volumes of a scan in an epoch.
     augmentation : bool or VolumeAugmentation
         Random changes of training volumes.
+    initial_weights : InitialWeights, optional
+        A file of weights to start from, all but the heads.
     optimizer, learning_rate, weight_decay, batch_size, schedule, warmup, ema, clip_norm, accelerator
         As in `aimed.fit.torch_training.TrainingSettings`. Only the processor repeats a training to the bit.
     max_epochs : int
@@ -99,9 +105,14 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     networks_ : list of VolumeNetwork
+    n_networks_ : int
+    divisor_ : (int, int, int)
+        What the sides of windows are multiples of.
     head_ : SegmentationHead
     channels_ : int
     scaling_ : VolumeScaling
+    weights_report_ : VolumeWeightsReport or None
+        What became of `initial_weights`.
     rules_ : list of ComponentRule
         Of each region.
     tune_dice_ : dict
@@ -147,6 +158,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         background_limit: float = 0.95,
         patches_per_scan: int = 4,
         augmentation: bool | VolumeAugmentation = True,
+        initial_weights: InitialWeights | None = None,
         optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw",
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
@@ -177,7 +189,8 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         self.loss, self.loss_options, self.scaling = loss, loss_options, scaling
         self.patch_size, self.sampling, self.positive, self.negative = patch_size, sampling, positive, negative
         self.background_limit, self.patches_per_scan = background_limit, patches_per_scan
-        self.augmentation, self.optimizer, self.learning_rate = augmentation, optimizer, learning_rate
+        self.augmentation, self.initial_weights = augmentation, initial_weights
+        self.optimizer, self.learning_rate = optimizer, learning_rate
         self.weight_decay, self.batch_size, self.max_epochs = weight_decay, batch_size, max_epochs
         self.schedule, self.warmup, self.ema, self.clip_norm = schedule, warmup, ema, clip_norm
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
@@ -238,11 +251,16 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             from aimed.diagnosis.patches import scans_digest
 
             text = repr(sorted(self._plain_parameters().items())) + repr(patient.tolist())
+            if self.initial_weights is not None:
+                from aimed.diagnosis.initial_weights import opened_weights
+
+                text += opened_weights(self.initial_weights)[0]
             digest = hashlib.sha256((scans_digest(volumes, labels) + text).encode()).hexdigest()
         numbers = [self.scaling_.numbers(scan) for scan in volumes]
         scans, labels = _boxed(volumes, labels, self.crop)
         given = None if tune is None else _given(tune, patient)
         self.networks_: list[Any] = []
+        self.weights_report_: VolumeWeightsReport | None = None
         self.history_: list[dict[str, Any]] = []
         self.rules_ = [ComponentRule() for _ in self.head_.names]
         held_by: list[NDArray[np.int64]] = []
@@ -257,6 +275,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             told = None if progress is None else progress_of(progress, member, int(self.n_estimators))
             self._member(scans, labels, numbers, learns, held, member, shares, folder, digest, told)
             held_by.append(held)
+        self.n_networks_, self.divisor_ = len(self.networks_), tuple(self.networks_[0].divisor)
         self._settle(volumes, masks, held_by)
         return self
 
@@ -347,6 +366,8 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             network = build_volume_network(
                 self.architecture, self.channels_, self.head_.outputs, self.architecture_options
             )  # fmt: skip
+        if self.initial_weights is not None:
+            self.weights_report_ = load_volume_weights(network, self.initial_weights)
         network.begin_at(log_odds)
         size = tuple(int(s) for s in self.patch_size)
         rule = PatchRule(
@@ -431,12 +452,12 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             },
         }
 
-    def _slabs(self, scan: Scan, places: Sequence[int], half: bool, progress: Progress | None = None) -> Iterator[Any]:
+    def _slabs(
+        self, scan: Scan, places: Sequence[int], half: bool, progress: Progress | None = None,
+        runtime: Runtime | None = None,
+    ) -> Iterator[Any]:  # fmt: skip
         """Yield where slices stand in the scan, and probabilities there, shape (members, k, slices, y, x)."""
-        import torch
-
         from aimed.diagnosis.sliding_window import fitting_window, foreground_box, sliding_window
-        from aimed.diagnosis.volume_training import as_chances
 
         if len(scan.shape) != 4 or scan.shape[0] != self.channels_:
             raise DataError(
@@ -444,45 +465,70 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             )
         numbers = self.scaling_.numbers(scan)
         box = foreground_box(scan) if self.crop else tuple(slice(0, n) for n in scan.shape[1:])
+        inside, k = scan[(slice(None), *box)], len(self.head_.names)
+        with self._asked(places, half, runtime) as say:
+            for part, values in sliding_window(
+                say, inside, fitting_window(inside.shape[1:], self.patch_size, self.divisor_),
+                overlap=float(self.overlap), together=int(self.windows_together), mirror=tuple(self.mirror),
+                prepare=lambda raw: self.scaling_.scaled(raw, numbers), progress=progress, tensors=runtime is None,
+            ):  # fmt: skip
+                at = (slice(box[0].start + part.start, box[0].start + part.stop), *box[1:])
+                yield at, values.reshape(-1, k, *values.shape[1:])
+
+    @contextmanager
+    def _asked(self, places: Sequence[int], half: bool, runtime: Runtime | None) -> Iterator[Callable[[Any], Any]]:
+        """Return what says the probabilities of windows, those of all networks and changed copies one after another."""
+        copies = range(1, int(self.test_time_augmentation) + 1)
+        if runtime is not None:
+            run = runtime
+            drawn = [_other_greys(self.augmentation, self.channels_, copy, int(self.random_state)) for copy in copies]
+
+            def told(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+                found = list(run(windows))
+                for factor, added in drawn:
+                    found += run(np.where(windows == 0, windows, windows * factor + added))
+                return np.concatenate([self.head_.chances(np.asarray(scores)) for scores in found], 1)
+
+            yield told
+            return
+        import torch
+
+        from aimed.diagnosis.volume_training import as_chances
+
         device = torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
         # In half precision, convolutions like the channels of a voxel side by side.
         order = torch.channels_last_3d if half else torch.contiguous_format
         networks = [self.networks_[place].eval().to(device, memory_format=order) for place in places]
-        greys = [_other_greys(self._change(), self.channels_, copy, int(self.random_state))
-                 for copy in range(1, int(self.test_time_augmentation) + 1)]  # fmt: skip
-        k = len(self.head_.names)
+        greys = []
+        for copy in copies:
+            changed = _other_greys(self.augmentation, self.channels_, copy, int(self.random_state))
+            greys.append([torch.from_numpy(part).to(device) for part in changed])
 
         def say(windows: Any) -> Any:
             x, found = windows.to(device).contiguous(memory_format=order), []
             for factor, added in (None, None), *greys:
-                seen = x if factor is None else torch.where(x == 0, x, x * factor.to(device) + added.to(device))
+                seen = x if factor is None else torch.where(x == 0, x, x * factor + added)
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                     found += [as_chances(network(seen), self.head_.exclusive) for network in networks]
             return torch.cat(found, 1)
 
-        inside = scan[(slice(None), *box)]
         try:
             with torch_threads(threads_allowed(self.n_jobs)), torch.inference_mode():
-                for part, values in sliding_window(
-                    say, inside, fitting_window(inside.shape[1:], self.patch_size, networks[0].divisor),
-                    overlap=float(self.overlap), together=int(self.windows_together), mirror=tuple(self.mirror),
-                    prepare=lambda raw: self.scaling_.scaled(raw, numbers), progress=progress,
-                ):  # fmt: skip
-                    at = (slice(box[0].start + part.start, box[0].start + part.stop), *box[1:])
-                    yield at, values.reshape(-1, k, *values.shape[1:])
+                yield say
         finally:
             for network in networks:
                 network.to("cpu")
 
     def _masks(self, scan: Scan, places: Sequence[int], half: bool, progress: Progress | None = None) -> Any:
-        from aimed.diagnosis.volume_training import as_masks
-
         found = np.zeros((len(self.head_.names), *scan.shape[1:]), dtype=bool)
         for at, values in self._slabs(scan, places, half, progress):
-            found[(slice(None), *at)] = as_masks(values.mean(0), self.head_.exclusive).numpy()
+            found[(slice(None), *at)] = self.head_.decided(_mean(values))
         return found
 
-    def _ready(self) -> tuple[range, bool]:
+    def _ready(self, runtime: Runtime | None = None) -> tuple[range, bool]:
+        if runtime is not None:
+            check_is_fitted(self, "head_")
+            return range(self.n_networks_), False
         from aimed.fit.half_precision import half_precision_here
 
         check_is_fitted(self, "networks_")
@@ -499,10 +545,11 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         progress : callable, optional
             ``progress(share, text)``.
         """
-        found = self._masks(scan, *self._ready(), progress)
-        for region, rule in enumerate(self.rules_):
-            found[region] = rule.applied(found[region])
-        return np.asarray(found)
+        return self.cleaned(self._masks(scan, *self._ready(), progress))
+
+    def cleaned(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return regions of one scan, shape (k, z, y, x), with what the rules clear away taken out."""
+        return np.stack([rule.applied(mask) for rule, mask in zip(self.rules_, masks, strict=True)])
 
     def predict(self, volumes: Sequence[Scan]) -> list[NDArray[np.uint8]]:
         """Return the map of labels of each scan, shape (z, y, x)."""
@@ -515,7 +562,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         -----
         A whole brain takes 36 MB a region: of many scans, ask for one after the other.
         """
-        return [mean for mean, _ in map(self._uncertain, volumes)]
+        return [mean for mean, _ in map(self.uncertain, volumes)]
 
     def predict_uncertain(self, volumes: Sequence[Scan]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return mean and standard deviation of the probabilities over networks and changed copies, for each scan.
@@ -523,18 +570,37 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         The deviation is NaN where there is one network and no changed copy: nothing then says how sure it is. Mirror
         images are averaged before.
         """
-        return [self._uncertain(scan) for scan in volumes]
+        return [self.uncertain(scan) for scan in volumes]
 
-    def _uncertain(self, scan: Scan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        places, half = self._ready()
+    def uncertain(
+        self, scan: Scan, *, runtime: Runtime | None = None, progress: Progress | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and standard deviation of the probabilities of one scan, each of shape (k, z, y, x).
+
+        Parameters
+        ----------
+        scan : array, shape (c, z, y, x)
+        runtime : callable, optional
+            Runs the networks in place of torch: ``runtime(windows)`` takes float32 arrays (b, c, z, y, x), scaled, and
+            returns the scores of each network, a list of arrays (b, outputs, z, y, x).
+        progress : callable, optional
+            ``progress(share, text)``.
+
+        Returns
+        -------
+        (array, array)
+            See `predict_uncertain`.
+        """
+        places, half = self._ready(runtime)
         mean = np.zeros((len(self.head_.names), *scan.shape[1:]), dtype=np.float32)
         several = len(places) * (1 + int(self.test_time_augmentation)) > 1
         # Outside of the head nothing is said, and nothing doubted.
         spread = np.full_like(mean, 0.0 if several else np.nan)
-        for at, values in self._slabs(scan, places, half):
-            mean[(slice(None), *at)] = values.mean(0).numpy()
+        for at, values in self._slabs(scan, places, half, progress, runtime):
+            # Weights of windows sum to 1 but for rounding.
+            mean[(slice(None), *at)] = np.minimum(_mean(values), np.float32(1.0))
             if several:
-                spread[(slice(None), *at)] = values.std(0).numpy()
+                spread[(slice(None), *at)] = values.std(0, ddof=1)
         return mean, spread
 
     def _plain_parameters(self) -> dict[str, Any]:
@@ -542,6 +608,8 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         for name in ("augmentation", "scaling"):
             if dataclasses.is_dataclass(found[name]) and not isinstance(found[name], type):
                 found[name] = _plain(dataclasses.asdict(found[name]))
+        # A path is of a machine; what was in the file is told by the report.
+        found["initial_weights"] = None
         return found
 
     def to_state(self) -> dict[str, Any]:
@@ -550,6 +618,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         return {
             "schema": _SCHEMA,
             "parameters": self._plain_parameters(),
+            "initial_weights": None if self.weights_report_ is None else self.weights_report_.to_state(),
             "head": self.head_.to_state(),
             "channels": self.channels_,
             "scaling": self.scaling_.to_state(),
@@ -557,7 +626,8 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             "tune_dice": self.tune_dice_,
             "history": self.history_,
             "precision": self.precision_,
-            "networks": len(self.networks_),
+            "networks": self.n_networks_,
+            "divisor": list(self.divisor_),
             "n": self.n_fitted_,
             "patients": self.n_patients_,
             "weights_sha256": hashlib.sha256(self.weights()).hexdigest(),
@@ -588,12 +658,12 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         for name in ("patch_size", "mirror"):
             parameters[name] = tuple(parameters[name])
         if parameters["regions"] is not None:
-            parameters["regions"] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in parameters["regions"].items()
-            }
+            # JSON objects have no order; regions paint in theirs.
+            named = [(name, parameters["regions"][name]) for name in state["head"]["names"]]
+            parameters["regions"] = {name: tuple(v) if isinstance(v, list) else v for name, v in named}
         if parameters["scaling"] is not None:
             parameters["scaling"] = VolumeScaling.from_state(parameters["scaling"])
-        if isinstance(parameters["augmentation"], Mapping) and weights is not None:
+        if isinstance(parameters["augmentation"], Mapping):
             from aimed.diagnosis.volume_augmentation import VolumeAugmentation
 
             given: dict[str, Any] = {
@@ -603,16 +673,19 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
         model = cls(**parameters)
         model.head_ = SegmentationHead.from_state(state["head"])
         model.channels_, model.scaling_ = int(state["channels"]), VolumeScaling.from_state(state["scaling"])
+        report = state["initial_weights"]
+        model.weights_report_ = None if report is None else VolumeWeightsReport.from_state(report)
         model.rules_ = [ComponentRule.from_state(rule) for rule in state["rules"]]
         model.tune_dice_, model.history_ = dict(state["tune_dice"]), list(state["history"])
         model.precision_ = dict(state["precision"])
         model.n_fitted_, model.n_patients_ = int(state["n"]), int(state["patients"])
+        model.n_networks_, model.divisor_ = int(state["networks"]), tuple(int(d) for d in state["divisor"])
         if weights is not None:
             from aimed.diagnosis.stored_weights import stored_networks
             from aimed.diagnosis.volume_network import build_volume_network
 
             model.networks_ = stored_networks(
-                weights, model.architecture, model.head_.outputs, model.architecture_options, int(state["networks"]),
+                weights, model.architecture, model.head_.outputs, model.architecture_options, model.n_networks_,
                 lambda name, outputs, options: build_volume_network(name, model.channels_, outputs, options),
             )  # fmt: skip
         return model
@@ -658,11 +731,14 @@ def _given(tune: ArrayLike, patient: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(chosen)
 
 
-def _other_greys(change: Any, channels: int, copy: int, seed: int) -> tuple[Any, Any]:
-    import torch
+def _mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean over networks; of one, what it says."""
+    return values[0] if len(values) == 1 else np.asarray(values.mean(0))
 
+
+def _other_greys(change: Any, channels: int, copy: int, seed: int) -> list[NDArray[np.float32]]:
+    """Return what the channels of a changed copy are multiplied with, and what is added, each (c, 1, 1, 1)."""
     from aimed.diagnosis.volume_augmentation import VolumeAugmentation
 
-    drawn = (change or VolumeAugmentation()).greys(channels, np.random.default_rng((seed, 7, copy)))
-    factor, added = (torch.from_numpy(part)[:, None, None, None] for part in drawn)
-    return factor, added
+    own = change if isinstance(change, VolumeAugmentation) else VolumeAugmentation()
+    return [part[:, None, None, None] for part in own.greys(channels, np.random.default_rng((seed, 7, copy)))]

@@ -40,6 +40,22 @@ EXPLAINERS = Catalog(
             "aimed.explain.gallery:gallery",
             "Best, worst and least certain cases of each finding, by their numbers in the study.",
         ),
+        "contrasts": (
+            "aimed.explain.volumes:contrast_importance",
+            "Fall of Dice when one contrast of the scans is left out: which of them a segmenter needs.",
+        ),
+        "volume_maps": (
+            "aimed.explain.volume_activation:explain_volume_maps",
+            "Heat maps of outlined regions in volumes (Seg-Grad-CAM, Seg-HiResCAM) with their checks.",
+        ),
+        "volume_gallery": (
+            "aimed.explain.volume_gallery:volume_gallery",
+            "Worst, median, best and least certain outlined cases, over all regions and region by region.",
+        ),
+        "volume_pictures": (
+            "aimed.explain.volume_pictures:volume_thumbnails",
+            "Small pictures of outlined scans: planes, contrasts, slices, maps and surfaces.",
+        ),
     },
     group="aimed.explainers",
 )

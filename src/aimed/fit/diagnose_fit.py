@@ -19,11 +19,12 @@ from aimed.metrics.result import Estimate, notes
 
 __all__ = ["FitDiagnosis", "Gap", "diagnose_fit", "mismatch_test"]
 
-Kind: TypeAlias = Literal["pictures", "rows"]
+Kind: TypeAlias = Literal["pictures", "rows", "scans"]
 
 _FOLDS = 5
 _UNLIKE = 0.55
-_UNITS = {"pictures": "pictures", "rows": "predictors"}
+_UNITS = {"pictures": "pictures", "rows": "predictors", "scans": "scans"}
+_READERS = {"pictures": ("readers", "pictures"), "rows": ("clinicians", "patients"), "scans": ("readers", "scans")}
 _ADVICE = {
     "pictures": {
         "bias": (
@@ -54,6 +55,21 @@ _ADVICE = {
             "bring such patients into training, and draw the tune part from where the model will be used"
         ),
         "tune overfitted": "more training patients, fewer trials and candidates, and a fresh test part",
+    },
+    "scans": {
+        "bias": (
+            "a wider or deeper network, larger sub-volumes or a finer grid; longer training or a better learning rate; "
+            "less weight decay and augmentation; a look at the masks"
+        ),
+        "variance": (
+            "more training patients; more augmentation and weight decay; a smaller network or an ensemble; earlier "
+            "stopping"
+        ),
+        "mismatch": (
+            "find what tells the parts apart (site, device, protocol), bring such scans into training, and draw the "
+            "tune part from where the model will be used"
+        ),
+        "tune overfitted": "a larger tune part, fewer choices made on it, and a fresh test part",
     },
 }
 
@@ -89,7 +105,7 @@ class FitDiagnosis:
     scores : dict of str to Estimate
     gaps : tuple of Gap
     summary : str
-    of : {"pictures", "rows"}
+    of : {"pictures", "rows", "scans"}
     """
 
     scores: dict[str, Estimate]
@@ -151,7 +167,7 @@ def diagnose_fit(
         Which parts it compared.
     margin : float
         What is worth talking about: a gap is present where its interval lies above, small where it lies below.
-    of : {"pictures", "rows"}
+    of : {"pictures", "rows", "scans"}
         What the model reads, which decides the advice.
 
     Returns
@@ -175,9 +191,8 @@ def diagnose_fit(
     gaps: list[Gap] = []
     if target is None:
         bias = Estimate(math.nan, name="bias", note="no target was given")
-        readers = ("readers", "pictures") if of == "pictures" else ("clinicians", "patients")
         sentence = "Bias cannot be judged: it takes a target, such as what {} reach on the same {}."
-        gaps.append(Gap("bias", bias, "not enough evidence", sentence.format(*readers), ""))
+        gaps.append(Gap("bias", bias, "not enough evidence", sentence.format(*_READERS[of]), ""))
     else:
         goal = target if isinstance(target, Estimate) else Estimate(float(target), name="target", se=0.0)
         words = f"the training part is {{}} below {target_name} ({float(goal):.3f})"

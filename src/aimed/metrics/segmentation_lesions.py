@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation, find_objects, generate_binary_structu
 from scipy.optimize import linear_sum_assignment
 
 from aimed.core.errors import DataError, NotEstimableError
-from aimed.metrics.arrays import FloatArray, IntArray
+from aimed.metrics.arrays import BoolArray, FloatArray, IntArray
 from aimed.metrics.draws import PatientDraws, percentile_interval
 from aimed.metrics.result import Curve, Described, Estimate, checked_level, few_units
 from aimed.metrics.segmentation_boundary import Definition, distances_of
@@ -26,6 +26,8 @@ __all__ = [
     "LesionScore",
     "PanopticQuality",
     "froc",
+    "froc_of_candidates",
+    "lesion_candidates",
     "lesion_counts",
     "lesion_dice",
     "lesion_f1",
@@ -74,6 +76,10 @@ class LesionCounts:
         Predicted lesions that match one of the reference, and those that do not.
     quality : float array
         Intersection over union of each one-to-one pair; empty where lesions match by overlap.
+    voxels : int array, shape (found + missed,)
+        Of each lesion of the reference.
+    hit : bool array, shape (found + missed,)
+        Which of them were found.
 
     Examples
     --------
@@ -87,6 +93,8 @@ class LesionCounts:
     right: int
     wrong: int
     quality: FloatArray = field(default_factory=lambda: np.empty(0))
+    voxels: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    hit: BoolArray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
     @property
     def reference(self) -> int:
@@ -123,7 +131,9 @@ def count_lesions(reference: Mask, prediction: Mask, min_voxels: int, match: Mat
     first, size_first = _components(reference, min_voxels)
     second, size_second = _components(prediction, min_voxels)
     i, j, shared = _meetings(first, second)
+    hit = np.zeros(size_first.size, dtype=bool)
     if match == "overlap":
+        hit[i] = True
         found, right = np.unique(i).size, np.unique(j).size
         quality = np.empty(0)
     else:
@@ -137,12 +147,15 @@ def count_lesions(reference: Mask, prediction: Mask, min_voxels: int, match: Mat
         taken = table[rows, columns] > 0
         quality = shares[rows[taken], columns[taken]]
         found = right = int(taken.sum())
+        hit[rows[taken]] = True
     return LesionCounts(
         found=int(found),
         missed=size_first.size - int(found),
         right=int(right),
         wrong=size_second.size - int(right),
         quality=quality,
+        voxels=size_first,
+        hit=hit,
     )
 
 
@@ -602,18 +615,57 @@ class Froc(Curve):
     candidates: int
 
 
-def _candidates(
-    reference: Mask, probability: FloatArray, least: float, min_voxels: int
+def lesion_candidates(
+    reference: ArrayLike, probability: ArrayLike, *, least: float = 0.1, min_voxels: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the highest probability of a candidate on each lesion (-1 without), and that of each false candidate."""
-    lesions, sizes = _components(reference, min_voxels)
-    parts, found = _components(probability >= least, min_voxels)
+    """Return what a free-response curve needs of one case, so that no map has to be kept.
+
+    Parameters
+    ----------
+    reference : bool or 0/1 array, shape (z, y, x) or (y, x)
+    probability : float array of that shape
+    least, min_voxels
+        As for `froc`.
+
+    Returns
+    -------
+    best : float array, one a lesion
+        The highest probability of a candidate on it, -1 without one.
+    false : float array
+        The probability of each candidate on no lesion.
+
+    Raises
+    ------
+    DataError
+        If shapes differ, or a probability lies outside [0, 1] or is missing.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in lesion_candidates([[1, 0, 0, 1, 0, 0]], [[0.5, 0, 0, 0, 0, 0.25]])]
+    [[0.5, -1.0], [0.25]]
+    """
+    _check_candidates(least, min_voxels)
+    given = np.asarray(probability)
+    maps = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
+    if maps.size and not (maps.min() >= 0 and maps.max() <= 1):
+        bad = int(np.count_nonzero(~((maps >= 0) & (maps <= 1))))
+        raise DataError(f"probabilities have {bad} of {maps.size} values outside [0, 1]", "probabilities")
+    pair = MaskPair.of(reference, maps >= least)
+    box = tuple(slice(int(low), int(high)) for low, high in pair.boxes[0])
+    values = maps.reshape(pair.reference.shape)[box].astype(np.float64)
+    lesions, sizes = _components(pair.reference[box], min_voxels)
+    parts, found = _components(values >= least, min_voxels)
     peak = np.zeros(found.size + 1)
-    np.maximum.at(peak, parts.ravel(), probability.ravel())
+    np.maximum.at(peak, parts.ravel(), values.ravel())
     i, j, _ = _meetings(lesions, parts)
     best = np.full(sizes.size, -1.0)
     np.maximum.at(best, i, peak[1:][j])
     return best, np.delete(peak[1:], np.unique(j))
+
+
+def _check_candidates(least: float, min_voxels: int) -> None:
+    if not 0 < least <= 1 or min_voxels < 1:
+        raise DataError("least lies outside (0, 1], or min_voxels is below 1", "such as 0.1 and 1")
 
 
 def froc(
@@ -676,27 +728,62 @@ def froc(
     >>> bool(found.value[1] >= found.value[0] > 0.5)
     True
     """
+    _check_candidates(least, min_voxels)
+    n = len(references)
+    if n == 0 or len(probabilities) != n:
+        raise DataError(f"{n} references and {len(probabilities)} probability maps", "one of each a case, at least 1")
+    cases = [
+        lesion_candidates(mask, values, least=least, min_voxels=min_voxels)
+        for mask, values in zip(references, probabilities, strict=True)
+    ]
+    return froc_of_candidates(
+        cases, least=least, false_positives=false_positives, patient=patient, draws=draws, level=level, seed=seed
+    )
+
+
+def froc_of_candidates(
+    cases: Sequence[tuple[FloatArray, FloatArray]],
+    *,
+    least: float = 0.1,
+    false_positives: Sequence[float] = FALSE_POSITIVES,
+    patient: ArrayLike | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Froc:
+    """Return the free-response curve from what `lesion_candidates` keeps of each case; see `froc`.
+
+    Parameters
+    ----------
+    cases : sequence of n pairs
+    least : float
+        That of `lesion_candidates`, to be told.
+    false_positives, patient, draws, level, seed
+        As for `froc`.
+
+    Raises
+    ------
+    DataError
+        If there are no cases, or the false positives do not increase.
+    NotEstimableError
+        If no case has a lesion.
+
+    Examples
+    --------
+    >>> one = (np.array([0.9]), np.array([0.3]))
+    >>> froc_of_candidates([one, one], false_positives=(0.5,), draws=20).value.tolist()
+    [1.0]
+    """
     checked_level(level)
     rates = np.asarray(false_positives, dtype=np.float64)
     if rates.ndim != 1 or rates.size == 0 or not ((rates >= 0).all() and (np.diff(rates) > 0).all()):
         raise DataError("false_positives do not increase from 0", "such as (0.5, 1, 2)")
-    if not 0 < least <= 1 or min_voxels < 1:
-        raise DataError("least lies outside (0, 1], or min_voxels is below 1", "such as 0.1 and 1")
-    n = len(references)
-    if n == 0 or len(probabilities) != n:
-        raise DataError(f"{n} references and {len(probabilities)} probability maps", "one of each a case, at least 1")
-    hits, alarms, hit_case, alarm_case = [], [], [], []
-    for case, (mask, values) in enumerate(zip(references, probabilities, strict=True)):
-        maps = np.asarray(values, dtype=np.float64)
-        bad = int(np.count_nonzero(~((maps >= 0) & (maps <= 1))))
-        if bad:
-            raise DataError(f"probabilities have {bad} of {maps.size} values outside [0, 1]", "probabilities")
-        pair = MaskPair.of(mask, maps >= least)
-        best, false = _candidates(pair.reference, maps.reshape(pair.reference.shape), least, min_voxels)
-        hits.append(best)
-        alarms.append(false)
-        hit_case.append(np.full(best.size, case))
-        alarm_case.append(np.full(false.size, case))
+    n = len(cases)
+    if n == 0:
+        raise DataError("no cases", "at least 1")
+    hits, alarms = [best for best, _ in cases], [false for _, false in cases]
+    hit_case = [np.full(best.size, case) for case, best in enumerate(hits)]
+    alarm_case = [np.full(false.size, case) for case, false in enumerate(alarms)]
     score = np.concatenate([*hits, *alarms])
     where = np.concatenate([*hit_case, *alarm_case]).astype(np.int64)
     lesions = sum(h.size for h in hits)

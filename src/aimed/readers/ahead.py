@@ -66,10 +66,12 @@ class Told:
         ``progress(share, text)``.
     total : int
         Pictures.
+    what : str
+        They are.
     """
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done, self.refused = progress, max(total, 1), 0, 0
+    def __init__(self, progress: Progress | None, total: int, what: str = "pictures") -> None:
+        self.progress, self.total, self.done, self.refused, self.what = progress, max(total, 1), 0, 0, what
         self.began = self.last = time.monotonic()
 
     def step(self, refused: bool) -> None:
@@ -81,5 +83,5 @@ class Told:
             return
         self.last = now
         left = (now - self.began) / self.done * (self.total - self.done)
-        text = f"{self.done:,} of {self.total:,} pictures"
+        text = f"{self.done:,} of {self.total:,} {self.what}"
         self.progress(self.done / self.total, f"{text}, {self.refused:,} refused, {left:,.0f} s left")

@@ -39,6 +39,7 @@ TAGS: Mapping[str, int] = {
     "DiffusionBValue": 0x00189087,
     "MREchoSequence": 0x00189114,
     "MRDiffusionSequence": 0x00189117,
+    "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
     "AcquisitionNumber": 0x00200012,
     "PatientOrientation": 0x00200020,
@@ -85,7 +86,7 @@ TAGS: Mapping[str, int] = {
     "PixelData": 0x7FE00010,
 }
 """All that is read, by keyword. No element of group 0010 (patient), no date and no name is among them; UIDs only tell
-series apart, and descriptions of series are only searched for the words of contrasts: neither is kept."""
+studies and series apart, and descriptions of series are only searched for the words of contrasts: neither is kept."""
 
 _WANTED = frozenset(TAGS.values())
 _SEQUENCES = frozenset(tag for name, tag in TAGS.items() if name.endswith("Sequence"))

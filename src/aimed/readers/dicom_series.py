@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from aimed.core.grid import Grid
 from aimed.core.image import Grey, ImageRefused
 from aimed.core.volume import VOLUME_REFUSALS, Volume, VolumeRefused, stack_channels
 from aimed.readers.dicom_slices import Slice, read_slices, refused_volume
@@ -22,7 +23,7 @@ from aimed.readers.grey_levels import Storage
 from aimed.readers.image_files import ImageFile, find_images
 from aimed.readers.nifti import MAX_BYTES
 
-__all__ = ["Series", "SeriesFound", "find_series", "read_dicom_series", "read_dicom_study"]
+__all__ = ["Series", "SeriesFound", "find_series", "find_study", "read_dicom_series", "read_dicom_study"]
 
 Vector: TypeAlias = NDArray[np.float64]
 Tilted: TypeAlias = Literal["refuse", "keep"]
@@ -84,6 +85,34 @@ class Series:
         """A digest that two series share when their places can be compared."""
         found: str | None = self._slices[0].group[4] if self._slices else None
         return found
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie.
+
+        Raises
+        ------
+        VolumeRefused
+            With the code of the series.
+        """
+        if self.code is not None or self.affine is None:
+            raise VolumeRefused(self.code or "NO_GEOMETRY", self._detail)
+        _, _, rows, columns, *_ = self._slices[0].group
+        if not rows or not columns:
+            raise VolumeRefused("SIZE_LIES", "Rows or Columns is absent or 0")
+        return Grid((self.n_slices, rows, columns), self.affine)
+
+    @property
+    def planes(self) -> tuple[Vector, Vector, tuple[float, float]]:
+        """Where the slices lie as DICOM says it (mm to the left, back and head), in the order of the volume.
+
+        The place of the first pixel of each, shape (n, 3); the cosines of a row and of a column, shape (2, 3); mm
+        between rows and between columns.
+        """
+        first = self._slices[0]
+        if first.turn is None or first.spacing is None:
+            raise VolumeRefused("NO_GEOMETRY")
+        return np.array([s.place for s in self._slices]), first.turn, first.spacing
 
     def read(self, max_bytes: int = MAX_BYTES) -> Volume:
         """Decode the slices.
@@ -426,6 +455,50 @@ def read_dicom_series(
     return find_series(source, tilted=tilted).only().read(max_bytes)
 
 
+def find_study(
+    source: str | os.PathLike[str] | Sequence[ImageFile], channels: Sequence[str], *, tilted: Tilted = "refuse"
+) -> list[Series]:
+    """Look for the series of some contrasts.
+
+    Parameters
+    ----------
+    source : path or sequence of ImageFile
+    channels : sequence of str
+        Contrasts; see `aimed.readers.dicom_slices.contrast`.
+    tilted : {"refuse", "keep"}
+        See `find_series`.
+
+    Returns
+    -------
+    list of Series
+        In the order asked for, in one frame of reference.
+
+    Raises
+    ------
+    VolumeRefused
+        MISSING when a contrast is not there; MIXED when it is there twice; GRIDS_DIFFER when the series name different
+        frames of reference.
+    DataError
+        If there is no such path.
+    """
+    study = find_series(source, tilted=tilted)
+    study._check()
+    chosen = []
+    for name in channels:
+        fits = [s for s in study.series if s.contrast == name and s.code != "FLAT"]
+        if not fits:
+            there = sorted({s.contrast for s in study.series if s.contrast})
+            raise VolumeRefused(
+                "MISSING", f"the contrast {name}; there are: {', '.join(there) or 'none that is known'}"
+            )
+        if len(fits) > 1:
+            raise VolumeRefused("MIXED", f"{len(fits)} of the contrast {name}")
+        chosen.append(fits[0])
+    if len({s.frame_of_reference for s in chosen}) > 1:
+        raise VolumeRefused("GRIDS_DIFFER", "the series name different frames of reference")
+    return chosen
+
+
 def read_dicom_study(
     source: str | os.PathLike[str] | Sequence[ImageFile],
     channels: Sequence[str],
@@ -456,21 +529,7 @@ def read_dicom_study(
     DataError
         If there is no such path.
     """
-    study = find_series(source, tilted=tilted)
-    study._check()
-    chosen = []
-    for name in channels:
-        fits = [s for s in study.series if s.contrast == name and s.code != "FLAT"]
-        if not fits:
-            there = sorted({s.contrast for s in study.series if s.contrast})
-            raise VolumeRefused(
-                "MISSING", f"the contrast {name}; there are: {', '.join(there) or 'none that is known'}"
-            )
-        if len(fits) > 1:
-            raise VolumeRefused("MIXED", f"{len(fits)} of the contrast {name}")
-        chosen.append(fits[0])
-    if len({s.frame_of_reference for s in chosen}) > 1:
-        raise VolumeRefused("GRIDS_DIFFER", "the series name different frames of reference")
+    chosen = find_study(source, channels, tilted=tilted)
     return stack_channels([s.read(max_bytes // len(chosen)) for s in chosen], channels)
 
 

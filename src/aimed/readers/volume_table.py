@@ -17,9 +17,12 @@ import numpy as np
 import polars as pl
 
 from aimed.core import DataError, nearest
+from aimed.core.image import ImageRefused
 from aimed.core.volume import Volume, VolumeRefused, stack_channels
+from aimed.readers.dicom_elements import is_dicom
+from aimed.readers.dicom_segmentation import is_segmentation, read_segmentation
 from aimed.readers.dicom_series import find_series, read_dicom_study
-from aimed.readers.image_files import inside
+from aimed.readers.image_files import ImageFile, find_images, inside
 from aimed.readers.nifti import is_nifti, read_nifti
 from aimed.readers.source import collect, column_names, open_table
 
@@ -85,6 +88,37 @@ def read_volume(
     return dataclasses.replace(scan, channels=tuple(channels)) if channels else scan
 
 
+def _segmentation(path: Path) -> bytes | None:
+    """Return the DICOM segmentation that a file is, or that lies alone in a folder; None for anything else."""
+    try:
+        files = find_images(path) if path.is_dir() else [ImageFile(path)]
+        if len(files) != 1:
+            return None
+        if files[0].member is None and files[0].refusal is None:
+            with files[0].path.open("rb") as file:
+                if not is_dicom(file.read(2**10)):
+                    return None
+        data = files[0].read()
+    except (DataError, ImageRefused, OSError, ValueError):
+        # Reading the mask as a volume says what is wrong.
+        return None
+    return data if is_segmentation(data) else None
+
+
+def _read_mask(path: Path, scan: Volume | None, options: Mapping[str, Any]) -> Volume:
+    """Return a mask: the numbers of the segments of a DICOM segmentation, or a volume of labels."""
+    stored = _segmentation(path)
+    if stored is None:
+        return read_volume(path, labels=True, **options)
+    limits = {"max_bytes": options["max_bytes"]} if "max_bytes" in options else {}
+    found = read_segmentation(stored, like=scan, **limits)
+    try:
+        painted = found.painted()
+    except DataError:
+        raise VolumeRefused("BAD_LABELS", "segments that overlap: a voxel then has no single label") from None
+    return dataclasses.replace(painted, channels=())
+
+
 # --------------------------------------------------------------------------------------------------------------- a case
 
 
@@ -97,12 +131,15 @@ class VolumeCase:
     images : tuple of Path
         One file for all channels, or one a channel.
     mask : Path, optional
+        A NIfTI file, DICOM slices, or a DICOM segmentation, whose segment numbers are the labels.
     channels : tuple of str
     labels : mapping of int to str
         Names of the labels; empty when nothing declares them.
     modality : str, optional
     refusal : (str, str), optional
         Code and detail when it is known already that the case will not be read.
+    readers : mapping of str to (Path, (str, str) or None)
+        Masks of further readers, by name, and why one will not be read; see `of_reader`.
     """
 
     images: tuple[Path, ...]
@@ -111,6 +148,20 @@ class VolumeCase:
     labels: Mapping[int, str] = field(default_factory=dict)
     modality: str | None = None
     refusal: tuple[str, str] | None = None
+    readers: Mapping[str, tuple[Path, tuple[str, str] | None]] = field(default_factory=dict)
+
+    def of_reader(self, name: str) -> VolumeCase:
+        """Return the case with the mask of another reader; a mask that is not there refuses this case alone.
+
+        Raises
+        ------
+        DataError
+            If no such reader is named.
+        """
+        if name not in self.readers:
+            raise DataError("a reader that the list does not name", "one of the columns of masks")
+        path, refusal = self.readers[name]
+        return dataclasses.replace(self, mask=path, refusal=self.refusal or refusal, readers={})
 
     def read(self, **options: Any) -> Volume:
         """Return the scan; see `read_volume`.
@@ -147,11 +198,16 @@ class VolumeCase:
         ------
         VolumeRefused
             MISSING without a mask; GRIDS_DIFFER when it lies elsewhere than the scan; BAD_LABELS when it holds values
-            that are not declared.
+            that are not declared, or segments that overlap.
+
+        Notes
+        -----
+        A DICOM segmentation leaves out frames without a voxel: with the scan it lies on the grid of the scan, in
+        whatever order its voxels are; alone, it reaches from its first to its last frame.
         """
         if self.refusal is not None or self.mask is None:
             raise VolumeRefused(*(self.refusal or ("MISSING", "no mask")))
-        mask = read_volume(self.mask, labels=True, **options)
+        mask = _read_mask(self.mask, scan, options)
         if scan is not None and turn and mask.orientation != scan.orientation:
             mask = dataclasses.replace(mask.reoriented(scan.orientation), steps=())
         if scan is not None and not mask.grid.same_as(scan.grid):
@@ -209,7 +265,7 @@ def _located(value: Any, folder: Path, what: str) -> tuple[Path, tuple[str, str]
 
 def _case(
     images: Mapping[str, Any], mask: Any, folder: Path, channels: tuple[str, ...], labels: Mapping[int, str],
-    modality: str | None, masked: bool,
+    modality: str | None, masked: bool, readers: Mapping[str, Any] | None = None,
 ) -> VolumeCase:  # fmt: skip
     """Return a case of paths by name; of one path named "" for all channels."""
     found = {name: _located(value, folder, name or "the scan") for name, value in images.items()}
@@ -218,7 +274,8 @@ def _case(
     if masked:
         place, why = _located(mask, folder, "the mask")
         refusal = refusal or why
-    return VolumeCase(tuple(path for path, _ in found.values()), place, channels, labels, modality, refusal)
+    others = {name: _located(value, folder, name) for name, value in (readers or {}).items()}
+    return VolumeCase(tuple(path for path, _ in found.values()), place, channels, labels, modality, refusal, others)
 
 
 def _table(
@@ -398,11 +455,13 @@ def _bids_labels(path: Path) -> dict[int, str]:
 def _from_table(
     source: Any, images: str | Mapping[str, str], mask: str | None, folder: str | os.PathLike[str] | None,
     channels: Sequence[str], labels: Mapping[int, str], modality: str | None, options: Mapping[str, Any],
+    readers: Sequence[str] = (),
 ) -> VolumeTable:  # fmt: skip
     lazy, name = open_table(source, **options)
     known = column_names(lazy, name)
     columns = {"": images} if isinstance(images, str) else dict(images)
-    for column in (*columns.values(), *([mask] if mask is not None else [])):
+    masks = [*([mask] if mask is not None else []), *readers]
+    for column in (*columns.values(), *masks):
         if column not in known:
             close = nearest(column, known)
             raise DataError(
@@ -417,9 +476,9 @@ def _from_table(
     cases = [
         _case(
             {channel: row[column] for channel, column in columns.items()}, row[mask] if mask else None, root, names,
-            labels, modality, mask is not None,
+            labels, modality, mask is not None, {reader: row[reader] for reader in readers},
         )
-        for row in frame.select({*columns.values(), *([mask] if mask else [])}).iter_rows(named=True)
+        for row in frame.select({*columns.values(), *masks}).iter_rows(named=True)
     ]  # fmt: skip
     return _table(frame, cases, names, labels, name)
 
@@ -433,6 +492,7 @@ def read_volume_table(
     labels: Mapping[int, str] | None = None,
     modality: str | None = None,
     folder: str | os.PathLike[str] | None = None,
+    readers: Sequence[str] = (),
     **options: Any,
 ) -> VolumeTable:
     r"""Read a list of scans and masks.
@@ -453,6 +513,8 @@ def read_volume_table(
         Of a table's NIfTI files.
     folder : path, optional
         What the paths of a table are relative to, and must stay in; the folder of the table when absent.
+    readers : sequence of str
+        Columns of a table with masks of further readers; see `VolumeCase.of_reader`.
     **options
         See `aimed.readers.source.open_table`.
 
@@ -480,6 +542,11 @@ def read_volume_table(
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.path.abspath(source))
+        if readers and (path.is_dir() or path.suffix.lower() == ".json"):
+            raise DataError(
+                "masks of further readers and a list without columns", "a table with a column of paths a reader",
+                "write the list as a table",
+            )  # fmt: skip
         if path.is_dir() and (path / "dataset.json").is_file():
             return _decathlon(path / "dataset.json")
         if path.is_dir():
@@ -487,4 +554,4 @@ def read_volume_table(
         if path.suffix.lower() == ".json":
             return _decathlon(path)
         source = path
-    return _from_table(source, images, mask, folder, channels, labels or {}, modality, options)
+    return _from_table(source, images, mask, folder, channels, labels or {}, modality, options, readers)

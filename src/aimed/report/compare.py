@@ -57,13 +57,14 @@ def _when(results: view.Results) -> str:
 
 def _verdicts(a: view.Results, b: view.Results) -> Section:
     rows: list[list[Cell | str]] = []
+    outlines = view.masks(a) and view.masks(b)
     for label, path in (
         ("Verdict", ("verdict", "state")),
         ("Model", ("model", "title")),
         ("Openings of the test part", ("verdict", "openings")),
-        ("Rows", ("data", "rows")),
-        ("Test rows", ("performance", "n")),
-        ("Test events", ("performance", "events")),
+        ("Scans" if outlines else "Rows", ("data", "rows")),
+        ("Test scans" if outlines else "Test rows", ("performance", "n")),
+        ("Test patients", ("performance", "patients")) if outlines else ("Test events", ("performance", "events")),
     ):
         kind: Any = "state" if label == "Verdict" else "text"
         rows.append([label, *(Cell(numbers.number(view.block(r, *path)), kind) for r in (a, b))])
@@ -94,6 +95,7 @@ def _measures(a: view.Results, b: view.Results) -> Section:
     last = ""
     for name in every:
         words = names.describe(name)
+        digits = words.digits
         if words.group != last:
             groups[len(rows)] = last = words.group
         old, new = ((m.get(name) or {}).get("value") for m in (left, right))
@@ -101,8 +103,8 @@ def _measures(a: view.Results, b: view.Results) -> Section:
         rows.append(
             [
                 names.title(name, unit),
-                *(num(numbers.measure(m.get(name))) for m in (left, right)),
-                num(numbers.fixed(change), change),
+                *(num(numbers.measure(m.get(name), digits)) for m in (left, right)),
+                num(numbers.fixed(change, digits), change),
             ]
         )
     same = view.block(a, "split", "lock_sha256") == view.block(b, "split", "lock_sha256") is not None
@@ -150,6 +152,8 @@ def _flat(results: view.Results) -> dict[str, Any]:
     _walk(study, "", out)
     for label, path in (
         ("model", ("model", "name")),
+        ("patch size of the plan", ("model", "plan", "patch_size")),
+        ("spacing of the plan", ("model", "plan", "spacing")),
         ("recalibration", ("model", "calibration", "method")),
         ("data digest", ("data", "digest")),
         ("split lock", ("split", "lock_sha256")),

@@ -62,7 +62,7 @@ def _row(results: view.Results, href: str) -> list[Cell | str]:
         num(f"{names.title(name, view.unit(results))} {numbers.measure(measure)}", (measure or {}).get("value")),
         num(f"{view.baseline_title(results, best[0])} {numbers.fixed(best[1]['value'])}" if best else numbers.ABSENT),
         num(numbers.count(perf.get("n")), perf.get("n")),
-        num(numbers.count(perf.get("events")), perf.get("events")),
+        num(numbers.ABSENT) if view.masks(results) else num(numbers.count(perf.get("events")), perf.get("events")),
         str(results.get("created") or "")[:10],
     ]
 

@@ -9,7 +9,18 @@ from typing import Literal
 
 from aimed.report import numbers
 
-__all__ = ["MEASURES", "MeasureName", "Unit", "describe", "in_words", "is_horizon", "lower", "split_name", "title"]
+__all__ = [
+    "MASKS",
+    "MEASURES",
+    "MeasureName",
+    "Unit",
+    "describe",
+    "in_words",
+    "is_horizon",
+    "lower",
+    "split_name",
+    "title",
+]
 
 Better = Literal["higher", "lower", "target"]
 
@@ -30,6 +41,10 @@ class MeasureName:
         Heading of the table of measures.
     says : str
         What it measures, in one sentence.
+    unit : str
+        Unit it is measured in; empty for shares and ratios.
+    digits : int
+        Decimals it is written with.
     """
 
     title: str
@@ -37,6 +52,8 @@ class MeasureName:
     reference: float | None
     group: str
     says: str
+    unit: str = ""
+    digits: int = 3
 
 
 class Unit(str):
@@ -129,8 +146,63 @@ MEASURES: dict[str, MeasureName] = {
     "lr_negative": MeasureName("LR−", "lower", 1.0, "Threshold", "Odds of the outcome without a flag, times before."),
     "f1": MeasureName("F1", "higher", None, "Threshold", "Harmonic mean of PPV and sensitivity."),
     "npv": MeasureName("NPV", "higher", None, "Threshold", "Share without the outcome among those below it."),
+    "dice": MeasureName(
+        "Dice", "higher", None, "Overlap", "Twice the volume that both outlines share, over the sum of their volumes."
+    ),
+    "iou": MeasureName("IoU", "higher", None, "Overlap", "Volume that both outlines share, over that of either."),
+    "mask_sensitivity": MeasureName(
+        "Sensitivity", "higher", None, "Overlap", "Share of the voxels of the reference that are outlined."
+    ),
+    "mask_precision": MeasureName(
+        "Precision", "higher", None, "Overlap", "Share of the outlined voxels that are in the reference."
+    ),
+    "mask_specificity": MeasureName(
+        "Specificity", "higher", None, "Overlap", "Share of the voxels outside the reference that are left out."
+    ),
+    "surface_dice": MeasureName(
+        "Surface Dice", "higher", None, "Boundary", "Share of both boundaries within the tolerance of the other."
+    ),
+    "hd95": MeasureName(
+        "HD95", "lower", 0.0, "Boundary", "95th percentile of the distance of the two boundaries.", "mm", 2
+    ),
+    "hausdorff": MeasureName(
+        "Hausdorff distance", "lower", 0.0, "Boundary", "Largest distance of the two boundaries.", "mm", 2
+    ),
+    "average_surface_distance": MeasureName(
+        "Average surface distance", "lower", 0.0, "Boundary", "Mean distance over both boundaries.", "mm", 2
+    ),
+    "mean_average_surface_distance": MeasureName(
+        "Mean of both surface distances", "lower", 0.0, "Boundary", "Mean of both directed mean distances.", "mm", 2
+    ),
+    "volume_difference": MeasureName(
+        "Volume difference", "target", 0.0, "Volume", "Outlined volume less that of the reference.", "ml", 2
+    ),
+    "relative_volume_difference": MeasureName(
+        "Relative volume difference", "target", 0.0, "Volume", "Volume difference as a share of the reference."
+    ),
+    "lesion_f1": MeasureName(
+        "Lesion F1", "higher", None, "Lesions", "Harmonic mean of lesion sensitivity and lesion precision."
+    ),
+    "lesion_sensitivity": MeasureName(
+        "Lesion sensitivity", "higher", None, "Lesions", "Share of the lesions of the reference that are found."
+    ),
+    "lesion_precision": MeasureName(
+        "Lesion precision", "higher", None, "Lesions", "Share of the outlined lesions that are lesions."
+    ),
+    "lesion_dice": MeasureName(
+        "Lesion-wise Dice", "higher", None, "Lesions", "Dice of each lesion, averaged; a lesion without match counts 0."
+    ),
+    "lesion_hd95": MeasureName("Lesion-wise HD95", "lower", 0.0, "Lesions", "HD95 of each lesion, averaged.", "mm", 2),
+    "panoptic_quality": MeasureName(
+        "Panoptic quality", "higher", None, "Lesions", "Detection of lesions times the mean IoU of those found."
+    ),
 }
 """Base name → words, in the order of the tables."""
+
+MASKS = {
+    name: words for name, words in MEASURES.items() if words.group in ("Overlap", "Boundary", "Volume", "Lesions")
+} | {name: MEASURES[f"mask_{name}"] for name in ("sensitivity", "precision", "specificity")}
+"""The measures of outlines: short names stand for those of masks."""
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -158,16 +230,23 @@ def describe(name: str) -> MeasureName:
     if found is not None:
         return found
     kind, _, rest = base.partition("_")
-    if kind not in _POOLS or not rest:
+    if kind not in _POOLS or not rest or (kind == "mean" and rest not in {*MASKS, *_ALIASES}):
         return MeasureName(base.replace("_", " "), "higher", None, "Other", "")
     inner = describe(rest)
     title = inner.title if inner.title.startswith(_PROPER) else inner.title[:1].lower() + inner.title[1:]
     return replace(inner, title=f"{kind.capitalize()} {title}", says=f"{_POOLS[kind]} {inner.says}".strip())
 
 
-_ALIASES = {"average_precision": "auprc"}
-_POOLS = {"macro": "Mean over the findings.", "micro": "All pairs of picture and finding in one pool."}
-_PROPER = ("AUROC", "AUC", "Harrell's C", "Uno's C", "Brier", "O/E", "ICI", "E50", "E90", "PPV", "NPV", "LR", "F1")
+_ALIASES = {"average_precision": "auprc", "precision": "mask_precision"}
+_POOLS = {
+    "macro": "Mean over the findings.",
+    "micro": "All pairs of picture and finding in one pool.",
+    "mean": "Mean over the regions.",
+}
+_PROPER = (
+    *("Dice", "HD95", "IoU", "Hausdorff", "AUROC", "AUC", "Harrell's C", "Uno's C", "Brier"),
+    *("O/E", "ICI", "E50", "E90", "PPV", "NPV", "LR", "F1"),
+)
 
 
 def lower(name: str, unit: str = "day") -> str:
@@ -208,15 +287,20 @@ def title(name: str, unit: str = "day") -> str:
     --------
     >>> title("auc@365"), title("oe"), title("brier@5", "year"), title("auroc@lung_mass")
     ('AUC at 365 days', 'O/E ratio', 'Brier score at 5 years', 'AUROC of lung mass')
+    >>> title("mean_dice"), title("hd95@whole_tumour")
+    ('Mean Dice', 'HD95 of whole tumour (mm)')
     """
     at = split_name(name)[1]
-    text = describe(name).title
+    words = describe(name)
+    text, measured = words.title, f" ({words.unit})" if words.unit else ""
     if at is None:
-        return text
+        return f"{text}{measured}"
     if at in (found := getattr(unit, "findings", {})):
         label = found[at]
-        return f"{text} of {label[:1].lower() + label[1:] if label[1:2].islower() else label}"
-    return f"{text} at {numbers.horizon(at, unit)}" if is_horizon(at) else f"{text} of {at.replace('_', ' ')}"
+        return f"{text} of {label[:1].lower() + label[1:] if label[1:2].islower() else label}{measured}"
+    if is_horizon(at):
+        return f"{text} at {numbers.horizon(at, unit)}{measured}"
+    return f"{text} of {at.replace('_', ' ')}{measured}"
 
 
 def is_horizon(at: str) -> bool:

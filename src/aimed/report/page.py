@@ -100,6 +100,8 @@ def _meta(results: view.Results) -> str:
             )
             if events and view.multilabel(results):
                 events = f" pictures, {numbers.count(part['events'])} with a finding"
+            if view.masks(results):
+                events = " scans"
             parts.append(f"{key}: {numbers.count(part.get('n'))}{events}")
     if results.get("created"):
         parts.append(f"run on {str(results['created'])[:10]}")
@@ -111,6 +113,7 @@ def _foot(results: view.Results) -> str:
     made = f"Made by aimed {version}" if version else "Made by aimed"
     created = f" from the results of {numbers.moment(results['created'])}" if results.get("created") else ""
     cases = view.block(results, "gallery") or {}
-    shown = [what for what, key in (("ids", "ids"), ("pictures", "thumbnails")) if cases.get(key)]
+    drawn = cases.get("thumbnails") or (cases.get("pictures") or {}).get("scopes")
+    shown = [what for what, here in (("ids", cases.get("ids")), ("pictures", drawn)) if here]
     holds = f"holds {' and '.join(shown)} of patients: handle it as such" if shown else "holds no patient rows"
     return f"{made}{created}. Every number on this page comes from results.json; the page {holds}."

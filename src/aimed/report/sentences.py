@@ -26,6 +26,7 @@ __all__ = [
     "join",
     "judged",
     "lost",
+    "masks",
     "model",
     "nomogram",
     "outcome",
@@ -33,6 +34,7 @@ __all__ = [
     "pictures",
     "plural",
     "proportional_hazards",
+    "scans",
     "stability",
     "subgroups",
     "top_tenth",
@@ -373,7 +375,7 @@ def data(block: Record) -> str:
     """
     rows, patients = block.get("rows") or 0, block.get("patients") or 0
     removed = sum(int(s.get("removed") or 0) for s in block.get("flow") or [])
-    one = "picture" if block.get("images") else "row"
+    one = "picture" if block.get("images") else "scan" if block.get("volumes") else "row"
     who = f"{plural(rows, one)} of {plural(patients, 'patient')}"
     if rows == patients and one == "row":
         who = plural(patients, "patient")
@@ -405,6 +407,8 @@ def outcome(block: Record, parts: Record | None = None) -> str:
     """
     if block.get("findings"):
         return _frequencies(block["findings"])
+    if block.get("regions"):
+        return _regions(block["regions"])
     label = str(block.get("label") or "The outcome")
     label = label[:1].upper() + label[1:]
     prevalence = block.get("prevalence") or {}
@@ -439,6 +443,72 @@ def _frequencies(findings: Sequence[Record]) -> str:
     if unsure or lost:
         text += f"; {numbers.count(unsure)} labels are uncertain and {numbers.count(lost)} unknown"
     return text + "."
+
+
+def _regions(regions: Sequence[Record]) -> str:
+    text = f"{plural(len(regions), 'region')} {'is' if len(regions) == 1 else 'are'} outlined"
+    each = []
+    for one in regions:
+        median = ((one.get("volume_ml") or {}).get("test") or {}).get("median")
+        if numbers.is_number(median):
+            label = str(one.get("label") or one.get("name"))
+            each.append(f"{_inside(label)} {numbers.fixed(median, 1)}")
+    return f"{text}; median volumes in test scans that have them: {join(each)} ml." if each else f"{text}."
+
+
+def masks(
+    name: str,
+    measure: Record | None,
+    best: tuple[str, Record] | None,
+    worst: tuple[str, Record] | None,
+    missed: Sequence[tuple[str, int]] = (),
+    unit: str = "day",
+    mean: Record | None = None,
+) -> str:
+    """Return the opening sentence on outlines: overlap on average, the best and the worst region, and what was missed.
+
+    Parameters
+    ----------
+    name : str
+    measure : mapping or None
+        The primary measure.
+    best, worst : (str, mapping) or None
+        Label and measure of the regions that do best and worst.
+    missed : sequence of (str, int)
+        Label of each region, and in how many scans that have it none of it was outlined.
+    unit : str
+    mean : mapping or None
+        The mean over the regions, where the primary measure is of one region.
+
+    Examples
+    --------
+    >>> masks("mean_dice", {"value": 0.8, "lower": 0.7, "upper": 0.9}, ("Core", {"value": 0.9}),
+    ...       ("Rim", {"value": 0.7}), [("Core", 0), ("Rim", 2)])  # doctest: +NORMALIZE_WHITESPACE
+    'Mean Dice is 0.80 (0.70 to 0.90), from 0.70 (rim) to 0.90 (core); no voxel of rim is found in 2 scans that have
+    it.'
+    """
+    value, lower, upper = _bounds(measure)
+    title = names.title(name, unit)
+    if value is None:
+        text = f"{title} could not be estimated"
+    else:
+        text = f"{title} is {numbers.short(value)}"
+        both = lower is not None and upper is not None
+        text += f" ({numbers.short(lower)} to {numbers.short(upper)})" if both else ", without an interval"
+    if best is not None and worst is not None and best[0] != worst[0]:
+        over = (mean or {}).get("value")
+        text += f"; the mean over the regions is {numbers.short(over)}" if numbers.is_number(over) else ""
+        ends = [f"{numbers.short(m.get('value'))} ({_inside(label)})" for label, m in (worst, best)]
+        text += f", from {ends[0]} to {ends[1]}"
+    lost = [(label, n) for label, n in missed if n]
+    if lost:
+        said = [f"of {_inside(label)} is found in {plural(n, 'scan')}" for label, n in lost]
+        return f"{text}; no voxel {join(said)} that {'has' if lost[-1][1] == 1 else 'have'} it."
+    return text + "."
+
+
+def _inside(label: str) -> str:
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
 def model(block: Record, unit: str = "day") -> str:
@@ -788,6 +858,31 @@ def pictures(results: Record) -> str:
         said.append(kept)
     if not said:
         return "What could fool a model of pictures was looked at as follows."
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def scans(results: Record) -> str:
+    """Return the opening sentence on worse scans, and on whether poor outlines are known.
+
+    Examples
+    --------
+    >>> scans({"robustness": {"changes": [{"state": "loss shown"}, {"state": "no loss shown"}]},
+    ...        "quality": {"mean": {"rank": {"value": 0.71, "lower": 0.5, "upper": 0.8}}}})
+    '1 of 2 changes of the scans is shown to cost overlap; expected and true Dice have a rank correlation of 0.71.'
+    """
+    said = []
+    changes = (results.get("robustness") or {}).get("changes") or []
+    if isinstance(changes, list) and changes:
+        sure = lost(changes)
+        verb = "is" if len(sure) == 1 else "are"
+        said.append(f"{len(sure)} of {plural(len(changes), 'change')} of the scans {verb} shown to cost overlap")
+    rank, lower, _ = _bounds(((results.get("quality") or {}).get("mean") or {}).get("rank"))
+    if rank is not None:
+        doubt = "" if lower is not None and lower > 0 else ", which is not shown to differ from none"
+        said.append(f"expected and true Dice have a rank correlation of {numbers.short(rank)}{doubt}")
+    if not said:
+        return "What happens to outlines when scans get worse was looked at as follows."
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}."
 

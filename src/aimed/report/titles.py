@@ -10,11 +10,15 @@ from aimed.report import names, numbers, sentences
 __all__ = [
     "calibration",
     "calibration_grid",
+    "capital",
+    "case_dice",
     "changes",
     "decision_curve",
     "effects",
+    "expected_dice",
     "flow",
     "frequencies",
+    "froc",
     "importance",
     "incidence_stack",
     "inside",
@@ -30,8 +34,11 @@ __all__ = [
     "ratios_over_time",
     "risk_coverage",
     "roc",
+    "stop",
     "subgroups",
     "survival_groups",
+    "volume_agreement",
+    "voxel_calibration",
 ]
 
 Record = Mapping[str, Any]
@@ -39,6 +46,29 @@ Record = Mapping[str, Any]
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter.
+
+    Examples
+    --------
+    >>> capital("mean of the regions")
+    'Mean of the regions'
+    """
+    return _sentence(text)
+
+
+def stop(text: str) -> str:
+    """Return a text as a sentence: a capital first letter and a full stop.
+
+    Examples
+    --------
+    >>> stop("pieces of at least 3 voxels"), stop("It is.")
+    ('Pieces of at least 3 voxels.', 'It is.')
+    """
+    text = text.strip()
+    return _sentence(text if text.endswith((".", "!", "?")) or not text else f"{text}.")
 
 
 def inside(label: str) -> str:
@@ -52,7 +82,7 @@ def inside(label: str) -> str:
     return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
-def flow(steps: Sequence[Record]) -> str:
+def flow(steps: Sequence[Record], row: str = "row") -> str:
     """Return the title of the participant flow.
 
     Examples
@@ -65,8 +95,8 @@ def flow(steps: Sequence[Record]) -> str:
     start = int(steps[0]["remaining"]) + int(steps[0].get("removed") or 0)
     end = int(steps[-1]["remaining"])
     if start == end:
-        return f"All {sentences.plural(end, 'row')} were kept"
-    return f"{numbers.count(end)} of {sentences.plural(start, 'row')} were kept"
+        return f"All {sentences.plural(end, row)} were kept"
+    return f"{numbers.count(end)} of {sentences.plural(start, row)} were kept"
 
 
 def missingness(rows: Sequence[Record]) -> str:
@@ -187,10 +217,172 @@ def calibration_grid(panels: Sequence[Record]) -> str:
     return f"No miscalibration was seen in {'any of ' if len(panels) > 1 else ''}{n}"
 
 
-def changes(rows: Sequence[Record]) -> str:
-    """Return the title of what is lost when pictures get worse: how many changes cost ranking, and which most.
+def case_dice(regions: Sequence[Record], poor: float = 0.5) -> str:
+    """Return the title of the Dice of every scan: how many lie below one half, and in which region most.
+
+    Examples
+    --------
+    >>> case_dice([{"label": "Core", "dice": [0.3, 0.8, 0.9]}, {"label": "Whole", "dice": [0.8, 0.9]}])
+    'A Dice below 0.5 is most frequent for core: 1 of 3 scans'
+    >>> case_dice([{"label": "Core", "dice": [0.7, 0.9]}])
+    'No scan has a Dice below 0.5; the lowest is 0.70 (core)'
+    """
+    known = [(inside(str(r["label"])), [float(d) for d in r.get("dice") or []]) for r in regions]
+    known = [(label, dice) for label, dice in known if dice]
+    if not known:
+        return "The Dice of no scan could be computed"
+    counts = [(sum(d < poor for d in dice), label, len(dice)) for label, dice in known]
+    if not any(n for n, _, _ in counts):
+        low, label = min((min(dice), label) for label, dice in known)
+        return f"No scan has a Dice below {poor:g}; the lowest is {numbers.short(low)} ({label})"
+    few, label, of = max(counts, key=lambda c: c[0] / c[2])
+    where = "is most frequent for" if len(known) > 1 else "is seen for"
+    return f"A Dice below {poor:g} {where} {label}: {numbers.count(few)} of {sentences.plural(of, 'scan')}"
+
+
+def froc(regions: Sequence[Record]) -> str:
+    """Return the title of the FROC curve: what is found at one false lesion a scan, in the worst and the best region.
+
+    Examples
+    --------
+    >>> points = [{"false_positives": 0.5, "sensitivity": 0.7}, {"false_positives": 1, "sensitivity": 0.8}]
+    >>> froc([{"label": "Core", "froc": {"points": points}}])
+    'At 1 false lesion a scan 80% of the lesions are found (core)'
+    """
+    found = []
+    for one in regions:
+        points = [p for p in (one.get("froc") or {}).get("points") or [] if numbers.is_number(p.get("sensitivity"))]
+        near = [p for p in points if numbers.is_number(p.get("false_positives"))]
+        if near:
+            best = min(near, key=lambda p: abs(float(p["false_positives"]) - 1.0))
+            found.append((float(best["sensitivity"]), inside(str(one["label"])), float(best["false_positives"])))
+    if not found:
+        return "How many lesions are found could not be estimated"
+    low, high = min(found), max(found)
+    shares = [numbers.percent(f[0], 0) for f in (low, high)]
+    at = f"At {low[2]:g} false lesion{'s' if low[2] > 1 else ''} a scan"
+    if len(found) == 1:
+        return f"{at} {shares[0]} of the lesions are found ({low[1]})"
+    if shares[0] == shares[1]:
+        return f"{at} {shares[0]} of the lesions are found in every region"
+    return f"{at} {shares[0]} ({low[1]}) to {shares[1]} ({high[1]}) of the lesions are found"
+
+
+def _few(parts: Sequence[str], most: int = 3) -> str:
+    return sentences.join([*parts[:most], *([f"{len(parts) - most} more"] if len(parts) > most else [])])
+
+
+def volume_agreement(regions: Sequence[Record]) -> str:
+    """Return the title of the agreement of volumes: the regions whose volume is shown to be off on average.
+
+    Examples
+    --------
+    >>> low, none = {"value": -2.0, "lower": -3.0, "upper": -1.0}, {"value": 0.5, "lower": -1.0, "upper": 2.0}
+    >>> volume_agreement([{"label": "Whole", "absolute": {"bias": low}}, {"label": "Core", "absolute": {"bias": none}}])
+    'Outlines of whole are smaller than the reference on average (−2.0 ml)'
+    >>> volume_agreement([{"label": "Core", "absolute": {"bias": none}}])
+    'No mean difference of volume is shown (core 0.5 ml, −1.0 to 2.0)'
+    """
+    known = [
+        (inside(str(one["label"])), bias)
+        for one in regions
+        if numbers.is_number((bias := (one.get("absolute") or {}).get("bias") or {}).get("value"))
+    ]
+    if not known:
+        return "The agreement of volumes could not be estimated"
+    shown = [
+        (label, b)
+        for label, b in known
+        if all(numbers.is_number(b.get(k)) for k in ("lower", "upper")) and (b["lower"] > 0 or b["upper"] < 0)
+    ]
+    if shown:
+        clauses = []
+        for word, some in (
+            ("smaller", [s for s in shown if s[1]["value"] < 0]),
+            ("larger", [s for s in shown if s[1]["value"] > 0]),
+        ):
+            if some:
+                values = _few([f"{numbers.fixed(b['value'], 1)} ml" for _, b in some])
+                where = _few([label for label, _ in some])
+                clauses.append(f"of {where} are {word} than the reference on average ({values})")
+        return f"Outlines {sentences.join(clauses, 'but those')}"
+    label, b = max(known, key=lambda k: abs(float(k[1]["value"])))
+    ends = [b.get(k) for k in ("lower", "upper")]
+    span = f", {numbers.fixed(ends[0], 1)} to {numbers.fixed(ends[1], 1)}" if all(map(numbers.is_number, ends)) else ""
+    most = "at most " if len(known) > 1 else ""
+    return f"No mean difference of volume is shown ({most}{label} {numbers.fixed(b['value'], 1)} ml{span})"
+
+
+def voxel_calibration(regions: Sequence[Record]) -> str:
+    """Return the title of the calibration of voxels: the regions whose O/E excludes 1.
+
+    Examples
+    --------
+    >>> high, sure = {"value": 1.2, "lower": 1.1, "upper": 1.3}, {"value": 1.0, "lower": 0.9, "upper": 1.1}
+    >>> voxel_calibration([{"label": "Core", "oe": high}, {"label": "Whole", "oe": sure}])
+    'Voxels of core are inside more often than predicted (O/E 1.20)'
+    >>> voxel_calibration([{"label": "Whole", "oe": sure}])
+    'Observed over expected voxels: no interval excludes 1 (1 region)'
+    """
+    known = [
+        (inside(str(one["label"])), oe)
+        for one in regions
+        if all(numbers.is_number((oe := one.get("oe") or {}).get(k)) for k in ("value", "lower", "upper"))
+    ]
+    if not known:
+        return "The calibration of voxels could not be judged"
+    off = [(label, oe) for label, oe in known if oe["lower"] > 1 or oe["upper"] < 1]
+    if not off:
+        return f"Observed over expected voxels: no interval excludes 1 ({sentences.plural(len(known), 'region')})"
+    clauses = []
+    for word, some in (
+        ("more", [s for s in off if s[1]["value"] > 1]),
+        ("less", [s for s in off if s[1]["value"] < 1]),
+    ):
+        if some:
+            values = _few([numbers.ratio(oe["value"]) for _, oe in some])
+            where = _few([label for label, _ in some])
+            clauses.append(f"of {where} are inside {word} often than predicted (O/E {values})")
+    return f"Voxels {sentences.join(clauses, 'but those')}"
+
+
+def expected_dice(block: Record) -> str:
+    """Return the title of expected against true Dice: how they rank together, and what referring a fifth gains.
+
+    Examples
+    --------
+    >>> rank = {"value": 0.7, "lower": 0.5, "upper": 0.8}
+    >>> curve = [{"share": 0.0, "dice": {"value": 0.8}},
+    ...          {"share": 0.2, "dice": {"value": 0.85}, "difference": {"value": 0.05, "lower": 0.02, "upper": 0.08}}]
+    >>> expected_dice({"rank": rank, "curve": curve})  # doctest: +NORMALIZE_WHITESPACE
+    'Expected and true Dice rank scans alike (rank correlation 0.70); without the lowest 20% mean Dice rises from
+    0.80 to 0.85'
+    """
+    rank = block.get("rank") or {}
+    value, lower = rank.get("value"), rank.get("lower")
+    if not numbers.is_number(value):
+        text = "Whether expected Dice ranks scans could not be judged"
+    elif numbers.is_number(lower) and lower > 0:
+        text = f"Expected and true Dice rank scans alike (rank correlation {numbers.short(value)})"
+    else:
+        text = f"Expected Dice is not shown to rank scans as true Dice does (rank correlation {numbers.short(value)})"
+    known = [p for p in block.get("curve") or [] if numbers.is_number((p.get("dice") or {}).get("value"))]
+    if len(known) < 2:
+        return text
+    first, last = known[0], min(known[1:], key=lambda p: abs(float(p.get("share") or 0.0) - 0.2))
+    gain = (last.get("difference") or {}).get("lower")
+    share = numbers.percent(last.get("share"), 0)
+    a, b = (numbers.short(p["dice"]["value"]) for p in (first, last))
+    if numbers.is_number(gain) and gain > 0:
+        return f"{text}; without the lowest {share} mean Dice rises from {a} to {b}"
+    return f"{text}; leaving out the lowest {share} is not shown to raise mean Dice ({a} to {b})"
+
+
+def changes(rows: Sequence[Record], measure: str = "macro_auroc", of: str = "pictures", cost: str = "ranking") -> str:
+    """Return the title of what is lost when inputs get worse: how many changes cost ranking, and which most.
 
     A loss counts when it is still there after the adjustment for the number of changes, where there is one.
+    ``measure`` is what is lost, ``of`` what is changed and ``cost`` the word for what is lost.
 
     Examples
     --------
@@ -205,14 +397,14 @@ def changes(rows: Sequence[Record]) -> str:
     sure = sentences.lost(rows)
     n = sentences.plural(len(rows), "change")
     if not seen:
-        return "No change of the pictures is shown to cost ranking"
+        return f"No change of the {of} is shown to cost {cost}"
     if not sure:
         verb = "seems" if len(seen) == 1 else "seem"
-        return f"One by one {len(seen)} of {n} {verb} to cost ranking, but none after adjustment for their number"
-    text = f"{len(sure)} of {n} {'is' if len(sure) == 1 else 'are'} shown to cost ranking"
+        return f"One by one {len(seen)} of {n} {verb} to cost {cost}, but none after adjustment for their number"
+    text = f"{len(sure)} of {n} {'is' if len(sure) == 1 else 'are'} shown to cost {cost}"
 
     def loss(row: Record) -> float:
-        value = ((row.get("differences") or {}).get("macro_auroc") or {}).get("value")
+        value = ((row.get("differences") or {}).get(measure) or {}).get("value")
         return float(value) if numbers.is_number(value) else 0.0
 
     worst = min(sure, key=loss)
@@ -263,6 +455,9 @@ def macro(name: str, whole: Record | None, findings: Sequence[tuple[str, Record]
     return f"{text}, from {numbers.short(low)} ({inside(worst)}) to {numbers.short(high)} ({inside(best)})"
 
 
+_TUNED = ("tune_loss", "tune_auroc", "tune_dice")
+
+
 def learning(runs: Sequence[Record]) -> str:
     """Return the title of the learning curves: how training ended, and what the tune part did after the kept epoch.
 
@@ -273,7 +468,7 @@ def learning(runs: Sequence[Record]) -> str:
     >>> learning([{"train_loss": [0.9, 0.5], "tune_loss": [0.8, 0.6], "best_epoch": 2}])
     'The last of 2 epochs was kept: longer training may gain more'
     """
-    known = [r for r in runs if numbers.is_number(r.get("best_epoch")) and (r.get("tune_loss") or r.get("tune_auroc"))]
+    known = [r for r in runs if numbers.is_number(r.get("best_epoch")) and any(r.get(k) for k in _TUNED)]
     if not known:
         epochs = max((len(r.get("train_loss") or []) for r in runs), default=0)
         return f"Training ran {sentences.plural(epochs, 'epoch')}; no patients were set aside to stop it"

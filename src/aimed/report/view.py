@@ -21,6 +21,7 @@ __all__ = [
     "horizons",
     "key",
     "labels",
+    "masks",
     "measures",
     "multilabel",
     "of_finding",
@@ -81,7 +82,7 @@ def unit(results: Results) -> names.Unit:
 
 
 def labels(results: Results) -> dict[str, str]:
-    """Return the label of each finding by its key, in order; empty where the outcome is not several findings.
+    """Return the label of each finding or region by its key, in order; empty where the outcome is one event.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def labels(results: Results) -> dict[str, str]:
         return found
     return {
         key(str(f.get("name"))): str(f.get("label") or f.get("name"))
-        for f in block(results, "outcome", "findings") or []
+        for f in block(results, "outcome", "findings") or block(results, "outcome", "regions") or []
         if isinstance(f, Mapping) and f.get("name")
     }
 
@@ -138,6 +139,17 @@ def multilabel(results: Results) -> bool:
     return "multilabel" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
 
 
+def masks(results: Results) -> bool:
+    """Return whether the outcome is regions that are outlined in scans.
+
+    Examples
+    --------
+    >>> masks({"performance": {"kind": "masks"}}), masks({"outcome": {"kind": "multilabel"}})
+    (True, False)
+    """
+    return "masks" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
+
+
 def finding(results: Results, name: str) -> dict[str, Any]:
     """Return the results as if one finding were the only outcome, so that what draws a yes/no outcome draws it.
 
@@ -173,10 +185,11 @@ def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
     """
     found = measures(results)
     named = block(results, "study", "primary")
-    for name in (named, "macro_auroc", "auroc", "uno_c", "harrell_c", "cause_specific_c", *found):
+    for name in (named, "macro_auroc", "auroc", "mean_dice", "uno_c", "harrell_c", "cause_specific_c", *found):
         if name in found:
             return str(name), found[str(name)]
-    return str(named or ("macro_auroc" if multilabel(results) else "auroc")), None
+    usual = "macro_auroc" if multilabel(results) else "mean_dice" if masks(results) else "auroc"
+    return str(named or usual), None
 
 
 def horizons(results: Results) -> list[str]:

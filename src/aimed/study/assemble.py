@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import aimed
-from aimed.core import Binary, Cohort, CompetingRisks, Measure, Multilabel, NotEstimableError, Split, Survival
+from aimed.core import Binary, Cohort, CompetingRisks, Masks, Measure, Multilabel, NotEstimableError, Split, Survival
 from aimed.metrics.calibration_competing import incidence_by
 from aimed.metrics.censor_marks import censor_marks
 from aimed.metrics.competing import aalen_johansen
@@ -25,6 +25,7 @@ from aimed.metrics.proportions import wilson
 from aimed.study.describe import describe_data
 from aimed.study.limits import limitations
 from aimed.study.pictures import finding_labels, raw_labels
+from aimed.study.regions import region_table
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Facts
 from aimed.study.tasks import checklists_of, outcome_label, primary_of, task_of
@@ -77,6 +78,8 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
             block["prevalence"][part] = _prevalence(cohort, rows, y, level, seed)
     elif isinstance(outcome, Multilabel):
         block["findings"] = _findings(spec, cohort, outcome, parts)
+    elif isinstance(outcome, Masks):
+        block["regions"] = _regions(spec, outcome, parts)
     elif isinstance(outcome, Survival):
         horizon = float(spec.outcome.at()[-1])
         event, time = outcome.event, outcome.time
@@ -164,6 +167,27 @@ def _findings(
                     part: _prevalence(cohort, rows, y, spec.evaluate.level, spec.study.seed)
                     for part, rows in parts.items()
                 },
+            }
+        )
+    return found
+
+
+def _regions(spec: StudySpec, outcome: Masks, parts: Mapping[str, NDArray[np.int64]]) -> list[dict[str, Any]]:
+    """Return of each region in how many scans it is, and how large, in each part."""
+    found = []
+    for j, one in enumerate(region_table(spec)):
+        volume = outcome.volumes[:, j]
+        sizes = {}
+        for part, rows in parts.items():
+            there = volume[rows][volume[rows] > 0]
+            q1, median, q3 = np.quantile(there, [0.25, 0.5, 0.75]).tolist() if there.size else (None, None, None)
+            sizes[part] = {"median": median, "q1": q1, "q3": q3, "n": int(there.size)}
+        found.append(
+            {
+                **one,
+                "present": {part: int((volume[rows] > 0).sum()) for part, rows in parts.items()},
+                "known": {part: int((~np.isnan(volume[rows])).sum()) for part, rows in parts.items()},
+                "volume_ml": sizes,
             }
         )
     return found

@@ -7,7 +7,7 @@ import tomllib
 from aimed.calibrate import CALIBRATORS
 from aimed.checks import CHECKS
 from aimed.core import Catalog
-from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS, SEGMENTATION_LOSSES, VOLUME_NETWORKS
+from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS, SEGMENTATION_LOSSES, VOLUME_MODELS, VOLUME_NETWORKS
 from aimed.explain import EXPLAINERS
 from aimed.metrics import METRICS
 from aimed.prognosis import MODELS
@@ -25,6 +25,7 @@ __all__ = ["CATALOGS", "catalogs"]
 CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
     "picture models": PICTURE_MODELS,
+    "volume models": VOLUME_MODELS,
     "networks": NETWORKS,
     "losses": LOSSES,
     "volume networks": VOLUME_NETWORKS,

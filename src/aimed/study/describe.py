@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, CompetingRisks, Outcome, Split, Survival, Variable, is_missing
 from aimed.core.cohort import SMALL_CELL
-from aimed.core.outcome import Multilabel
+from aimed.core.outcome import Masks, Multilabel
 
 __all__ = ["describe_data", "event_flags"]
 
 
 def event_flags(outcome: Outcome | None) -> NDArray[np.bool_]:
-    """Return True for rows with the event (the one of interest, or any finding), whatever the outcome type."""
+    """Return True for rows with the event of interest, or with any finding or region, whatever the outcome type."""
     if isinstance(outcome, Binary):
         return np.asarray(outcome.values, dtype=bool)
     if isinstance(outcome, Survival):
@@ -25,6 +25,8 @@ def event_flags(outcome: Outcome | None) -> NDArray[np.bool_]:
         return np.asarray(outcome.cause == 1)
     if isinstance(outcome, Multilabel):
         return np.asarray((outcome.values == 1).any(axis=1))
+    if isinstance(outcome, Masks):
+        return np.asarray(outcome.present.any(axis=1))
     return np.zeros(0 if outcome is None else outcome.n, dtype=bool)
 
 

@@ -1,4 +1,4 @@
-"""Which functions carry a study through its stages: one set for tables, one for pictures, the same order for both."""
+"""Which functions carry a study through its stages: of tables, pictures or volumes, in the same order for all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,20 @@ class Flow:
 
 
 def flow_of(spec: StudySpec) -> Flow:
-    """Return the stages of a study; those of pictures are loaded only for pictures."""
+    """Return the stages of a study; those of pictures and volumes are loaded only for them."""
+    if spec.volumes is not None:
+        from aimed.study import volume_evidence, volume_stages
+
+        return Flow(
+            check=volume_stages.check,
+            fit=volume_stages.fit,
+            calibrate=volume_stages.calibrate,
+            evaluate=volume_evidence.evaluate,
+            explain=volume_evidence.explain,
+            audit=volume_evidence.audit,
+            facts=volume_evidence.facts,
+            package=volume_stages.package,
+        )
     if spec.images is None:
         from aimed.study import stages
 

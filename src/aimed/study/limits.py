@@ -32,8 +32,11 @@ def limitations(spec: StudySpec, record: Mapping[str, Any]) -> list[str]:
         said.append("No index dates are recorded; change over time was not assessed.")
     events = data["parts"]["test"]["events"]
     findings = record["outcome"].get("findings")
+    regions = record["outcome"].get("regions")
     if findings:
         said += _of_findings(findings, record)
+    elif regions:
+        said += _of_regions(regions, record)
     elif events < 100:
         said.append(
             f"The test part has {events} events; at least 100 events and 100 non-events are advised for a precise "
@@ -68,6 +71,37 @@ def limitations(spec: StudySpec, record: Mapping[str, Any]) -> list[str]:
             said.append(f["message"])
     if record["verdict"]["openings"] > 1:
         said.append(f"The test part was opened {record['verdict']['openings']} times; its results may be optimistic.")
+    return said
+
+
+_FEW_PATIENTS = 50
+
+
+def _of_regions(regions: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[str]:
+    """Return what a test part of scans does not say."""
+    said = []
+    patients = record["data"]["parts"]["test"].get("patients")
+    if patients is not None and patients < _FEW_PATIENTS:
+        said.append(
+            f"The test part has scans of {patients} patients; below {_FEW_PATIENTS} the intervals of mean Dice tend to "
+            "be too short."
+        )
+    few = [
+        f"{one['label']} ({one['present']['test']})"
+        for one in regions
+        if (one.get("present") or {}).get("test") is not None and one["present"]["test"] < _FEW_PATIENTS
+    ]
+    if few:
+        said.append(f"Fewer than {_FEW_PATIENTS} test scans have: {', '.join(few)}.")
+    if not record["outcome"].get("reference_standard"):
+        said.append("Who outlined the reference, and how well readers agree, is not recorded: it bounds any Dice.")
+    said.append(
+        "One tune part said when training stops, which candidate is taken and what is cleared away from outlines, and "
+        "taught the expected Dice and the intervals of volumes; only the test part is untouched by these choices."
+    )
+    lost = sum((record["data"].get("volumes") or {}).get("refused", {}).values())
+    if lost:
+        said.append(f"{lost} scans were refused and are in no part; performance on such scans is unknown.")
     return said
 
 

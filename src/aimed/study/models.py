@@ -151,6 +151,11 @@ def model_names(spec: StudySpec) -> tuple[list[str], list[str]]:
 
         found, beside = picture_recipes_of(spec)
         return [r.name for r in found], beside
+    if spec.volumes is not None:
+        from aimed.study.volume_models import volume_recipes_of
+
+        outliners, simple = volume_recipes_of(spec)
+        return [r.name for r in outliners], simple
     candidates, baselines = recipes_of(spec)
     return [r.name for r in candidates], [r.name for r in baselines]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from aimed.core import RefusedError, StudyFileError
 from aimed.diagnosis import PICTURE_MODELS
 from aimed.diagnosis.picture_recipes import PictureRecipe
 from aimed.study.picture_pretraining import check_pretrain
-from aimed.study.spec import StudySpec
+from aimed.study.spec import StudySpec, WeightsPart
 from aimed.study.tasks import task_of
 
-__all__ = ["BASELINES", "picture_recipes_of", "require_networks", "weights_digest"]
+__all__ = ["BASELINES", "digest_of_weights", "picture_recipes_of", "require_networks", "weights_digest"]
 
 BASELINES = {
     "prevalence": "Prevalence",
@@ -84,22 +85,35 @@ def weights_digest(spec: StudySpec) -> str | None:
     RefusedError
         If it is not the one that the study file names.
     """
-    weights = None if spec.images is None else spec.images.weights
+    return digest_of_weights(None if spec.images is None else spec.images.weights, spec.folder, "images")
+
+
+def digest_of_weights(weights: WeightsPart | None, folder: Path, table: str) -> str | None:
+    """Return the SHA-256 of a file of weights, checked against what the study file says of it.
+
+    Parameters
+    ----------
+    weights : WeightsPart or None
+    folder : path
+        Of the study file.
+    table : str
+        Of the study file that names them.
+    """
     if weights is None:
         return None
     try:
-        with (spec.folder / weights.file).open("rb") as file:
+        with (folder / weights.file).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         raise StudyFileError(
-            "[images] weights names a file that is not there or cannot be read",
+            f"[{table}] weights names a file that is not there or cannot be read",
             "a file of weights",
             "paths start at the study file",
         ) from None
     if weights.sha256 not in (None, found):
         raise RefusedError(
             f"the file of weights has SHA-256 {found}",
-            f"{weights.sha256}, as [images] weights says",
+            f"{weights.sha256}, as [{table}] weights says",
             "fetch the file again from its publisher",
         )
     return found

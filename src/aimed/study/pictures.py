@@ -309,7 +309,7 @@ def phantoms(spec: StudySpec, place: Path, progress: Progress | None = None) -> 
         write_study(
             draft,
             asked.patients,
-            size=asked.size,
+            size=asked.size or 256,
             difficulty=asked.difficulty,
             seed=asked.seed,
             n_jobs=2,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from aimed.core import Cohort
 from aimed.study.spec import StudySpec
 from aimed.study.tasks import primary_of, task_of
@@ -29,6 +31,8 @@ _FIT_SECONDS = {
 _PIXEL_SECONDS = {"small_cnn": 1.6e-7, "densenet121": 1.5e-6}
 """Seconds of training a pixel of a picture takes in an epoch, measured on two cores; an order of magnitude."""
 _EPOCHS = 30
+_VOXEL_SECONDS = 4e-7
+"""Seconds of training a voxel of a sub-volume takes with 16 channels at the finest scale; an order of magnitude."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     """
     if spec.images is not None:
         return _plan_of_pictures(spec, cohort)
+    if spec.volumes is not None:
+        return _plan_of_volumes(spec, cohort)
     task = task_of(spec)
     candidates = spec.model.candidates or task.candidates
     baselines = spec.model.baselines or task.baselines
@@ -99,6 +105,55 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     return Plan(
         steps=steps, seconds=round(fit + other, 0), memory_mb=round(350 + cohort.n * (p + 10) * 8 * 6 / 2**20, 0)
     )
+
+
+def _plan_of_volumes(spec: StudySpec, cohort: Cohort) -> Plan:
+    """Return the plan of a segmentation study, with the grid and sub-volumes that its training scans ask for."""
+    from aimed.study.picture_stages import tune_part
+    from aimed.study.stages import draw_split
+    from aimed.study.volume_models import volume_recipes_of
+    from aimed.study.volume_stages import plan_for
+    from aimed.study.volumes import channels_of
+
+    candidates, baselines = volume_recipes_of(spec)
+    learns = tune_part(draw_split(spec, cohort))[0]
+    seconds, memory, told = 10.0, 900.0, []
+    for recipe in candidates:
+        plan = plan_for(spec, cohort, learns, recipe)
+        chosen = {**plan.parameters(), **recipe.parameters(spec.model.parameters.get(recipe.name, {}))}
+        epochs, each = int(chosen.get("max_epochs", 50)), int(chosen.get("patches_per_scan", 4))
+        voxels = float(np.prod(plan.patch_size))
+        work = voxels * plan.widths[0] / 16 * int(chosen.get("n_estimators", 1))
+        seconds += learns.size * each * epochs * work * _VOXEL_SECONDS
+        memory = max(memory, 900.0 + voxels * plan.widths[0] * plan.batch_size * 60 / 2**20)
+        grid = " x ".join(f"{mm:.3g}" for mm in plan.spacing)
+        size = " x ".join(map(str, plan.patch_size))
+        told.append(f"{recipe.title} (grid {grid} mm, sub-volumes {size}, up to {epochs} epochs)")
+    steps = (
+        (
+            "read",
+            f"{cohort.n:,} scans of {cohort.patients:,} patients, {len(channels_of(cohort))} channels, from "
+            f"{cohort.source}; read once into a cache",
+        ),
+        ("check", "patients, copies, grids, order of channels, labels"),
+        (
+            "split",
+            f"test part: {_test_part(spec)}; a tune part of 1/{spec.split.tune.folds} of the training patients; "
+            "locked in splits.lock",
+        ),
+        ("fit", f"{', '.join(told)} against {', '.join(baselines)}; regions: {', '.join(spec.outcome.regions)}"),
+        ("calibrate", "how far expected Dice and volumes can be trusted, on the tune part"),
+        (
+            "evaluate",
+            f"opens the test part; primary {primary_of(spec)}; {spec.evaluate.draws} bootstrap draws by patient; "
+            "lesions, volumes, doubt, damaged scans",
+        ),
+        ("explain", "which contrast is needed, heat maps with sanity checks, and cases"),
+        ("audit", f"subgroups: {', '.join(spec.subgroups.columns) or 'none declared'}"),
+        ("report", "results.json, report.html, model_card.md"),
+        ("package", "bundle/ without pickle, with golden cases"),
+    )
+    return Plan(steps=steps, seconds=round(seconds, 0), memory_mb=round(memory, 0))
 
 
 def _test_part(spec: StudySpec) -> str:

@@ -19,6 +19,7 @@ from aimed.core import DataError
 from aimed.readers.image_files import ImageFile, find_images
 from aimed.readers.image_table import read_image_table
 from aimed.study.predict import safe_cell
+from aimed.study.row_log import logged_rows, row_log
 
 __all__ = ["Pictures", "PredictedPictures", "find_pictures", "predict_pictures"]
 
@@ -232,23 +233,8 @@ def _predicted(
     """Bring the file of rows to its end, from wherever it is."""
     head = {"model_sha256": bundle.digest, "pictures": len(pictures.files), "pictures_sha256": pictures.digest()}
     found = PredictedPictures()
-    end = 0
-    if part.exists():
-        with part.open("rb") as file:
-            for number, line in enumerate(file):
-                record = _whole(line)
-                # A torn line is what a kill leaves; whatever does not fit is predicted again.
-                if record is None or (record != head if number == 0 else record.get("row") != number):
-                    break
-                if number:
-                    found.count(record)
-                end += len(line)
-    found.resumed = found.pictures
-    with part.open("r+b" if part.exists() else "w+b") as file:
-        file.truncate(end)
-        file.seek(end)
-        if not end:
-            file.write(_line(head))
+    with row_log(part, head, found.count) as add:
+        found.resumed = found.pictures
         rows = bundle.predict(
             pictures.files,
             names=pictures.names,
@@ -262,36 +248,17 @@ def _predicted(
                 record = row.to_dict()
                 if also is not None:
                     also(pictures.files[row.row - 1], record)
-                file.write(_line(record))
-                file.flush()
+                add(record)
                 found.count(record)
-        os.fsync(file.fileno())
     return found
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _whole(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
 def _rows(part: Path, named: bool) -> Iterator[PredictedPicture]:
-    with part.open("rb") as file:
-        next(file)
-        for line in file:
-            record = json.loads(line)
-            record["warnings"] = tuple(record["warnings"])
-            if not named:
-                record["file"] = record["id"] = None
-            yield PredictedPicture(**record)
+    for record in logged_rows(part):
+        record["warnings"] = tuple(record["warnings"])
+        if not named:
+            record["file"] = record["id"] = None
+        yield PredictedPicture(**record)
 
 
 def _render(

@@ -143,7 +143,11 @@ class Study:
             Hears how far the reading of pictures is.
         """
         if self._cohort is None:
-            if self.spec.images is None:
+            if self.spec.volumes is not None:
+                from aimed.study.volumes import read_volume_cohort
+
+                self._cohort = read_volume_cohort(self.spec, place or Path("runs"), self.data, progress)
+            elif self.spec.images is None:
                 self._cohort = read_cohort(self.spec, self.data)
             else:
                 from aimed.study.pictures import read_picture_cohort
@@ -186,6 +190,10 @@ class Study:
             from aimed.study.picture_models import require_networks
 
             require_networks(self.spec)
+        if self.spec.volumes is not None:
+            from aimed.study.volume_models import require_volume_networks
+
+            require_volume_networks(self.spec)
         heard.started("read")
         began = clock.monotonic()
         self.read(home.path.parent, heard.advanced)
@@ -252,6 +260,15 @@ class _Flow:
         self.seconds[name] = found["seconds"]
         return found
 
+    def _of_volumes(self, part: Mapping[str, Any] | None) -> Any:
+        """Return what fitting a study of volumes depends on beside its data; None for another study."""
+        if part is None:
+            return None
+        from aimed.study.volume_models import plan_text, volume_weights_digest
+
+        grid = {name: part[name] for name in ("spacing", "memory_mb", "modality", "window")}
+        return grid, plan_text(self.spec), volume_weights_digest(self.spec), self.spec.evaluate.empty
+
     def _guard(self, lock_sha256: str) -> None:
         """Refuse when the record of openings, or the lock it was made under, was tampered with or lost."""
         openings = self.home.openings()
@@ -270,14 +287,14 @@ class _Flow:
 
     def go(self) -> Run:
         spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
-        version, pictures = aimed.__version__, part["images"] or {}
+        version, pictures = aimed.__version__, part["images"] or part["volumes"] or {}
 
         cohort = self.owner.read()
         digest = cohort.digest()
 
         drawn = stages.draw_split(spec, cohort)
         # What only the report shows asks nothing of the data.
-        asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images")}
+        asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images", "volumes")}
         key = key_of("check", version, digest, asked, {k: v for k, v in pictures.items() if k != "regions"} or None)
 
         def check() -> tuple[Any, list[str]]:
@@ -323,6 +340,7 @@ class _Flow:
             part["outcome"],
             pictures.get("weights"),
             pictures.get("pretrain"),
+            self._of_volumes(part["volumes"]),
             weights_digest(spec),
             spec.study.seed,
             spec.evaluate.tau_days,
@@ -378,8 +396,10 @@ class _Flow:
 
         evidence = self.stage("evaluate", eval_key, evaluate)["payload"]
 
-        shown = None
-        if pictures:
+        shown: Any = None
+        if spec.volumes is not None:
+            shown = {**part["report"], "statements": {}}
+        elif pictures:
             shown = pictures["regions"], regions_digest(spec, cohort), {**part["report"], "statements": {}}
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec), shown)
 

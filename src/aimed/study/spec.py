@@ -16,11 +16,14 @@ from aimed.metrics.evaluate_multilabel import finding_keys
 
 __all__ = ["StudySpec", "load_spec", "read_spec"]
 
-TaskName: TypeAlias = Literal["risk", "classify", "survival"]
+TaskName: TypeAlias = Literal["risk", "classify", "survival", "segment"]
 """Tasks that exist today; later ones join here."""
 
 SYNTHETIC = "synthetic:chest"
 """The source that draws chest phantoms instead of reading a table."""
+
+SYNTHETIC_BRAIN = "synthetic:brain"
+"""The source that draws brain phantoms with tumours instead of reading a table."""
 
 Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "multiple_imputation", "native", "mean"]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -55,13 +58,21 @@ class ShortcutPart(_Strict):
 
 
 class SyntheticPart(_Strict):
-    """How many chest phantoms ``synthetic:chest`` draws, and how hard they are to read."""
+    """How many chest or brain phantoms a synthetic source draws, and how hard they are to read."""
 
     patients: int = Field(default=400, ge=20, le=100_000)
-    size: int = Field(default=256, ge=64, le=1024)
+    size: int | None = Field(default=None, ge=24, le=1024)
     difficulty: float = Field(default=0.3, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     shortcut: ShortcutPart | None = None
+    spacing: float | None = Field(default=None, gt=0, le=10)
+    visits: Annotated[int, Field(ge=1, le=9)] = 1
+    healthy: float = Field(default=0.0, ge=0, lt=1)
+    files: Literal["nifti", "dicom"] = "nifti"
+
+
+_OF_BRAINS = {"spacing", "visits", "healthy", "files"}
+"""Keys of [data] synthetic that chest phantoms do not have."""
 
 
 class DataPart(_Strict):
@@ -117,6 +128,39 @@ class RegionsPart(_Strict):
         return self
 
 
+class VolumesPart(_Strict):
+    """Where scans and masks are, which channels they have, and the grid that a network works on."""
+
+    column: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    mask: str | None = None
+    folder: str | None = None
+    channels: tuple[str, ...] = ()
+    modality: str | None = Field(default=None, pattern=r"^[A-Z]{2,4}$")
+    window: tuple[float, float] | None = None
+    spacing: tuple[float, float, float] | None = None
+    memory_mb: int | None = Field(default=None, ge=256, le=1_000_000)
+    plan: str | None = None
+    weights: WeightsPart | None = None
+    cache: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> VolumesPart:
+        if self.column is not None and self.columns:
+            raise ValueError("name either 'column', or 'columns' with one a channel")
+        if self.columns and self.channels and tuple(self.columns) != self.channels:
+            raise ValueError("'columns' names the channels; 'channels' says otherwise")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError("window is [lowest, highest]")
+        if self.window is not None and self.modality != "CT":
+            raise ValueError("'window' is in Hounsfield units: it needs modality = 'CT'")
+        if self.spacing is not None and not all(0.05 <= mm <= 20 for mm in self.spacing):
+            raise ValueError("spacing is in mm along z, y and x, 0.05 to 20 each")
+        if self.plan is not None and self.spacing is not None:
+            raise ValueError("the plan says the spacing: leave 'spacing' out")
+        return self
+
+
 class ImagesPart(_Strict):
     """Where the pictures are and how they are framed."""
 
@@ -154,6 +198,8 @@ class OutcomePart(_Strict):
 
     column: str | None = None
     findings: tuple[str, ...] = ()
+    regions: dict[str, tuple[Annotated[int, Field(ge=1, le=254)], ...]] = Field(default_factory=dict)
+    exclusive: bool = False
     uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
     separator: str = Field(default="|", min_length=1)
     positive: int | float | str | bool | None = None
@@ -172,11 +218,15 @@ class OutcomePart(_Strict):
     @model_validator(mode="after")
     def _one_spelling(self) -> OutcomePart:
         timed = self.time is not None and self.event is not None
-        if self.findings:
+        if self.regions:
+            self._regions()
+        elif self.exclusive:
+            raise ValueError("'exclusive' goes with 'regions'")
+        elif self.findings:
             told = sorted(self.model_fields_set & _OF_EVENTS)
             if told:
                 raise ValueError(f"'findings' are yes or no now; they go without '{told[0]}'")
-            self._one_key_each()
+            self._one_key_each(self.findings, "findings")
         elif self.model_fields_set & {"uncertain", "separator"}:
             raise ValueError("'uncertain' and 'separator' go with 'findings'")
         elif (self.column is None) != timed:
@@ -191,11 +241,24 @@ class OutcomePart(_Strict):
             raise ValueError("'competing' names the value of 'event_value'; an event is of one kind")
         return self
 
-    def _one_key_each(self) -> None:
+    def _regions(self) -> None:
+        told = sorted(self.model_fields_set & {*_OF_EVENTS, "column", "findings", "uncertain", "separator"})
+        if told:
+            raise ValueError(f"'regions' are outlined in masks; they go without '{told[0]}'")
+        self._one_key_each(tuple(self.regions), "regions")
+        several = [label for labels in self.regions.values() for label in labels]
+        if not all(self.regions.values()):
+            raise ValueError("'regions' names a region without labels")
+        if any(len(set(labels)) < len(labels) for labels in self.regions.values()):
+            raise ValueError("'regions' names a label twice in one region")
+        if self.exclusive and (len(set(several)) < len(several) or len(several) > len(self.regions)):
+            raise ValueError("'exclusive' regions have one label each, and no two the same")
+
+    def _one_key_each(self, names: tuple[str, ...], what: str) -> None:
         try:
-            finding_keys(self.findings)
+            finding_keys(names)
         except DataError as error:
-            raise ValueError(f"'findings': {error.got}") from None
+            raise ValueError(f"'{what}': {error.got}") from None
 
     def at(self) -> tuple[float, ...]:
         """Return the horizons, in ``unit``."""
@@ -366,6 +429,9 @@ class EvaluatePart(_Strict):
     threshold: Share | None = None
     tau_days: float | None = Field(default=None, gt=0)
     accept: tuple[str, ...] = ()
+    tolerance: float = Field(default=1.0, ge=0, le=50)
+    surface: Literal["voxel", "pooled", "surfel"] = "voxel"
+    empty: Literal["metrics_reloaded", "omit", "brats"] = "metrics_reloaded"
     draws: int = Field(default=500, ge=50, le=20_000)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     human_level: float | None = Field(default=None, gt=0.5, lt=1)
@@ -426,8 +492,16 @@ _NOT_FOR_PICTURES = (
     ("tune", {"trials", "budget", "metric"}, "a network is trained once with the parameters of [model]"),
     ("evaluate", {"optimism", "stability", "tau_days"}, "networks are not fitted again"),
     ("explain", {"repeats", "effects", "shap"}, "pictures are explained by heat maps"),
+    ("evaluate", {"tolerance", "surface", "empty"}, "these are of masks"),
 )
 """Keys that a study of tables obeys and one of pictures would pass over in silence: table, keys, why."""
+
+_NOT_FOR_VOLUMES = (
+    *(rule for rule in _NOT_FOR_PICTURES if not rule[1] & {"tolerance"}),
+    ("evaluate", {"threshold", "thresholds", "human_level"}, "masks are judged by overlap and distance"),
+    ("calibrate", {"methods"}, "masks are not recalibrated"),
+)
+_OF_MASKS = {"tolerance", "surface", "empty"}
 
 
 class StudySpec(_Strict):
@@ -456,6 +530,7 @@ class StudySpec(_Strict):
     study: StudyHead
     data: DataPart
     images: ImagesPart | None = None
+    volumes: VolumesPart | None = None
     outcome: OutcomePart
     predictors: PredictorPart = PredictorPart()
     variables: dict[str, VariablePart] = Field(default_factory=dict)
@@ -474,6 +549,8 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _task_fits_outcome(self) -> StudySpec:
         out = self.outcome
+        self._synthetic()
+        self._volumes()
         if self.study.task == "survival" and (out.time is None or not out.at()):
             raise ValueError("[outcome] of a survival study needs 'time', 'event' and 'horizons_days'")
         if self.study.task == "classify" and out.column is None and not out.findings:
@@ -485,10 +562,44 @@ class StudySpec(_Strict):
             raise ValueError("[outcome] of a risk study needs 'column', or 'time', 'event' and one 'horizon_days'")
         return self
 
+    def _synthetic(self) -> None:
+        asked = self.data.synthetic
+        if asked is None:
+            return
+        if self.data.source not in (SYNTHETIC, SYNTHETIC_BRAIN):
+            raise ValueError(f"[data] 'synthetic' goes with source = '{SYNTHETIC}' or '{SYNTHETIC_BRAIN}'")
+        other = {"shortcut"} if self.data.source == SYNTHETIC_BRAIN else _OF_BRAINS
+        told = sorted(asked.model_fields_set & other)
+        if told:
+            raise ValueError(f"[data] 'synthetic' has no '{told[0]}' for source = '{self.data.source}'")
+        low, high = (24, 256) if self.data.source == SYNTHETIC_BRAIN else (64, 1024)
+        if asked.size is not None and not low <= asked.size <= high:
+            raise ValueError(f"[data] 'synthetic' size is {low} to {high} for source = '{self.data.source}'")
+
+    def _volumes(self) -> None:
+        drawn = self.data.source == SYNTHETIC_BRAIN
+        if self.volumes is None:
+            if drawn or self.study.task == "segment":
+                raise ValueError("[study] 'task' segment reads scans: add [volumes] with 'column' and 'mask'")
+            if self.outcome.regions:
+                raise ValueError("[outcome] 'regions' are outlined in scans: add [volumes]")
+            told = sorted(self.evaluate.model_fields_set & _OF_MASKS)
+            if told:
+                raise ValueError(f"[evaluate] '{told[0]}' is of masks: it needs task 'segment'")
+            return
+        if self.study.task != "segment" or not self.outcome.regions:
+            raise ValueError("[volumes] needs task 'segment' and [outcome] 'regions'")
+        if self.images is not None:
+            raise ValueError("[images] and [volumes]: a study reads one of them")
+        if self.predictors.model_fields_set - {"allow"}:
+            raise ValueError("[predictors] beside [volumes]: regions are outlined from the scan alone")
+        for table, keys, why in _NOT_FOR_VOLUMES:
+            found = getattr(self, table).model_fields_set & keys
+            if found:
+                raise ValueError(f"[{table}] '{min(found)}' beside [volumes]: {why}")
+
     def _pictures(self) -> None:
         drawn = self.data.source == SYNTHETIC
-        if self.data.synthetic is not None and not drawn:
-            raise ValueError(f"[data] 'synthetic' goes with source = '{SYNTHETIC}'")
         if self.images is None:
             if drawn:
                 raise ValueError(f"[data] 'source' holds pictures ('{SYNTHETIC}'): add [images] with column = 'path'")

@@ -16,7 +16,7 @@ from aimed.calibrate.choose import Chosen, choose
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.core import Binary, Cohort, CompetingRisks, DataError, Finding, Outcome, Split, Survival
-from aimed.core.outcome import Multilabel
+from aimed.core.outcome import Masks, Multilabel
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
 from aimed.explain.reasons import reasons
@@ -96,6 +96,15 @@ def silent(share: float, text: str = "") -> None:
     """Ignore progress."""
 
 
+def part_of(progress: Progress, low: float, high: float) -> Callable[..., None]:
+    """Return what tells the progress of a part of the work, from a share of the whole to another."""
+
+    def told(share: float, text: str = "") -> None:
+        progress(low + (high - low) * share, text)
+
+    return told
+
+
 def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
     """Draw train, test and tuning folds as the study file says."""
     test, seed = spec.split.test, spec.study.seed
@@ -131,7 +140,20 @@ def strata(outcome: Outcome | None) -> NDArray[np.int64]:
         kind = np.asarray((present * place).max(axis=1), dtype=np.int64)
         unknown = np.isnan(outcome.values).all(axis=1)
         return np.where(unknown, 0, kind + int(unknown.any()))
+    if isinstance(outcome, Masks):
+        return _by_extent(outcome)
     return event_flags(outcome).astype(np.int64)
+
+
+def _by_extent(outcome: Masks) -> NDArray[np.int64]:
+    """Return how many regions a scan has, and of those that have all whether they are small, middling or large."""
+    present = outcome.present.sum(axis=1).astype(np.int64)
+    largest = np.nanmax(np.where(np.isnan(outcome.volumes), 0.0, outcome.volumes), axis=1, initial=0.0)
+    whole = present == len(outcome.targets)
+    if whole.sum() < 12:
+        return np.asarray(present)
+    cuts = np.quantile(largest[whole], [1 / 3, 2 / 3])
+    return np.asarray(present + np.where(whole, np.searchsorted(cuts, largest), 0), dtype=np.int64)
 
 
 def _words(cohort: Cohort, name: str) -> NDArray[Any]:

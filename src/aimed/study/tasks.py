@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, CompetingRisks, DataError, StudyFileError, Survival, UnknownNameError
+from aimed.metrics.evaluate_masks import known_masks
 from aimed.metrics.evaluate_multilabel import finding_key, known_multilabel
 from aimed.metrics.prepared_binary import MEASURES
 from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, OVERALL_COMPETING, at
@@ -27,7 +28,7 @@ class Task:
 
     name: str
     title: str
-    kind: Literal["binary", "survival", "competing", "multilabel"]
+    kind: Literal["binary", "survival", "competing", "multilabel", "masks"]
     candidates: tuple[str, ...]
     baselines: tuple[str, ...]
     primary: str
@@ -94,6 +95,17 @@ TASKS: Mapping[str, Task] = {
         design="diagnostic",
         prediction="probability",
     ),
+    "segment": Task(
+        name="segment",
+        title="Regions outlined in scans: segment with [volumes] and [outcome] regions",
+        kind="masks",
+        candidates=("small_unet3d",),
+        baselines=("threshold", "voxels"),
+        primary="mean_dice",
+        tuning_metric="mean_dice",
+        design="diagnostic",
+        prediction="outline",
+    ),
 }
 
 
@@ -107,7 +119,7 @@ def task_of(spec: StudySpec) -> Task:
 def table_kind(spec: StudySpec) -> Literal["binary", "survival", "competing"]:
     """Return the kind of outcome of a study of a table."""
     kind = task_of(spec).kind
-    if kind == "multilabel":
+    if kind == "multilabel" or kind == "masks":
         raise TypeError("a study of a table is needed")
     return kind
 
@@ -118,6 +130,8 @@ def known_measures(spec: StudySpec) -> list[str]:
         return list(MEASURES)
     if task_of(spec).kind == "multilabel":
         return known_multilabel([finding_key(name) for name in spec.outcome.findings])
+    if task_of(spec).kind == "masks":
+        return known_masks([finding_key(name) for name in spec.outcome.regions])
     overall = OVERALL_COMPETING if task_of(spec).kind == "competing" else OVERALL
     return [*overall, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
 
@@ -132,9 +146,11 @@ def primary_of(spec: StudySpec) -> str:
 
 def outcome_label(spec: StudySpec) -> str:
     """Return the outcome in words."""
-    if spec.outcome.findings:
-        few = ", ".join(spec.outcome.findings) if len(spec.outcome.findings) <= 3 else ""
-        return spec.outcome.label or few or f"{len(spec.outcome.findings)} findings"
+    several = spec.outcome.findings or tuple(spec.outcome.regions)
+    if several:
+        few = ", ".join(several) if len(several) <= 3 else ""
+        what = "findings" if spec.outcome.findings else "regions"
+        return spec.outcome.label or few or f"{len(several)} {what}"
     return spec.outcome.label or spec.outcome.column or spec.outcome.event or "outcome"
 
 
@@ -160,8 +176,9 @@ def declared_of(spec: StudySpec) -> dict[str, Declared]:
 
 
 def checklists_of(spec: StudySpec) -> tuple[str, ...]:
-    """Return the reporting guidelines of a study: those it names, else TRIPOD+AI, and CLAIM for pictures."""
-    if "checklists" in spec.report.model_fields_set or spec.images is None:
+    """Return the reporting guidelines of a study: those it names, else TRIPOD+AI, and CLAIM for images."""
+    imaging = spec.images is not None or spec.volumes is not None
+    if "checklists" in spec.report.model_fields_set or not imaging:
         return spec.report.checklists
     return (*spec.report.checklists, "claim")
 
@@ -223,6 +240,8 @@ def check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
     with_role |= set(spec.outcome.findings)
     if spec.images is not None:
         with_role |= {spec.images.column, spec.images.study}
+    if spec.volumes is not None:
+        with_role |= {spec.volumes.column, spec.volumes.mask, *spec.volumes.columns.values()}
     for name in spec.subgroups.columns:
         if name in with_role:
             raise StudyFileError(

@@ -8,12 +8,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimed.trust import scan_words as scans
 from aimed.trust.tripod import augmentation, labels, network, of_pictures
 from aimed.trust.words import at, number, plural, title
 
 __all__ = ["escape", "model_card"]
 
-_METRIC_IDS = {"auroc": "roc_auc", "brier": "brier_score", "auprc": "average_precision"}
+_METRIC_IDS = {"auroc": "roc_auc", "brier": "brier_score", "auprc": "average_precision", "dice": "dice", "iou": "iou"}
 _LEADING = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")
 
 
@@ -97,13 +98,16 @@ def _title(r: Mapping[str, Any], name: str) -> str:
 
 
 _OF_FINDINGS = ("auroc", "auprc", "brier", "oe", "calibration_slope", "sensitivity", "specificity")
-"""Measures of a single finding that the card shows; all are in the results."""
+_OF_REGIONS = ("dice", "hd95", "surface_dice", "volume_difference")
+"""Measures of a single finding or region that the card shows; all are in the results."""
 
 
 def _chosen(r: Mapping[str, Any], measures: Mapping[str, Any], only: Sequence[str] = _OF_FINDINGS) -> dict[str, Any]:
     """Return the measures the card shows: all, or with several findings their means and some of each finding."""
     if not labels(r):
         return dict(measures)
+    if scans.of_scans(r):
+        only = ("dice",) if "auroc" in only and len(only) == 1 else _OF_REGIONS
     return {k: m for k, m in measures.items() if "@" not in k or k.partition("@")[0] in only}
 
 
@@ -111,8 +115,9 @@ def _front(r: Mapping[str, Any]) -> list[str]:
     licence = str(at(r, "study.license") or "")
     shown = _chosen(r, at(r, "performance.measures") or {}, ("auroc",))
     known = {name: m for name, m in shown.items() if m.get("value") is not None}
-    data = "image" if of_pictures(r) else "tabular"
-    lines = ["---", 'library_name: "aimed"', f'pipeline_tag: "{data}-classification"']
+    data = "image" if of_pictures(r) or scans.of_scans(r) else "tabular"
+    does = "segmentation" if scans.of_scans(r) else "classification"
+    lines = ["---", 'library_name: "aimed"', f'pipeline_tag: "{data}-{does}"']
     lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', '  - "clinical-prediction"']
     plain = re.fullmatch(r"[A-Za-z0-9.+-]+", licence)
     lines.append(f"license: {_yaml(licence.lower() if plain else 'other')}")
@@ -121,7 +126,7 @@ def _front(r: Mapping[str, Any]) -> list[str]:
     if known:
         lines.append(f"metrics: {_yaml([_metric(name) for name in known])}")
         lines += ["model-index:", f"  - name: {_yaml(str(at(r, 'study.id') or 'model'))}", "    results:"]
-        lines += ["      - task:", f'          type: "{data}-classification"']
+        lines += ["      - task:", f'          type: "{data}-{does}"']
         lines += [f"          name: {_yaml(str(at(r, 'study.outcome_label') or at(r, 'outcome.label') or 'outcome'))}"]
         lines += ["        dataset:", f"          name: {_yaml(str(at(r, 'data.source') or 'unknown'))}"]
         lines += [f'          type: "{data}"', '          split: "test"']
@@ -190,6 +195,9 @@ def _details(r: Mapping[str, Any]) -> list[str]:
         ("Outcome", at(r, "study.outcome_label"), "study.outcome_label"),
         ("Missing values", at(r, "model.missing_method"), "model.missing_method"),
         ("Calibration", at(r, "model.calibration.method"), "model.calibration.method"),
+        ("Preparation", scans.frame(r) if scans.of_scans(r) else None, "model.network.preprocessing"),
+        ("Sub-volumes", scans.selection(r), "model.plan"),
+        ("Inputs and outputs", scans.inputs(r), "performance.labels"),
         ("Made by aimed", at(r, "aimed_version"), "aimed_version"),
         ("Made on", at(r, "created"), "created"),
         ("Study file SHA-256", at(r, "study.file_sha256"), "study.file_sha256"),
@@ -250,13 +258,14 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
         _measure_row(r, _title(r, k), m, f"performance.measures.{k}")
         for k, m in _chosen(r, block.get("measures") or {}).items()
     ]
-    lines += _table(_HEAD, rows) or ["No measures in the results.", ""]
+    head = [*_HEAD[:4], "With the region", *_HEAD[5:]] if scans.of_scans(r) else _HEAD
+    lines += _table(head, rows) or ["No measures in the results.", ""]
     for baseline, measures in (block.get("differences") or {}).items():
         rows = [
             _measure_row(r, _title(r, k), m, f"performance.differences.{baseline}.{k}")
             for k, m in _chosen(r, measures, ("auroc",)).items()
         ]
-        lines += [f"### Difference to {escape(baseline)}", "", *_table(_HEAD, rows)]
+        lines += [f"### Difference to {escape(baseline)}", "", *_table(head, rows)]
     threshold = at(r, "model.threshold")
     if threshold and threshold.get("value") is not None:
         lines += [
@@ -305,6 +314,7 @@ def _data(r: Mapping[str, Any]) -> list[str]:
         ]
     )
     head = ["Pictures", "Patients", "With a finding"] if of_pictures(r) else ["Rows", "Patients", "Events"]
+    head = ["Scans", "Patients", "With a region"] if scans.of_scans(r) else head
     lines += _table(["Part", *head, "Source"], rows)
     findings = [
         _measure_row(r, f"{one.get('label')}, {part} part", m, f"outcome.findings[{k}].prevalence.{part}")
@@ -312,11 +322,33 @@ def _data(r: Mapping[str, Any]) -> list[str]:
         for part, m in (one.get("prevalence") or {}).items()
         if part != "all"
     ]
+    lines += _regions(r)
     return [*lines, *_table(["Frequency of", "Value", "Interval", "n", "Positive", "Source"], findings)]
 
 
+def _regions(r: Mapping[str, Any]) -> list[str]:
+    """Return the table of the regions of each part; nothing where none are outlined."""
+    rows = []
+    for k, one in enumerate(at(r, "outcome.regions") or []):
+        for part, n in (one.get("present") or {}).items():
+            size = (one.get("volume_ml") or {}).get(part) or {}
+            values = [size.get(q) for q in ("median", "q1", "q3")]
+            said = [number(float(v), 1) if v is not None else "–" for v in values]
+            span = f"{said[1]} to {said[2]}" if None not in values else "–"
+            rows.append(
+                [escape(f"{one.get('label')}, {part} part"), number(n), said[0], span, f"`outcome.regions[{k}]`"]
+            )
+    return _table(["Region", "Scans with it", "Median volume, ml", "Quartiles", "Source"], rows)
+
+
 def _pictures(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """Return the facts on the files of a study of pictures; none for tables."""
+    """Return the facts on the files of a study of pictures or scans; none for tables."""
+    if at(r, "data.volumes"):
+        return [
+            ("Scans", scans.files(r), "data.volumes"),
+            ("Refused", scans.refused(r), "data.volumes.refused"),
+            ("Reference standard", at(r, "outcome.reference_standard"), "outcome.reference_standard"),
+        ]
     images = at(r, "data.images")
     if not images:
         return []
@@ -345,6 +377,7 @@ def _analyses(r: Mapping[str, Any]) -> list[str]:
             row = _measure_row(r, str(group["group"]), measure, path)
             rows.append([*row[:-1], escape(group["state"]), row[-1]])
         events = "With a finding" if of_pictures(r) else "Events"
+        events = "With a region" if scans.of_scans(r) else events
         head = ["Group", _title(r, primary), "Interval", "n", events, "State", "Source"]
         lines += [f"### {escape(column.get('label') or column['column'])}", "", *_table(head, rows)]
     note = at(r, "subgroups.note")
@@ -362,12 +395,16 @@ def _ethics(r: Mapping[str, Any]) -> list[str]:
 
 _SAID = {
     "Shortcuts": "shortcuts",
-    "Worse pictures": "robustness",
+    "Worse inputs": "robustness",
     "Sets that may say uncertain": "conformal",
     "Doubt": "case_uncertainty",
     "Heat maps": "explanation",
+    "Expected Dice": "quality",
+    "Calibration of voxels": "voxel_calibration",
+    "Contrasts": "explanation.contrasts",
+    "Maps": "explanation.maps",
 }
-"""What the evidence says of a model of pictures, in its own sentences."""
+"""What the evidence says of a model of pictures or scans, in its own sentences."""
 
 
 def _caveats(r: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from aimed.metrics.proportions import mean_share
 from aimed.metrics.result import Estimate, checked_level, clustered
 from aimed.trust.words import listed, number, plural
 
-__all__ = ["REFERRED", "case_uncertainty", "entropy"]
+__all__ = ["REFERRED", "case_uncertainty", "entropy", "kept_after"]
 
 REFERRED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of the most uncertain pictures that are handed to a reader."""
@@ -214,12 +214,12 @@ def _measure(found: Estimate, name: str) -> dict[str, Any]:
     return found.measure().to_dict()
 
 
-def _kept(doubt: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def kept_after(doubt: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """Return how much of each row is kept when a share of the most uncertain is referred; equals share alike.
 
     Examples
     --------
-    >>> _kept(np.array([0.9, 0.5, 0.5, 0.1]), 0.5).tolist()
+    >>> kept_after(np.array([0.9, 0.5, 0.5, 0.1]), 0.5).tolist()
     [0.0, 0.5, 0.5, 1.0]
     """
     left = share * doubt.size
@@ -239,7 +239,7 @@ def _errors(
     rows = np.flatnonzero(~np.isnan(wrong))
     out = []
     for share in shares if rows.size else ():
-        keep = _kept(doubt[rows], share)
+        keep = kept_after(doubt[rows], share)
         who = None if codes is None else codes[rows]
         found = mean_share(wrong[rows], keep, patient=who, level=level)
         influence = np.zeros(wrong.size)

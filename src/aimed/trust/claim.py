@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aimed.trust import scan_words as scans
 from aimed.trust import tripod
 from aimed.trust.tripod import NotApplicable, Results, Writer, join, said_of
 from aimed.trust.words import at, listed, number, plural, title
@@ -26,7 +27,8 @@ def direction(r: Results) -> str | None:
     if not source:
         return None
     if str(source).startswith("synthetic:"):
-        return join(f"No patients: the pictures were drawn by a program ({source})")
+        what = "scans" if scans.of_scans(r) else "pictures"
+        return join(f"No patients: the {what} were drawn by a program ({source})")
     return join("The study was run on data that were there before: it looks back, unless the author says otherwise")
 
 
@@ -37,6 +39,8 @@ def goal(r: Results) -> str | None:
 
 def selection(r: Results) -> str | None:
     """Item 10."""
+    if scans.of_scans(r):
+        return join(scans.selection(r))
     views = at(r, "data.images.views") or {}
     shown = [f"{view} {number(n)}" for view, n in views.items()]
     return join(
@@ -63,6 +67,7 @@ def acquisition(r: Results) -> str | None:
     described = list(dict.fromkeys(str(row.get("label") or row.get("variable")) for row in rows))
     views = [f"{view} {number(n)}" for view, n in (at(r, "data.images.views") or {}).items()]
     return join(
+        scans.files(r),
         f"Views: {listed(views)}" if views else None,
         f"Table 1 describes by part: {listed(described, 20)}" if described else None,
     )
@@ -95,12 +100,15 @@ def size(r: Results) -> str | None:
     return join(
         tripod.part_of(r, "test"),
         f"Positive in the test part: {listed(positive, 40)}" if positive else None,
+        f"In the reference: {scans.regions(r)}" if scans.regions(r) else None,
         f"{float(share):.0%} of the patients were set aside; no calculation settled the number" if share else None,
     )
 
 
 def model(r: Results) -> str | None:
     """Item 22."""
+    if scans.of_scans(r):
+        return join(tripod.full_model(r), scans.inputs(r))
     shape = at(r, "model.network.preprocessing.shape") or []
     each = list(tripod.labels(r).values())
     return join(
@@ -141,11 +149,13 @@ def training(r: Results) -> str | None:
         "most epochs": built.get("max_epochs"),
     }
     kept = [f"{one['best_epoch']} of {len(one.get('train_loss') or [])}" for one in runs if one.get("best_epoch")]
-    tune = runs[0].get("tune_rows") if runs else None
+    one = "scan" if scans.of_scans(r) else "picture"
+    tune = runs[0].get("tune_scans" if one == "scan" else "tune_rows") if runs else None
     return join(
+        scans.selection(r) if one == "scan" else None,
         tripod.augmentation(r),
         ", ".join(f"{k} {v}" for k, v in known.items() if v is not None) or None,
-        f"Training was stopped on a tune part of {plural(tune, 'picture')}; kept was epoch {listed(kept)}"
+        f"Training was stopped on a tune part of {plural(tune, one)}; kept was epoch {listed(kept)}"
         if tune and kept
         else None,
     )
@@ -177,11 +187,14 @@ def uncertainty(r: Results) -> str | None:
 
 def robust(r: Results) -> str | None:
     """Item 30."""
-    return join(*(at(r, f"{block}.sentence") for block in ("robustness", "shortcuts", "conformal", "case_uncertainty")))
+    told = ("robustness", "shortcuts", "conformal", "case_uncertainty", "quality", "voxel_calibration")
+    return join(*(at(r, f"{block}.sentence") for block in told))
 
 
 def explained(r: Results) -> str | None:
     """Item 31."""
+    if at(r, "explanation.kind") == "volumes":
+        return join(*scans.contrasts(r))
     if at(r, "explanation.kind") == "maps":
         return join(f"Heat maps by {at(r, 'explanation.label')}", at(r, "explanation.sentence"))
     measure = at(r, "explanation.measure")
@@ -207,6 +220,9 @@ def external(r: Results) -> str | None:
 
 def accuracy(r: Results) -> str | None:
     """Item 38."""
+    if scans.of_scans(r):
+        voxels = scans.overlap(r)
+        return join(f"Of voxels: {voxels}" if voxels else None, *_lesions(r))
     said = []
     for key, label in tripod.labels(r).items():
         rows = at(r, f"performance.findings.{key}.thresholds") or []
@@ -219,6 +235,12 @@ def accuracy(r: Results) -> str | None:
     return join("; ".join(said)) if said else None
 
 
+def _lesions(r: Results) -> list[str]:
+    found = (at(r, "lesions.regions") or {}).values()
+    said = [str(one["sentence"]) for one in found if (one or {}).get("sentence")]
+    return [s[:1].upper() + s[1:] for s in said]
+
+
 def _rates(r: Results, row: Mapping[str, object]) -> str:
     found = [m for name in ("sensitivity", "specificity") if isinstance(m := row.get(name), Mapping)]
     return ", ".join(said_of(r, m) for m in found)
@@ -228,9 +250,12 @@ def failures(r: Results) -> str | None:
     """Item 39."""
     cases = [str(one["sentence"]) for one in (at(r, "gallery.findings") or {}).values() if (one or {}).get("sentence")]
     groups = [f"{g.get('rule')} ({number(g.get('n'))})" for g in at(r, "failures.groups") or []]
+    poor = scans.worst(r)
     return join(
         *cases,
         "The best, worst and least certain cases of each finding are listed" if cases else None,
+        *poor,
+        "The worst, median and best scans of each region are listed" if poor else None,
         f"Errors gather where: {'; '.join(groups)}" if groups else None,
     )
 

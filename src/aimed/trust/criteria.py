@@ -197,7 +197,7 @@ def judge(criteria: Sequence[str], lookup: Mapping[str, Any]) -> list[dict[str, 
             if target.name in lookup:
                 value, lower, upper, note = _numbers(lookup[target.name])
                 state, why = decide(target, value, lower, upper)
-                why = f"{why} {note}".strip() if value is None or target.name.startswith(_DERIVED) else why
+                why = f"{why} {_sentence(note)}".strip() if value is None or target.name.startswith(_DERIVED) else why
             elif target.name.startswith(_DERIVED):
                 value = lower = upper = None
                 state, why = "not enough evidence", "No estimate of it could be made."
@@ -206,6 +206,10 @@ def judge(criteria: Sequence[str], lookup: Mapping[str, Any]) -> list[dict[str, 
             row = {"text": text, "measure": target.name, "value": value, "lower": lower, "upper": upper}
             out.append({**row, "state": state, "why": why})
     return out
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _numbers(found: Any) -> tuple[float | None, float | None, float | None, str]:

@@ -22,7 +22,7 @@ from aimed.metrics.proportions import mean_share
 from aimed.metrics.result import Estimate, checked_level, clustered, two_sided_p
 from aimed.trust.words import number, plural
 
-__all__ = ["DEFAULT", "Change", "Predict", "robustness", "worsened"]
+__all__ = ["DEFAULT", "Change", "Predict", "robustness", "rows_of_patients", "worsened"]
 
 Predict: TypeAlias = Callable[[Grey], ArrayLike]
 """From pictures, uint8 or uint16, shape (b, y, x), to risks, shape (b, k)."""
@@ -351,7 +351,7 @@ def robustness(
     if cuts is not None and cuts.shape != (len(titles),):
         raise DataError(f"{cuts.size} thresholds for {len(titles)} findings", "one a finding")
     who = None if patient is None else labels("patient", patient, len(images))
-    rows = _drawn(who, len(images), max_rows, seed)
+    rows = rows_of_patients(who, len(images), max_rows, seed)
     risks = _risks(predict, images, rows, len(titles), changes, seed, batch_size, progress)
     sample = _Sample(outcome[rows], None if who is None else patient_codes(who[rows], rows.size), titles, level)
     before = sample.auroc(risks[0])
@@ -379,8 +379,14 @@ def robustness(
     }
 
 
-def _drawn(patient: NDArray[Any] | None, n: int, most: int | None, seed: int) -> NDArray[np.int64]:
-    """Return the rows to look at: all, or those of patients drawn at random while they fit."""
+def rows_of_patients(patient: NDArray[Any] | None, n: int, most: int | None, seed: int) -> NDArray[np.int64]:
+    """Return the rows to look at: all, or those of patients drawn at random while they fit.
+
+    Examples
+    --------
+    >>> rows_of_patients(np.array(["a", "a", "b", "b"]), 4, 3, 0).size, rows_of_patients(None, 2, None, 0).tolist()
+    (2, [0, 1])
+    """
     if most is None or n <= most:
         return np.arange(n)
     codes = patient_codes(patient, n)

@@ -17,9 +17,26 @@ from aimed.trust.criteria import Target, decide, target_of
 
 __all__ = ["LOWER_IS_BETTER", "audit", "worst_subgroups"]
 
-LOWER_IS_BETTER = ("brier", "macro_brier", "log_loss", "macro_log_loss", "ibs", "ici", "e50", "e90")
-"""Measures, without their horizon, of which less is better."""
-_IDEAL = {"calibration_slope": 1.0, "oe": 1.0, "calibration_intercept": 0.0}
+_DISTANCES = ("hd95", "hausdorff", "average_surface_distance")
+LOWER_IS_BETTER = (
+    "brier",
+    "macro_brier",
+    "log_loss",
+    "macro_log_loss",
+    "ibs",
+    "ici",
+    "e50",
+    "e90",
+    *_DISTANCES,
+    *(f"mean_{name}" for name in _DISTANCES),
+)
+"""Measures, without their horizon, finding or region, of which less is better."""
+_IDEAL = {
+    "calibration_slope": 1.0,
+    "oe": 1.0,
+    "calibration_intercept": 0.0,
+    **{f"{of}{name}": 0.0 for of in ("", "mean_") for name in ("volume_difference", "relative_volume_difference")},
+}
 
 
 def audit(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from aimed.trust import scan_words as scans
 from aimed.trust.words import at, estimate, listed, number, plural, title
 
 __all__ = ["WRITERS", "NotApplicable", "Results", "Writer", "join", "labels", "of_pictures", "said_of"]
@@ -42,6 +43,8 @@ def _unit(r: Results) -> str:
 
 def outcome_of(r: Results) -> str:
     """Return what is predicted, in words."""
+    if scans.labels(r):
+        return f"outlines of {listed(scans.labels(r), 40)}"
     return str(at(r, "study.outcome_label") or at(r, "outcome.label") or "the outcome")
 
 
@@ -66,20 +69,25 @@ def _title(r: Results, name: str) -> str:
 
 def said_of(r: Results, measure: Mapping[str, Any]) -> str:
     """Return a measure with its interval and n, called by its name for people."""
-    return estimate(measure, _unit(r), labels=labels(r))
+    words = ("with the region", "with the region") if scans.of_scans(r) else ("event", "")
+    return estimate(measure, _unit(r), labels=labels(r), event=words[0], events=words[1])
 
 
 def _rows(r: Results, n: Any) -> str:
-    return plural(n, "picture" if of_pictures(r) else "row")
+    return plural(n, "picture" if of_pictures(r) else "scan" if scans.of_scans(r) else "row")
 
 
 def _events(r: Results, n: Any) -> str:
+    if scans.of_scans(r):
+        return f"{number(n)} with a region"
     return f"{number(n)} with a finding" if of_pictures(r) else plural(n, "event")
 
 
 def _with_events(r: Results, n: Any, events: Any) -> str:
     if of_pictures(r):
         return f"{_rows(r, n)}, {number(events)} of them with a finding"
+    if scans.of_scans(r):
+        return _rows(r, n)
     return f"{_rows(r, n)} with {plural(events, 'event')}"
 
 
@@ -122,8 +130,9 @@ def title_(r: Results) -> str | None:
     kind = {"diagnostic": "diagnostic", "prognostic": "prognostic"}.get(str(at(r, "study.design")), "clinical")
     population = at(r, "study.population")
     where = f" in {population}" if population else ""
+    does = "segmentation" if scans.of_scans(r) else "prediction"
     return (
-        join(f"{text}: development and {setup(r)} of a {kind} prediction model for {outcome_of(r)}{where}")
+        join(f"{text}: development and {setup(r)} of a {kind} {does} model for {outcome_of(r)}{where}")
         if text
         else None
     )
@@ -239,6 +248,8 @@ _LIMITS = {
 
 def augmentation(r: Results) -> str | None:
     """Return how training pictures were changed at random; None where that is not recorded."""
+    if scans.of_scans(r):
+        return scans.augmentation(r)
     if not at(r, "model.network") or at(r, "model.network.probe"):
         return None
     limits = at(r, "model.network.augmentation")
@@ -251,6 +262,8 @@ def augmentation(r: Results) -> str | None:
 
 
 def _frame(r: Results) -> str:
+    if scans.of_scans(r):
+        return scans.frame(r)
     size, bits = at(r, "data.images.size"), at(r, "data.images.bits")
     scale = at(r, "model.network.preprocessing") or {}
     steps = []
@@ -290,6 +303,7 @@ def outcome(r: Results) -> str | None:
         "survival": "time to event with right censoring",
         "competing": "time to the first of several events, with right censoring",
         "multilabel": "several findings, each present or not",
+        "masks": "regions outlined in each scan",
     }
     standard = at(r, "outcome.reference_standard")
     shares = [
@@ -306,6 +320,7 @@ def outcome(r: Results) -> str | None:
         f"Outcome: {outcome_of(r)}{_horizons(r)} ({kinds.get(str(at(r, 'outcome.kind')), 'outcome')})",
         f"Reference standard: {standard}" if standard else None,
         f"Frequency: {'; '.join(shares)}" if shares else None,
+        f"In the reference: {scans.regions(r)}" if scans.regions(r) else None,
     )
 
 
@@ -319,6 +334,8 @@ def initial_predictors(r: Results) -> str | None:
         f"{plural(len(inputs), 'candidate predictor')}: {names}",
         "The model sees the picture alone; view, tags and columns of the table are used to look for shortcuts only"
         if of_pictures(r)
+        else "The model sees these channels alone; columns of the table are used for the split and for groups only"
+        if scans.of_scans(r)
         else "None was dropped for its relation with the outcome before model building",
     )
 
@@ -342,6 +359,11 @@ def sample_size(r: Results) -> str | None:
     test = at(r, "data.parts.test")
     if not found or not test:
         return None
+    if scans.of_scans(r):
+        return join(
+            f"Development: {' '.join(found)}",
+            f"Evaluation: {part_of(r, 'test')}; precision is shown by the intervals",
+        )
     rule = "" if of_pictures(r) else " (criteria of Riley et al., BMJ 2020;368:m441)"
     return join(
         f"Development{rule}: {' '.join(found)}",
@@ -378,7 +400,7 @@ def missing(r: Results) -> str | None:
 def _unknown(r: Results) -> str | None:
     found = at(r, "outcome.findings")
     if not found:
-        return None
+        return join(scans.refused(r)) if scans.of_scans(r) else None
     unsure, lost = (sum(int(one.get(key) or 0) for one in found) for key in ("uncertain", "unknown"))
     refused = sum(int(n) for n in (at(r, "data.images.refused") or {}).values())
     return join(
@@ -401,8 +423,9 @@ def partition(r: Results) -> str | None:
         f"The test part was drawn by {at(r, 'split.by')}{f' (seed {seed})' if seed is not None else ''} before any "
         f"modelling; {_parts(r)}",
         f"{plural(shared, 'patient')} in more than one part" if shared else "No patient is in more than one part",
-        f"One tune part of {_rows(r, tuned)}, by patient from the training part, stopped training and chose the model, "
-        f"calibration and thresholds; {_rows(r, at(r, 'model.n_fitted'))} were learned from"
+        f"One tune part of {_rows(r, tuned)}, by patient from the training part, stopped training and chose the model"
+        f"{' and what is cleared away from outlines' if scans.of_scans(r) else ', calibration and thresholds'}; "
+        f"{_rows(r, at(r, 'model.n_fitted'))} were learned from"
         if (tuned := at(r, "model.n_tune"))
         else f"Tuning used {plural(proof['folds'], 'patient-grouped fold')} of the training part"
         if proof.get("folds")
@@ -482,20 +505,22 @@ def measures(r: Results) -> str | None:
     curves = list(at(r, "performance.curves") or {})
     return join(
         f"Measures: {listed([_title(r, name) for name in found if not (several and '@' in name)], 40)}",
-        f"Of each finding: {listed(list(dict.fromkeys(title(n.partition('@')[0]) for n in found if '@' in n)), 40)}"
+        f"Of each {'region' if scans.of_scans(r) else 'finding'}: "
+        f"{listed(list(dict.fromkeys(title(n.partition('@')[0]) for n in found if '@' in n)), 40)}"
         if several
         else None,
         f"Primary measure: {_title(r, str(at(r, 'study.primary')))}" if at(r, "study.primary") else None,
         f"Intervals: {method}{f', {float(level):.0%}' if level else ''}{f', {number(draws)} draws' if draws else ''}",
         f"Compared with {listed([str(b).replace('_', ' ') for b in base])} on the same resamples" if base else None,
         f"Plots: {listed([c.replace('_', ' ') for c in curves])}" if curves else None,
+        f"Boundary: {at(r, 'performance.definition_in_words')}" if at(r, "performance.definition_in_words") else None,
         str(at(r, "performance.conventions") or "") or None,
     )
 
 
 def updating(r: Results) -> str | NotApplicable | None:
     """Items 12f and 24."""
-    if at(r, "model.calibration") is None:
+    if at(r, "model.calibration") is None and not (scans.of_scans(r) and at(r, "model.plan")):
         return None
     if at(r, "verdict.changed_after_opening"):
         times = plural(at(r, "verdict.openings"), "time")
@@ -528,6 +553,8 @@ _LOSSES = {
 
 def imbalance(r: Results) -> str | None:
     """Item 13."""
+    if scans.of_scans(r):
+        return join(scans.imbalance(r))
     block = at(r, "model.calibration")
     if not block:
         return None
@@ -557,10 +584,12 @@ def fairness(r: Results) -> str | None:
         return None
     names = listed([str(c.get("label") or c["column"]) for c in columns])
     repeated = [_title(r, str(name)) for name in at(r, "subgroups.measures") or []]
-    what = f"Repeated were {listed(repeated, 40)}" if of_pictures(r) and repeated else "Every measure was repeated"
+    some = repeated and (of_pictures(r) or scans.of_scans(r))
+    what = f"Repeated were {listed(repeated, 40)}" if some else "Every measure was repeated"
+    few = "scans with a region" if scans.of_scans(r) else "events"
     return join(
         f"{what} in groups of {names}, with intervals and three states; a group with fewer than "
-        f"{number(at(r, 'subgroups.min_events'))} events is not judged",
+        f"{number(at(r, 'subgroups.min_events'))} {few} is not judged",
         "No group-specific threshold or reweighting was used",
     )
 
@@ -570,6 +599,10 @@ def output(r: Results) -> str | None:
     block = at(r, "model.threshold")
     if not block:
         return None
+    if scans.of_scans(r):
+        least = block.get("value")
+        cut = f"A voxel belongs to a region from a probability of {number(float(least), 2)}" if least else None
+        return join(scans.inputs(r), cut, f"Threshold: {block['rule']}" if block.get("rule") else None)
     each = list(labels(r).values())
     of = f"each of {plural(len(each), 'finding')} ({listed(each, 40)})" if each else f"{outcome_of(r)}{_horizons(r)}"
     return join(
@@ -709,6 +742,10 @@ def full_model(r: Results) -> str | None:
     )
 
 
+_SHOWN = ("auroc", "dice", "hd95", "surface_dice")
+"""Measures of a single finding or region that the text of an item holds."""
+
+
 def performance(r: Results) -> str | None:
     """Item 23a."""
     found = at(r, "performance.measures")
@@ -718,7 +755,7 @@ def performance(r: Results) -> str | None:
     known = [
         said_of(r, m)
         for name, m in found.items()
-        if m.get("value") is not None and not (several and "@" in name and not name.startswith("auroc@"))
+        if m.get("value") is not None and not (several and "@" in name and name.partition("@")[0] not in _SHOWN)
     ]
     states: dict[str, int] = {}
     for column in at(r, "subgroups.columns") or []:
@@ -757,8 +794,8 @@ def interaction(r: Results) -> str | None:
     need = sum(bool(i.get("required")) for i in inputs)
     return join(
         f"Users: {listed([str(u) for u in users])}",
-        f"They enter or connect {plural(len(inputs), 'input')}, of which {number(need)} cannot be missing, and read a "
-        "probability",
+        f"They enter or connect {plural(len(inputs), 'input')}, of which {number(need)} cannot be missing, and read "
+        f"{'outlines and volumes' if scans.of_scans(r) else 'a probability'}",
     )
 
 

@@ -31,6 +31,17 @@ _TITLES = {
     "uno_c": "Uno's C",
     "ibs": "integrated Brier score",
     "auc": "cumulative/dynamic AUC",
+    "dice": "Dice",
+    "iou": "intersection over union",
+    "mask_sensitivity": "sensitivity",
+    "mask_specificity": "specificity",
+    "mask_precision": "precision",
+    "hd95": "95th percentile of the Hausdorff distance (mm)",
+    "hausdorff": "Hausdorff distance (mm)",
+    "average_surface_distance": "average surface distance (mm)",
+    "surface_dice": "surface Dice",
+    "volume_difference": "volume difference (ml)",
+    "relative_volume_difference": "relative volume difference",
     "prevalence": "prevalence",
     "risk": "risk",
 }
@@ -66,12 +77,12 @@ def title(name: str, unit: str = "day", labels: Mapping[str, str] | None = None)
 
     Examples
     --------
-    >>> title("auc@365"), title("macro_auroc"), title("oe@mass", labels={"mass": "Lung mass"})
-    ('cumulative/dynamic AUC at 365 days', 'macro AUROC', 'observed/expected ratio of Lung mass')
+    >>> title("auc@365"), title("macro_auroc"), title("oe@mass", labels={"mass": "Lung mass"}), title("mean_dice")
+    ('cumulative/dynamic AUC at 365 days', 'macro AUROC', 'observed/expected ratio of Lung mass', 'mean Dice')
     """
     stem, _, where = name.partition("@")
-    pool = "macro " if stem.startswith("macro_") else ""
-    stem = stem.removeprefix("macro_")
+    pool = next((word for word in ("macro", "mean") if stem.startswith(f"{word}_")), "")
+    stem, pool = stem.removeprefix(f"{pool}_"), f"{pool} " if pool else ""
     words = pool + _TITLES.get(stem, stem.replace("_", " "))
     if not where:
         return words
@@ -121,9 +132,14 @@ def listed(parts: Sequence[str], most: int = 12) -> str:
 
 
 def estimate(
-    measure: Mapping[str, Any], unit: str = "day", digits: int = 3, labels: Mapping[str, str] | None = None
+    measure: Mapping[str, Any],
+    unit: str = "day",
+    digits: int = 3,
+    labels: Mapping[str, str] | None = None,
+    event: str = "event",
+    events: str = "",
 ) -> str:
-    """Return an estimate with interval, n and events.
+    """Return an estimate with interval, n and events; ``event`` and ``events`` are what those are called.
 
     Examples
     --------
@@ -131,7 +147,7 @@ def estimate(
     'AUROC 0.800 (95% interval 0.700 to 0.900; n = 90, 30 events)'
     """
     name = title(str(measure.get("name") or "value"), unit, labels)
-    rests = f"n = {number(measure.get('n'))}, {plural(measure.get('events'), 'event')}"
+    rests = f"n = {number(measure.get('n'))}, {plural(measure.get('events'), event, events)}"
     if measure.get("value") is None:
         return f"{name} not estimable ({rests})"
     if measure.get("lower") is None or measure.get("upper") is None:

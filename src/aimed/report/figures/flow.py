@@ -20,7 +20,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     ----------
     data : mapping
         ``flow``: list of step, removed, remaining; ``parts``: part → n, patients, events; ``events``: what those are
-        called when they are not events.
+        called when they are not events; ``row``: what a row is, such as a scan.
     context : Context
 
     Returns
@@ -76,15 +76,17 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     ]
     kept = int(steps[-1]["remaining"]) if steps else 0
     left = max(0, kept - sum(int(part["n"]) for part in parts.values())) if parts else 0
-    why = f" {sentences.plural(left, 'row')} {'is' if left == 1 else 'are'} in no part of the split." if left else ""
+    row = str(data.get("row") or "row")
+    why = f" {sentences.plural(left, row)} {'is' if left == 1 else 'are'} in no part of the split." if left else ""
     rows += [[f"Part: {name}", num(numbers.ABSENT), num(numbers.count(p["n"]), p["n"])] for name, p in parts.items()]
     rows += [["In no part", num(numbers.ABSENT), num(numbers.count(left), left)]] if left else []
-    said = "; ".join(f"{s['step']}: {numbers.count(s['remaining'])} rows" for s in steps)
-    said += "".join(f"; part {name}: {numbers.count(p['n'])} rows" for name, p in parts.items())
+    said = "; ".join(f"{s['step']}: {numbers.count(s['remaining'])} {row}s" for s in steps)
+    said += "".join(f"; part {name}: {numbers.count(p['n'])} {row}s" for name, p in parts.items())
     return Figure(
         svg,
-        titles.flow(steps),
-        f"Rows that remain after each rule, in the order in which the rules were applied, then the parts.{why}",
+        titles.flow(steps, row),
+        f"{row.capitalize()}s that remain after each rule, in the order in which the rules were applied, then the "
+        f"parts.{why}",
         f"Flow diagram. {said}.{why}",
         Table(["Step", "Removed", "Remaining"], rows),
         WIDTH,

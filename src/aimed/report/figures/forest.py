@@ -63,7 +63,8 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     center = overall.get("value") if overall and words.better != "target" else words.reference
     line = "all patients" if overall and words.better != "target" else f"{center:g}" if center is not None else ""
     called = str(data.get("events") or "events")
-    svg = _plot(rows, title, center, line, log, str(data.get("salt") or "forest"), ("n", "events"), called)
+    digits = words.digits
+    svg = _plot(rows, title, center, line, log, str(data.get("salt") or "forest"), ("n", "events"), called, digits)
     body = [r for r in rows if "label" in r]
     table = Table(
         ["Group", "n", called.capitalize(), f"{title} ({context.band})", *(["State"] if judges else [])],
@@ -72,7 +73,7 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
                 r["label"] if r.get("overall") else f"{r['column']}: {r['label']}",
                 num(numbers.count(r["n"]), r["n"]),
                 num(numbers.count(r["events"]), r["events"]),
-                num(numbers.interval(r["value"], r["lower"], r["upper"]), r["value"]),
+                num(numbers.interval(r["value"], r["lower"], r["upper"], digits), r["value"]),
                 *([Cell(r["state"], "state") if r["state"] else Cell("")] if judges else []),
             ]
             for r in body
@@ -81,7 +82,8 @@ def _groups(data: Mapping[str, Any], context: Context) -> Figure:
     )
     shown = {**block, "primary": name}
     said = "; ".join(
-        f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'])}, n {numbers.count(r['n'])}" for r in body
+        f"{r['label']} {numbers.interval(r['value'], r['lower'], r['upper'], digits)}, n {numbers.count(r['n'])}"
+        for r in body
     )
     few = " Hollow grey boxes have too little data and are not judged." if not all(_sure(r) for r in body) else ""
     what = "estimate for all patients" if line == "all patients" else "ideal"
@@ -212,6 +214,7 @@ def _plot(
     salt: str,
     counts: tuple[str, ...],
     events: str = "events",
+    digits: int = 3,
 ) -> str:
     body = ROW * len(rows)
     columns = {"n": LABEL + 46, "events": LABEL + 106}
@@ -259,8 +262,8 @@ def _plot(
                     size=11,
                 )
                 continue
-            spelt = numbers.ratio_interval if log else numbers.interval
-            text = spelt(row["value"], row["lower"], row["upper"])
+            ends_of = (row["value"], row["lower"], row["upper"])
+            text = numbers.ratio_interval(*ends_of) if log else numbers.interval(*ends_of, digits)
             style.place(fig, ends, y, text, ha="right", weight=strong, color=ink)
             if row.get("p"):
                 style.place(fig, whole - 4, y, row["p"], ha="right", color=ink)

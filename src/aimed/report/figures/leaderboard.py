@@ -46,7 +46,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
                 fig,
                 LABEL - 14,
                 y,
-                style.clip_text(row.get("title") or row["name"], 28),
+                style.clip_text(row.get("title") or row["name"], 31),
                 ha="right",
                 weight=weight,
                 color=ink,

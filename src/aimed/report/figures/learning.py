@@ -12,6 +12,8 @@ from aimed.report.parts import Context, Figure, Table, num
 
 HEIGHT, PANEL, LEFT, GAP = 320, 330, 62, 72
 NARROW = 236
+_SCORES = {"tune_auroc": "Macro AUROC", "tune_dice": "Mean Dice of sub-volumes"}
+_CHANGED = {"tune_auroc": ", on changed pictures", "tune_dice": ", on changed sub-volumes"}
 
 
 def draw(data: Mapping[str, Any], context: Context) -> Figure:
@@ -23,8 +25,9 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     Parameters
     ----------
     data : mapping
-        ``learning``: list, one a network, of ``train_loss``, and where known ``tune_loss``, ``tune_auroc``,
-        ``best_epoch`` (counted from 1) and ``stopped_early``; ``loss``: name of the loss that is learned from.
+        ``learning``: list, one a network, of ``train_loss``, and where known ``tune_loss``, ``tune_auroc`` or
+        ``tune_dice``, ``best_epoch`` (counted from 1) and ``stopped_early``; ``loss``: name of the loss that is
+        learned from.
     context : Context
 
     Returns
@@ -32,7 +35,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     Figure
     """
     runs = [r for r in data["learning"] if r.get("train_loss")]
-    tuned, ranked = (any(r.get(k) for r in runs) for k in ("tune_loss", "tune_auroc"))
+    score = next((k for k in _SCORES if any(r.get(k) for r in runs)), "")
+    tuned, ranked = any(r.get("tune_loss") for r in runs), bool(score)
     apart = ranked and tuned
     panel = NARROW if apart else PANEL
     width = LEFT + panel + 20 + (2 * (GAP + panel) if apart else GAP + panel if ranked else 130)
@@ -51,16 +55,16 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         _lines(loss, runs, "train_loss", style.BASE, (5, 2))
         panels = [(loss, "train_loss")]
         if tuned:
-            ax = axes("Cross-entropy, tune part") if apart else loss
+            ax = axes(f"{'Loss' if score == 'tune_dice' else 'Cross-entropy'}, tune part") if apart else loss
             _lines(ax, runs, "tune_loss", style.ACCENT, None)
             panels = [(ax, "tune_loss")]
             if not apart:
                 style.place(fig, LEFT, 11, "train", color=style.BASE, weight="bold")
                 style.place(fig, LEFT + 48, 11, "tune", color=style.ACCENT, weight="bold")
         if ranked:
-            ax = axes("Macro AUROC, tune part")
-            _lines(ax, runs, "tune_auroc", style.ACCENT, None)
-            panels.append((ax, "tune_auroc"))
+            ax = axes(f"{_SCORES[score]}, tune part")
+            _lines(ax, runs, score, style.ACCENT, None)
+            panels.append((ax, score))
         for ax, key in panels:
             _kept(ax, runs, key)
         for ax in fig.axes:
@@ -72,7 +76,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.learning(runs),
-        f"Dashed: the part that is learned from{', on changed pictures' if ranked else ''}."
+        f"Dashed: the part that is learned from{_CHANGED.get(score, '')}."
         f"{' Solid: the part that tunes.' if tuned or ranked else ''}"
         f"{' Losses of different kinds stand in panels of their own.' if apart else ''}"
         f"{f' One line a network ({len(runs)}).' if len(runs) > 1 else ''}"
@@ -104,7 +108,7 @@ def _said(i: int, run: Mapping[str, Any]) -> str:
     )
     if numbers.is_number(best):
         text += f", epoch {int(best)} kept"
-        for key, name in (("tune_loss", "tune loss"), ("tune_auroc", "tune AUROC")):
+        for key, name in (("tune_loss", "tune loss"), ("tune_auroc", "tune AUROC"), ("tune_dice", "tune Dice")):
             values = run.get(key) or []
             if 1 <= best <= len(values):
                 text += f", {name} {numbers.fixed(values[int(best) - 1])}"
@@ -114,7 +118,12 @@ def _said(i: int, run: Mapping[str, Any]) -> str:
 def _table(runs: Sequence[Mapping[str, Any]]) -> Table:
     keys = [
         (key, title)
-        for key, title in (("train_loss", "Train loss"), ("tune_loss", "Tune loss"), ("tune_auroc", "Tune AUROC"))
+        for key, title in (
+            ("train_loss", "Train loss"),
+            ("tune_loss", "Tune loss"),
+            ("tune_auroc", "Tune AUROC"),
+            ("tune_dice", "Tune Dice"),
+        )
         if any(r.get(key) for r in runs)
     ]
     rows = []

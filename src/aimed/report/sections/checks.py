@@ -28,7 +28,7 @@ def build(results: view.Results) -> Section:
         ]
         blocks.append(Table(["Severity", "Where", "What, and what to do", "Evidence"], rows, sortable=True))
     if split:
-        blocks += [Heading("Lock of the split"), *_split(split, view.multilabel(results))]
+        blocks += [Heading("Lock of the split"), *_split(split, view.multilabel(results) or view.masks(results))]
     if findings is None:
         return Section("checks", "Checks", sentences.absent("The data checks"), blocks, bool(blocks))
     return Section("checks", "Checks", sentences.checks(findings), blocks)

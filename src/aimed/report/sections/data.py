@@ -7,7 +7,7 @@ from typing import Any
 from aimed.report import numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Facts, Heading, Section, Table, num
-from aimed.report.sections import pictures
+from aimed.report.sections import pictures, scans
 
 
 def build(results: view.Results) -> Section:
@@ -17,9 +17,10 @@ def build(results: view.Results) -> Section:
         return Section("data", "Data", sentences.absent("The data"), (), False)
     context = view.context(results)
     dates = block.get("dates") or {}
+    what = "Pictures" if block.get("images") else "Scans" if block.get("volumes") else "Rows"
     facts = [
         ("Source", numbers.number(block.get("source"))),
-        ("Pictures" if block.get("images") else "Rows", numbers.count(block.get("rows"))),
+        (what, numbers.count(block.get("rows"))),
         ("Patients", numbers.count(block.get("patients"))),
     ]
     if dates:
@@ -30,8 +31,9 @@ def build(results: view.Results) -> Section:
     blocks: list[Block] = [Facts(facts)]
     if block.get("flow"):
         words = {"events": "with a finding"} if view.multilabel(results) else {}
+        words = {"events": "with a region", "row": "scan"} if view.masks(results) else words
         blocks.append(FIGURES["flow"]({"flow": block["flow"], "parts": block.get("parts"), **words}, context))
-    blocks += pictures.files(results)
+    blocks += pictures.files(results) + scans.files(results)
     if (block.get("table1") or {}).get("rows"):
         blocks += [Heading("Table 1: the parts compared"), table1(block["table1"], block.get("parts") or {})]
     missing = [m for m in block.get("missing") or [] if m.get("fraction")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Heading, Items, Section, Table
+from aimed.report.sections import scans
 
 
 def build(results: view.Results) -> Section:
@@ -28,6 +29,7 @@ def build(results: view.Results) -> Section:
     if block.get("refusals"):
         rows = [[str(r.get("code") or ""), str(r.get("reason") or "")] for r in block["refusals"]]
         blocks.append(Table(["Code", "The model refuses to answer when"], rows, "Refusal rules", wide=False))
+    blocks += scans.seen(results)
     if block.get("limitations"):
         blocks += [Heading("Limitations"), Items([str(t) for t in block["limitations"]])]
     return Section("deployment", title, sentences.deployment(block), blocks)
@@ -43,6 +45,8 @@ def allowed(item: view.Results) -> str:
     >>> allowed({"kind": "picture", "categories": ["AP", "PA"]})
     'views: AP, PA'
     """
+    if item.get("kind") == "volume" and item.get("categories"):
+        return ", ".join(str(c) for c in item["categories"])
     if item.get("kind") == "picture":
         views = [str(c) for c in item.get("categories") or []]
         return f"views: {', '.join(views)}" if views else "any"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Note, Section
-from aimed.report.sections import maps
+from aimed.report.sections import contrasts, maps
 
 
 def build(results: view.Results) -> Section:
@@ -13,6 +13,8 @@ def build(results: view.Results) -> Section:
     block = view.block(results, "explanation")
     if not block:
         return Section("explanation", "Explanation", sentences.absent("The explanation"), (), False)
+    if block.get("kind") == "volumes":
+        return contrasts.build(results)
     if block.get("kind") == "maps":
         return maps.build(results)
     context = view.context(results)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Note, Section, Table, num
-from aimed.report.sections import pictures
+from aimed.report.sections import contrasts, pictures
 
 
 def build(results: view.Results) -> Section:
     """Return the section of failure analysis."""
     block = view.block(results, "failures")
-    gallery = pictures.cases(results)
+    gallery = pictures.cases(results) or contrasts.cases(results)
+    if gallery and not block and view.masks(results):
+        lead = "No rule was sought where errors gather; the worst, the median and the best scans are listed."
+        return Section("failures", "Failure analysis", lead, gallery)
     if gallery and not block:
         lead = "No rule was sought where errors gather; the best, the worst and the least certain cases are listed."
         return Section("failures", "Failure analysis", lead, gallery)

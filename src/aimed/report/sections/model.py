@@ -7,6 +7,7 @@ from collections import Counter
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Code, Context, Facts, Heading, Note, Section, Table, num
+from aimed.report.sections import scans
 from aimed.report.sections.networks import network
 from aimed.report.sections.uncertainty import optimism_facts
 
@@ -52,7 +53,7 @@ def build(results: view.Results) -> Section:
     facts = [
         ("Model", numbers.number(block.get("title") or block.get("name"))),
         ("Missing values", _MISSING.get(str(missing)) or numbers.number(missing)),
-        ("Decision threshold", _threshold(block.get("threshold") or {})),
+        ("Decision threshold", _threshold(block.get("threshold") or {}, view.masks(results))),
     ]
     facts += [(f"Setting: {k}", numbers.number(v)) for k, v in (block.get("parameters") or {}).items()]
     blocks.append(Facts([f for f in facts if f[1] != numbers.ABSENT]))
@@ -62,7 +63,8 @@ def build(results: view.Results) -> Section:
             for i, s in enumerate(block["preparation"], 1)
         ]
         blocks.append(Table(["Step", "What", "How"], rows, "Preparation, fitted on the training part only", wide=False))
-    blocks += network(block, context)
+    blocks += scans.plan(block)
+    blocks += network(block, context, "sub-volumes" if view.masks(results) else "pictures")
     if block.get("formula"):
         blocks.append(Code(str(block["formula"]), "The model as a formula"))
     if block.get("leaderboard"):
@@ -224,11 +226,13 @@ def _calibrations(findings: view.Results, labels: dict[str, str]) -> Table:
     return Table(head, rows, "Recalibration of each finding on the tune part, the chosen method in bold", sortable=True)
 
 
-def _threshold(block: view.Results) -> str:
+def _threshold(block: view.Results, outlines: bool = False) -> str:
     if not numbers.is_number(block.get("value")):
-        return str(block.get("rule") or "") if block.get("findings") else numbers.ABSENT
+        return str(block.get("rule") or "") if block.get("findings") or outlines else numbers.ABSENT
     value = 100 * float(block["value"])
-    return f"risk of {value:.4g}%" + (f", {block['rule']}" if block.get("rule") else "")
+    return f"{'probability' if outlines else 'risk'} of {value:.4g}%" + (
+        f", {block['rule']}" if block.get("rule") else ""
+    )
 
 
 def _sample_size(block: view.Results, unit: str) -> list[Block]:

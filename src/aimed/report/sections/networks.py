@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from aimed.report import names, numbers, view
@@ -24,12 +25,19 @@ _CHANGES = {
     "contrast": ("contrast by up to {:g}%", 100),
     "noise": ("noise with SD up to {:g}% of the range", 100),
 }
+_VOLUME_CHANGES = {
+    "rotation": ("turned by up to {:g} degrees about each axis", 1),
+    "scale": ("scaled by up to {:g}%", 100),
+    "contrast": ("contrast by up to {:g}%", 100),
+    "brightness": ("brightness by up to {:g} SD of the scan", 1),
+    "noise": ("noise with up to {:g} SD of the scan", 1),
+}
 _NO_MIRROR = (
     "Never mirrored: the heart lies on the left, and a chest with the heart on the right is a finding of its own."
 )
 
 
-def network(block: view.Results, context: Context) -> list[Block]:
+def network(block: view.Results, context: Context, of: str = "pictures") -> list[Block]:
     """Return the facts of the network, its initial weights, its learning curves and what limits it.
 
     Parameters
@@ -37,6 +45,8 @@ def network(block: view.Results, context: Context) -> list[Block]:
     block : mapping
         ``results["model"]``: ``network``, ``learning``, ``precision``, ``fit_diagnosis``; each may be absent.
     context : Context
+    of : {"pictures", "sub-volumes"}
+        What the network learns from.
 
     Examples
     --------
@@ -45,19 +55,54 @@ def network(block: view.Results, context: Context) -> list[Block]:
     """
     out: list[Block] = []
     built = block.get("network") or {}
+    planned = block.get("plan") or {}
+    if planned and isinstance(built.get("options"), Mapping):
+        built = {**built, "options": {k: v for k, v in built["options"].items() if k not in planned}}
     if built:
-        out += [Heading("The network"), Facts(_facts(built, block.get("precision") or {}))]
-        if built.get("augmentation"):
+        out += [Heading("The network"), Facts(_facts(built, block.get("precision") or {}, of))]
+        if built.get("augmentation") and of == "pictures":
             out.append(Note(_NO_MIRROR))
-    runs = [r for r in block.get("learning") or [] if isinstance(r, dict) and r.get("train_loss")]
+        if built.get("tune_dice"):
+            out += _rules(built, context)
+    runs = [_run(r) for r in block.get("learning") or [] if isinstance(r, dict) and r.get("train_loss")]
     if runs:
         out += [Heading("Learning curves"), FIGURES["learning"]({"learning": runs, "loss": built.get("loss")}, context)]
     if block.get("fit_diagnosis"):
-        out += [Heading("What holds the model back"), *_diagnosis(block["fit_diagnosis"], context)]
+        out += [Heading("What holds the model back"), *_diagnosis(block["fit_diagnosis"], context, of)]
     return out
 
 
-def _facts(built: view.Results, precision: view.Results) -> list[tuple[str, str]]:
+def _run(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a training with the measures of its tune part under one name each."""
+    tune = run.get("tune") or {}
+    return {**run, **{f"tune_{k}": tune[k] for k in ("loss", "dice") if tune.get(k)}}
+
+
+def _rules(built: view.Results, context: Context) -> list[Block]:
+    """Return what is cleared away from outlines, and what that gained on whole scans of the tune part."""
+    found = built["tune_dice"]
+    raw, cleaned = (found.get(k) or {} for k in ("raw", "cleaned"))
+    listed = [r for r in built.get("rules") or [] if isinstance(r, dict)]
+    rules = {view.key(str(r.get("key"))): r for r in listed}
+    rows = []
+    for name in raw:
+        rule = rules.get(view.key(str(name))) or {}
+        least = rule.get("minimum")
+        said = "all but the largest piece" if rule.get("largest") else ""
+        if numbers.is_number(least) and least > 1:
+            said = f"{said}{', and ' if said else ''}pieces of fewer than {numbers.count(least)} voxels"
+        label = getattr(context.unit, "findings", {}).get(view.key(str(name)), str(name))
+        pair = [num(numbers.fixed(d.get(name)), d.get(name)) for d in (raw, cleaned)]
+        rows.append([label[:1].upper() + label[1:], said or "nothing", *pair])
+    if not rows:
+        return []
+    size = f" ({numbers.count(found['scans'])} scans)" if numbers.is_number(found.get("scans")) else ""
+    head = ["Region", "Cleared away", "Dice before", "Dice after"]
+    caption = f"What is cleared away from outlines, chosen on whole scans of the tune part{size}"
+    return [Table(head, rows, caption, wide=False)]
+
+
+def _facts(built: view.Results, precision: view.Results, of: str = "pictures") -> list[tuple[str, str]]:
     frame = built.get("preprocessing") or {}
     shape = [int(s) for s in frame.get("shape") or [] if numbers.is_number(s)]
     scale = (
@@ -68,6 +113,7 @@ def _facts(built: view.Results, precision: view.Results) -> list[tuple[str, str]
     )
     source = f" ({frame['source']})" if scale and frame.get("source") else ""
     copies = built.get("test_time_augmentation")
+    one = "scan" if of == "sub-volumes" else "picture"
     facts = [
         ("Architecture", numbers.number(built.get("architecture"))),
         ("Options", numbers.number(built.get("options") or None)),
@@ -81,13 +127,18 @@ def _facts(built: view.Results, precision: view.Results) -> list[tuple[str, str]
         ("Standardised", f"{scale}{source}"),
         ("Initial weights", _weights(built.get("initial_weights"))),
         ("Learned before labels", _pretraining(built.get("pretraining"))),
-        ("Augmentation of training pictures", _changes(built.get("augmentation"), bool(built.get("probe")))),
+        ("Channels of a scan", ", ".join(str(c) for c in frame.get("channels") or [])),
+        ("Orientation", str(frame.get("orientation") or "")),
+        ("Cropped to what is not 0", numbers.number(frame["crop"]) if isinstance(frame.get("crop"), bool) else ""),
+        (f"Augmentation of training {of}", _changes(built.get("augmentation"), bool(built.get("probe")), of)),
         ("Loss", numbers.number(built.get("loss"))),
         ("Optimizer", numbers.number(built.get("optimizer"))),
         ("Learning rate", numbers.number(built.get("learning_rate"))),
-        ("Batch", f"{numbers.count(built['batch_size'])} pictures" if built.get("batch_size") else ""),
+        ("Batch", f"{numbers.count(built['batch_size'])} {of}" if built.get("batch_size") else ""),
         ("Most epochs", numbers.count(built.get("max_epochs"))),
-        ("Changed copies read beside a picture", numbers.count(copies) if copies else ""),
+        ("Overlap of windows over a scan", numbers.percent(built.get("overlap"), 0)),
+        ("Mirror images read too, axes of (z, y, x)", numbers.number(built.get("mirror") or None)),
+        (f"Changed copies read beside a {one}", numbers.count(copies) if copies else ""),
         ("Arithmetic", _precision(precision)),
     ]
     return [(k, v) for k, v in facts if v and v != numbers.ABSENT]
@@ -117,17 +168,24 @@ def _pretraining(found: Any) -> str:
     )
 
 
-def _changes(found: Any, probe: bool) -> str:
+def _changes(found: Any, probe: bool, of: str = "pictures") -> str:
     if not found:
         return "" if probe else "none"
+    if not isinstance(found, Mapping):
+        return "yes, at random"
     known = [
         words.format(factor * float(found[key]))
-        for key, (words, factor) in _CHANGES.items()
+        for key, (words, factor) in (_VOLUME_CHANGES if of == "sub-volumes" else _CHANGES).items()
         if numbers.is_number(found.get(key)) and found[key] > 0
     ]
     gamma = found.get("gamma")
     if numbers.is_number(gamma) and gamma > 0:
         known.append(f"gamma from {numbers.fixed(math.exp(-gamma), 2)} to {numbers.fixed(math.exp(gamma), 2)}")
+    bias = found.get("bias")
+    if numbers.is_number(bias) and bias > 0:
+        known.append(f"shaded by a factor of up to {numbers.fixed(math.exp(bias), 2)}")
+    if found.get("mirror"):
+        known.append(f"mirrored along axis {' and '.join(numbers.number(a) for a in found['mirror'])} of (z, y, x)")
     return "each at random: " + ", ".join(known) if known else "none"
 
 
@@ -137,16 +195,17 @@ def _precision(found: view.Results) -> str:
     )
     if used is None:
         return ""
-    change, limit = found.get("auroc_change"), found.get("limit")
+    what = "Dice" if "dice_change" in found else "AUROC"
+    change, limit = found.get(f"{what.lower()}_change"), found.get("limit")
     if not numbers.is_number(change):
         return used
     return (
-        f"{used}; against full precision the tune AUROC moved by {numbers.fixed(change, 4)}, where "
+        f"{used}; against full precision the tune {what} moved by {numbers.fixed(change, 4)}, where "
         f"{numbers.number(limit)} is allowed"
     )
 
 
-def _diagnosis(block: view.Results, context: Context) -> list[Block]:
+def _diagnosis(block: view.Results, context: Context, of: str = "pictures") -> list[Block]:
     out: list[Block] = []
     gaps = [g for g in block.get("gaps") or [] if isinstance(g, dict)]
     if block.get("summary"):
@@ -154,11 +213,11 @@ def _diagnosis(block: view.Results, context: Context) -> list[Block]:
         out.append(Note(str(block["summary"]), "warn" if present else "plain"))
     scores = {k: m for k, m in (block.get("scores") or {}).items() if numbers.is_number((m or {}).get("value"))}
     if len(scores) > 1:
-        out.append(_scores(block, scores, gaps, context))
+        out.append(_scores(block, scores, gaps, context, of))
     if gaps:
         rows = [
             [
-                _KINDS.get(str(g.get("kind")), str(g.get("kind"))).format(_reads(block)),
+                _KINDS.get(str(g.get("kind")), str(g.get("kind"))).format(_reads(block, of)),
                 num(numbers.measure(g.get("size")), (g.get("size") or {}).get("value")),
                 Cell(str(g.get("verdict") or ""), "state"),
                 str(g.get("advice") or ""),
@@ -180,14 +239,16 @@ def _diagnosis(block: view.Results, context: Context) -> list[Block]:
     return out
 
 
-def _reads(block: view.Results) -> str:
-    return "predictors" if block.get("of") == "rows" else "pictures"
+def _reads(block: view.Results, of: str) -> str:
+    return "predictors" if block.get("of") == "rows" else "scans" if of == "sub-volumes" else "pictures"
 
 
-def _scores(block: view.Results, scores: view.Results, gaps: list[Any], context: Context) -> Figure:
+def _scores(
+    block: view.Results, scores: view.Results, gaps: list[Any], context: Context, of: str = "pictures"
+) -> Figure:  # fmt: skip
     measure = names.title(str(next(iter(scores.values())).get("name") or "macro_auroc").replace(" ", "_"))
     tune = (block.get("parts") or {}).get("tune")
-    which = f"Tune part: {tune}" if tune else "On pictures as they are, not on changed ones"
+    which = f"Tune part: {tune}" if tune else f"On {_reads(block, of)} as they are, not on changed ones"
     rows = [
         {"label": _PARTS.get(part, part), "points": {"score": m}, "columns": [numbers.count(m.get("n"))]}
         for part, m in scores.items()

@@ -7,6 +7,7 @@ from typing import Any
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Facts, Figure, Section, Table, num
+from aimed.report.sections import scans
 
 
 def build(results: view.Results) -> Section:
@@ -30,6 +31,7 @@ def build(results: view.Results) -> Section:
     blocks: list[Block] = [Facts(facts)]
     if block.get("findings"):
         blocks += [_frequencies(block["findings"], view.context(results)), _labels(block["findings"])]
+    blocks += scans.regions(results)
     prevalence = block.get("prevalence") or {}
     if prevalence:
         rows = [
@@ -110,7 +112,11 @@ def _by(prevalence: view.Results, unit: str) -> str:
 
 
 def _kind(kind: object) -> str:
-    words = {"competing": "time to the first of several events", "multilabel": "several findings, each present or not"}
+    words = {
+        "competing": "time to the first of several events",
+        "multilabel": "several findings, each present or not",
+        "masks": "regions outlined in each scan",
+    }
     return words.get(str(kind)) or numbers.number(kind)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Figure, Fold, Heading, Note, Pair, Section
+from aimed.report.sections.masks import outlines
 from aimed.report.sections.tables import (
     counts_table,
     decisions_table,
@@ -25,6 +26,8 @@ def build(results: view.Results) -> Section:
         return Section("performance", "Performance", sentences.absent("Performance"), (), False)
     if view.multilabel(results):
         return Section("performance", "Performance", *several(results))
+    if view.masks(results):
+        return Section("performance", "Performance", *outlines(results))
     main = view.main_context(results)
     name, measure = view.primary(results)
     worst = _worst_calibrated(results, main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aimed.report import sentences, view
 from aimed.report.parts import Block, Note, Section
-from aimed.report.sections import pictures
+from aimed.report.sections import pictures, scans
 from aimed.report.sections.shortcuts import shortcuts
 
 
@@ -19,6 +19,16 @@ def build(results: view.Results) -> Section:
         blocks.append(
             Note(f"{sentences.plural(len(refusals), 'rule')} to refuse an input {verb} listed under Deployment limits.")
         )
+    if view.masks(results):
+        shown = [*scans.changed(results), *scans.doubt(results)]
+        if not block and shown:
+            why = sentences.absent("Robustness to worse scans", many=False)
+            shown.append(Note(why, "absent"))
+        if not view.block(results, "quality") and shown:
+            why = sentences.absent("Whether the model knows when an outline is poor", many=False)
+            shown.append(Note(why, "absent"))
+        if shown:
+            return Section("robustness", title, sentences.scans(results), [*shown, *blocks])
     shown = [*shortcuts(results), *pictures.changed(results), *pictures.sets(results), *pictures.doubt(results)]
     if shown:
         return Section("robustness", title, sentences.pictures(results), [*shown, *blocks])

@@ -37,7 +37,8 @@ def build(results: view.Results) -> Section:
             for s, n in sorted(known.items(), key=lambda p: -p[1])
         ]
         rows += [[str(s), num(numbers.count(n)), num("")] for s, n in sites.items() if s not in known]
-        blocks.append(Table(["Site", "Rows", "Share"], rows, "Rows by site", sortable=True, wide=False))
+        what = "Scans" if view.masks(results) else "Rows"
+        blocks.append(Table(["Site", what, "Share"], rows, f"{what} by site", sortable=True, wide=False))
         column = _site_column(results, set(map(str, sites)))
         if column:
             blocks.append(Note(f"Performance by site is drawn under Subgroups and fairness, as '{column}'."))

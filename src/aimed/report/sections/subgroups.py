@@ -25,27 +25,29 @@ def build(results: view.Results) -> Section:
             "measure": name,
             "overall": view.measures(results).get(name),
             "salt": f"forest-{_slug(name)}",
-            "events": "positive" if view.multilabel(results) else "events",
+            "events": "positive" if view.multilabel(results) else "present" if view.masks(results) else "events",
         }
         blocks.append(FIGURES["forest"](data, view.context(results)))
     called = "With a finding" if view.multilabel(results) else "Events"
+    called = "With a region" if view.masks(results) else called
     blocks += [Heading("State of each group"), states(block, unit, called)]
     gaps = _gaps(block, unit)
     if gaps:
         blocks += [Heading("Gaps between groups"), gaps]
-    notes = _notes(block)
+    notes = _notes(block, view.masks(results))
     if notes:
         blocks.append(Note(notes))
     return Section("subgroups", title, sentences.subgroups(block, unit), blocks)
 
 
-def _notes(block: view.Results) -> str:
+def _notes(block: view.Results, outlines: bool) -> str:
     # What the page already says in its own words is left out of the note that came with the run.
     few, none = block.get("min_events"), block.get("min_nonevents")
     said = []
     if numbers.is_number(few):
         other = f" or {sentences.plural(none, 'non-event')}" if numbers.is_number(none) and none > 0 else ""
-        said.append(f"Groups with fewer than {sentences.plural(few, 'event')}{other} are not judged.")
+        what = ("scan with a region", "scans with a region") if outlines else ("event", "")
+        said.append(f"Groups with fewer than {sentences.plural(few, *what)}{other} are not judged.")
     if any(isinstance(g.get("n"), str) for c in block.get("columns") or [] for g in c.get("groups") or []):
         said.append("The smallest groups are not described, so that no patient can be found.")
     known = ("Groups with fewer than", "Intervals of gaps")

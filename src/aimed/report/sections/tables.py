@@ -22,6 +22,8 @@ def order(found: Sequence[str]) -> list[str]:
     def key(name: str) -> tuple[int, float, str]:
         base, at = names.split_name(name)
         base = base.removeprefix("macro_").replace("average_precision", "auprc")
+        base = base if base in known else base.removeprefix("mean_")
+        base = f"mask_{base}" if base == "precision" else base
         time = float(at or 0) if names.is_horizon(at or "0") else 1.0
         return (known.index(base) if base in known else len(known), time, name)
 

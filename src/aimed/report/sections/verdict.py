@@ -6,6 +6,7 @@ import re
 
 from aimed.report import names, numbers, sentences, view
 from aimed.report.parts import Block, Criterion, Facts, Key, Section, Strip, Verdict
+from aimed.report.sections.masks import worst_region
 
 
 def build(results: view.Results) -> Section:
@@ -18,7 +19,7 @@ def build(results: view.Results) -> Section:
             Criterion(
                 str(c.get("text") or ""),
                 criterion(results, str(c.get("measure") or ""), unit),
-                numbers.interval(c.get("value"), c.get("lower"), c.get("upper")),
+                numbers.interval(c.get("value"), c.get("lower"), c.get("upper"), names.describe(measured(c)).digits),
                 str(c.get("state") or ""),
                 str(c.get("why") or ""),
             )
@@ -35,7 +36,11 @@ def build(results: view.Results) -> Section:
                 if changed
                 else "",
                 names.in_words(
-                    str((verdict.get("simple_model") or {}).get("sentence") or ""), view.tuning_metric(results), unit
+                    names.in_words(
+                        str((verdict.get("simple_model") or {}).get("sentence") or ""), view.primary(results)[0], unit
+                    ),
+                    view.tuning_metric(results),
+                    unit,
                 ),
             )
         )
@@ -52,6 +57,20 @@ def build(results: view.Results) -> Section:
     if any(v for _, v in facts):
         blocks.append(Facts([(k, str(v)) for k, v in facts if v]))
     return Section("verdict", "Verdict", sentences.verdict(verdict), blocks, bool(verdict))
+
+
+def measured(criterion: view.Results) -> str:
+    """Return the measure that a criterion is about, without what it is compared with.
+
+    Examples
+    --------
+    >>> measured({"measure": "worst_subgroup(auroc)"}), measured({"measure": "hd95@core"})
+    ('auroc', 'hd95@core')
+    """
+    call = _CALL.fullmatch(str(criterion.get("measure") or ""))
+    if call is None:
+        return str(criterion.get("measure") or "")
+    return str(call[3] if call[1] == "difference" else call[2])
 
 
 _CALL = re.compile(r"(difference|worst_subgroup)\(([^()]*)\)\.?([^.]*)")
@@ -90,6 +109,8 @@ def openings(n: object) -> str:
 def _keys(results: view.Results) -> list[Key]:
     if view.multilabel(results):
         return _of_findings(results)
+    if view.masks(results):
+        return _of_regions(results)
     name, measure = view.primary(results)
     context = view.main_context(results)
     keys: list[Key] = []
@@ -173,6 +194,57 @@ def _of_findings(results: view.Results) -> list[Key]:
     return keys[:6]
 
 
+def _of_regions(results: view.Results) -> list[Key]:
+    """Return the key numbers of outlines: mean, first and worst region, gain, volumes, groups, size."""
+    unit = view.unit(results)
+    name, measure = view.primary(results)
+    base = names.split_name(name)[0].removeprefix("mean_")
+    keys: list[Key] = []
+    rival = view.best_baseline(results, name)
+    if measure:
+        best = f"{view.baseline_title(results, rival[0])}: {numbers.fixed(rival[1]['value'])}" if rival else ""
+        keys.append(_key(names.title(name, unit), measure, best or "no baseline", names.describe(name).digits))
+    whole = view.measures(results).get(f"mean_{base}") if name != f"mean_{base}" else None
+    if whole and len(unit.findings) > 1:
+        beside = f"n = {numbers.count(whole.get('n'))} scans"
+        keys.append(_key(names.title(f"mean_{base}", unit), whole, beside, names.describe(base).digits))
+    first = next(iter(unit.findings), "")
+    for key in dict.fromkeys((first, _key_of(results, base))):
+        found = view.of_finding(results, base, key) if key and f"{base}@{key}" != name else None
+        if found:
+            word = "worst region" if key != first else "all regions" if len(unit.findings) == 1 else ""
+            median = view.block(results, "performance", "regions", key, "medians", base) or {}
+            middle = f"median {numbers.fixed(median['value'])}" if numbers.is_number(median.get("value")) else ""
+            beside = "; ".join(t for t in (middle, f"n = {numbers.count(found.get('n'))} scans", word) if t)
+            keys.append(_key(names.title(f"{base}@{key}", unit), found, beside, names.describe(base).digits))
+    gap = (view.block(results, "performance", "differences", rival[0]) or {}).get(name) if rival else None
+    if rival and gap and numbers.is_number(gap.get("value")):
+        keys.append(_key("Gain over the best baseline", gap, f"against {view.baseline_title(results, rival[0])}"))
+    bias = view.block(results, "volumes", "regions", first, "absolute", "bias") if first else None
+    if bias and numbers.is_number(bias.get("value")):
+        ends = [f"{numbers.fixed(bias[k], 1)}" for k in ("lower", "upper") if numbers.is_number(bias.get(k))]
+        span = f"{ends[0]} to {ends[1]} ml" if len(ends) == 2 else "no interval"
+        label = f"Mean volume error, {unit.findings[first].lower()}"
+        keys.append(Key(label, f"{numbers.fixed(bias['value'], 1)} ml", span, "outline less reference"))
+    group = _worst(results)
+    if group:
+        keys.append(group)
+    perf = view.block(results, "performance") or {}
+    size: list[Key] = []
+    if numbers.is_number(perf.get("n")):
+        train = view.block(results, "data", "parts", "train") or {}
+        of = sentences.plural(perf["patients"], "patient") if numbers.is_number(perf.get("patients")) else "test part"
+        beside = f"train: {numbers.count(train.get('n'))} scans of {numbers.count(train.get('patients'))} patients"
+        size = [Key("Test scans", numbers.count(perf["n"]), of, beside if train else "test part")]
+    # Those that stand last are left out where there is no room; the size always stays.
+    return [*keys[:5], *size]
+
+
+def _key_of(results: view.Results, base: str) -> str:
+    worst = worst_region(results, base)
+    return next((k for k, label in view.labels(results).items() if worst and label == worst[0]), "")
+
+
 def _slope_and_oe(results: view.Results, finding: str) -> tuple[view.Record | None, view.Record | None]:
     return view.of_finding(results, "calibration_slope", finding), view.of_finding(results, "oe", finding)
 
@@ -202,14 +274,14 @@ def worst_finding(results: view.Results, base: str) -> tuple[str, view.Results] 
     )
 
 
-def _key(label: str, measure: view.Results, beside: str) -> Key:
+def _key(label: str, measure: view.Results, beside: str, digits: int = 3) -> Key:
     lower, upper = measure.get("lower"), measure.get("upper")
     span = (
-        f"{numbers.fixed(lower)} to {numbers.fixed(upper)}"
+        f"{numbers.fixed(lower, digits)} to {numbers.fixed(upper, digits)}"
         if numbers.is_number(lower) and numbers.is_number(upper)
         else "no interval"
     )
-    value = numbers.fixed(measure["value"]) if numbers.is_number(measure.get("value")) else "not estimable"
+    value = numbers.fixed(measure["value"], digits) if numbers.is_number(measure.get("value")) else "not estimable"
     return Key(label, value, span, beside)
 
 
