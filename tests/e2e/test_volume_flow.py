@@ -159,7 +159,7 @@ def test_every_block_is_there(finished):
     performance = found["performance"]
     assert performance["kind"] == "masks"
     assert performance["n"] == len(performance["cases"]) == parts["test"]["n"]
-    assert set(performance["regions"]) == set(performance["sub_volumes"]) == set(keys)
+    assert set(performance["regions"]) == set(performance["sub_volumes"]["regions"]) == set(keys)
     assert set(performance["baselines"]) == set(performance["differences"]) == {"threshold", "voxels"}
     measures = performance["measures"]
     assert {"mean_dice", "mean_hd95", "dice@whole_tumour", "surface_dice@tumour_core"} <= set(measures)

@@ -303,7 +303,7 @@ def test_a_dicom_segmentation_is_a_mask_by_its_content(outlined, tmp_path, kind,
     assert found.array.dtype == np.uint8
     assert np.array_equal(found.array, masks[0] + 2 * masks[1] + 3 * masks[2])
     # Alone it knows of the frames that have voxels, and of no others.
-    assert case.read_mask().array.shape == (5, 9, 11)
+    assert case.read_mask().array.shape == (int(masks.any(axis=(0, 2, 3)).sum()), 9, 11)
 
 
 def test_a_dicom_segmentation_is_read_through_the_cache(outlined, tmp_path):
@@ -329,9 +329,9 @@ def test_segments_that_overlap_or_lie_elsewhere_are_refused(outlined, scans, tmp
     with pytest.raises(VolumeRefused) as refused:
         case.read_mask(case.read())
     assert refused.value.code == "GRIDS_DIFFER"
-    with pytest.raises(VolumeRefused) as refused:
-        VolumeCase((folder,), tmp_path / "seg.dcm", labels={0: "nothing", 1: "a", 2: "b"}).read_mask(case.read())
-    assert refused.value.code in ("GRIDS_DIFFER", "BAD_LABELS")
+    declared = VolumeCase((folder,), tmp_path / "seg.dcm", labels={0: "nothing", 1: "a", 2: "b"})
+    with pytest.raises(VolumeRefused, match="1 values are not declared"):
+        declared.read_mask(declared.read())
 
 
 def test_masks_of_further_readers_are_read_on_demand_and_refuse_nobody(tmp_path):

@@ -49,11 +49,14 @@ from aimed.trust.voxel_calibration import VoxelCalibration
 
 __all__ = ["audit", "evaluate", "explain", "facts"]
 
-ROBUST_SCANS = 8
+ROBUST_SCANS = 6
 """Test scans that are damaged on purpose; each is outlined some twenty times."""
 
-CONTRAST_SCANS = 12
+CONTRAST_SCANS = 8
 """Test scans from which each contrast is left out."""
+
+MAP_SCANS = 8
+"""Test scans whose heat maps are held against the reference."""
 
 LEARNED_SCANS = 40
 """Scans that the network learned from and that are outlined again, to see what it reaches there."""
@@ -300,6 +303,7 @@ def explain(
         window=tuple(model.segmenter.patch_size),
         slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
         networks=len(model.segmenter.networks_),
+        max_cases=MAP_SCANS,
         level=level,
         seed=seed,
         progress=part_of(progress, 0.4, 0.8),
