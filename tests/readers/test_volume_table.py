@@ -354,7 +354,7 @@ def test_masks_of_further_readers_are_read_on_demand_and_refuse_nobody(tmp_path)
         assert refused.value.code == code
     with pytest.raises(DataError):
         first.of_reader("c")
-    with pytest.raises(DataError, match="no column 'c'.*did you mean|name the columns"):
+    with pytest.raises(DataError, match="no column 'c'"):
         read_volume_table(tmp_path / "cases.csv", mask="label", readers=("c",))
     with pytest.raises(DataError, match="a list without columns"):
         read_volume_table(tmp_path, readers=("a",))

@@ -1,12 +1,9 @@
-"""The torture set: series and files that lie, each voxel for voxel right or refused in a sentence that names the file."""
+"""The torture set: series that lie, each voxel for voxel right or refused in a sentence that names the file."""
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import importlib.util
-import os
-import struct
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -40,6 +37,11 @@ def phantom(n=N, rows=12, columns=10):
     return (60 * z + 3 * y + (x > 6) * (y < 3) * 7 + 1).astype(np.uint16)
 
 
+def at(k):
+    """Return where slice k lies."""
+    return START + STEP * k * np.array((0, 0, 1))
+
+
 def _enhanced():
     """Return the function of the tests of series that makes files of many frames."""
     spec = importlib.util.spec_from_file_location("series_tests", Path(__file__).with_name("test_dicom_series.py"))
@@ -54,15 +56,19 @@ enhanced = _enhanced()
 class Folder:
     """Writes slices into a folder, under names whose order means nothing."""
 
-    def __init__(self, folder, dicom):
-        self.folder, self.dicom, self.n = folder, dicom, 0
+    def __init__(self, folder, dicom, study="1.2"):
+        self.folder, self.dicom, self.study, self.n = folder, dicom, study, 0
+
+    def frames(self, voxels, places, **tags):
+        data = enhanced(voxels, places, StudyInstanceUID=self.study, **tags)
+        (self.folder / "frames.dcm").write_bytes(data)
 
     def slice(self, pixels, place, *, syntax="plain", edit=None, **tags):
         self.n += 1
         known = {
             "SOPClassUID": MR, "Modality": "MR", "SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.9",
-            "StudyInstanceUID": "1.2", "SeriesDescription": "t1_mprage Zebedee", "InstanceNumber": self.n,
-            "SOPInstanceUID": f"1.2.3.{self.n}", "PixelSpacing": [0.8, 0.7],
+            "StudyInstanceUID": self.study, "SeriesDescription": "t1_mprage Zebedee", "InstanceNumber": self.n,
+            "SOPInstanceUID": f"{self.study}.3.{self.n}", "PixelSpacing": [0.8, 0.7],
             "ImagePositionPatient": [float(v) for v in place], "ImageOrientationPatient": [float(v) for v in AXIAL],
         } | tags  # fmt: skip
         data = self.dicom(pixels, syntax, **{name: value for name, value in known.items() if value is not None})
@@ -80,7 +86,7 @@ class Folder:
                 self.slice(pixels, np.round(start + k * np.array(step), 6), **tags, **own)
 
 
-# ------------------------------------------------------------------------------------------------------------ ten tortures
+# ------------------------------------------------------------------------------------------------------- ten tortures
 
 
 def scrambled(make):
@@ -89,7 +95,7 @@ def scrambled(make):
 
 
 def numbered_backwards_and_alike(make):
-    make.series(phantom()[::-1], start=START + (0, 0, STEP * (N - 1)), step=(0, 0, -STEP), InstanceNumber=7)
+    make.series(phantom()[::-1], start=at(N - 1), step=(0, 0, -STEP), InstanceNumber=7)
     return phantom()
 
 
@@ -104,12 +110,12 @@ def two_series(make):
 
 def one_place_twice(make):
     make.series(phantom())
-    make.slice(phantom()[4] + 1, START + (0, 0, 4 * STEP))
+    make.slice(phantom()[4] + 1, at(4))
 
 
 def one_slice_copied(make):
     make.series(phantom())
-    make.slice(phantom()[4], START + (0, 0, 4 * STEP), InstanceNumber=99)
+    make.slice(phantom()[4], at(4), InstanceNumber=99)
     return phantom()
 
 
@@ -129,14 +135,13 @@ def large_is_dark(make):
 
 def many_frames(make):
     order = np.random.default_rng(3).permutation(N)
-    frames = enhanced(phantom()[order], [START + (0, 0, STEP * k) for k in order])
-    (make.folder / "frames.dcm").write_bytes(frames)
+    make.frames(phantom()[order], [at(k) for k in order])
     return phantom()
 
 
 def frames_of_two_times(make):
     places = [(0, 0, STEP * (k % 4)) for k in range(8)]
-    (make.folder / "frames.dcm").write_bytes(enhanced(phantom(8), places, times=[1] * 4 + [2] * 4))
+    make.frames(phantom(8), places, times=[1] * 4 + [2] * 4)
 
 
 def private_compression(make):
@@ -158,7 +163,7 @@ def thickness_lies(make):
 
 def spacing_of_one_slice_lies(make):
     make.series(phantom(), leave_out=(4,))
-    make.slice(phantom()[4], START + (0, 0, 4 * STEP), PixelSpacing=[0.4, 0.7])
+    make.slice(phantom()[4], at(4), PixelSpacing=[0.4, 0.7])
 
 
 def spacing_of_nothing(make):
@@ -184,7 +189,7 @@ def slope_huge(make):
 
 def slope_of_one_slice(make):
     for k, pixels in enumerate(phantom()):
-        make.slice(pixels, START + (0, 0, k * STEP), RescaleSlope=str(2 + k), RescaleIntercept="-3")
+        make.slice(pixels, at(k), RescaleSlope=str(2 + k), RescaleIntercept="-3")
     return phantom().astype(float) * (2 + np.arange(N))[:, None, None] - 3
 
 
@@ -194,7 +199,7 @@ def bits_too_few(make):
 
 def bits_too_few_in_one_slice(make):
     make.series(phantom(), leave_out=(4,), bits=12)
-    make.slice(phantom()[4] | 2**13, START + (0, 0, 4 * STEP), bits=12)
+    make.slice(phantom()[4] | 2**13, at(4), bits=12)
 
 
 def bits_with_a_sign(make):
@@ -246,14 +251,21 @@ def turns_that_are_no_numbers(make):
     make.series(phantom(), ImageOrientationPatient=[1.0, 0, 0, 0, 1.0, 0.111111], edit=(b"0.111111", b"0x1     "))
 
 
-def a_million_frames(make):
-    lies = {"NumberOfFrames": 1_000_000, "PerFrameFunctionalGroupsSequence": pydicom.Sequence([])}
-    (make.folder / "frames.dcm").write_bytes(enhanced(phantom(), [(0, 0, k) for k in range(N)], **lies))
+def a_million_frames(make, n=1_000_000):
+    lies = {"NumberOfFrames": n, "PerFrameFunctionalGroupsSequence": pydicom.Sequence([])}
+    make.frames(phantom(), [(0, 0, k) for k in range(N)], **lies)
+
+
+def more_frames_than_bytes(make):
+    a_million_frames(make, n=99_999)
+
+
+def slices_of_gigabytes(make):
+    make.series(phantom(), Rows=65535, Columns=65535)
 
 
 def frames_of_terabytes(make):
-    data = enhanced(phantom(), [(0, 0, k) for k in range(N)], Rows=65535, Columns=65535)
-    (make.folder / "frames.dcm").write_bytes(data)
+    make.frames(phantom(), [(0, 0, k) for k in range(N)], Rows=65535, Columns=65535)
 
 
 def a_file_of_a_terabyte(make):
@@ -306,8 +318,10 @@ TEN = {
         Torture(an_intercept_out_of_range, "BAD_NUMBER", ("RescaleIntercept",)),
         Torture(a_spacing_that_is_no_number, "BAD_NUMBER", ("PixelSpacing",)),
         Torture(turns_that_are_no_numbers, "BAD_NUMBER", ("ImageOrientationPatient",)),
-        Torture(a_million_frames, "SIZE_LIES"),
-        Torture(frames_of_terabytes, "TOO_LARGE"),
+        Torture(a_million_frames, "BAD_NUMBER", ("NumberOfFrames",)),
+        Torture(more_frames_than_bytes, "SIZE_LIES", ("NumberOfFrames",)),
+        Torture(frames_of_terabytes, "SIZE_LIES", ("NumberOfFrames",)),
+        Torture(slices_of_gigabytes, "TOO_LARGE"),
         Torture(a_file_of_a_terabyte, "TOO_LARGE"),
     ],
     "private compression": [
@@ -318,10 +332,10 @@ TEN = {
 }  # fmt: skip
 
 
-def written(folder, dicom, torture):
+def written(folder, dicom, torture, study="1.2"):
     """Write a series and return the voxels that are right, None where a refusal is."""
     folder.mkdir(parents=True)
-    return torture.spoil(Folder(folder, dicom))
+    return torture.spoil(Folder(folder, dicom, study))
 
 
 def good(folder):

@@ -167,7 +167,7 @@ def pack_volumes(
     folder : str or Path
         As for `pack`.
     meta : mapping
-        As for `pack_pictures`.
+        As for `pack_pictures`; ``outcome`` may hold ``codes``, {region: {scheme, value, meaning}}, by name.
     expects : VolumeSchema
         From `aimed.bundle.volume_schema.describe_volumes`.
     extra_members : mapping of str to bytes or str, optional
@@ -183,7 +183,7 @@ def pack_volumes(
         As for `pack`.
     """
     path = _place(folder)
-    head = model.segmenter.head_
+    head, codes = model.segmenter.head_, _codes(model, meta)
     manifest = {
         **_manifest(VOLUMES, meta, ("numpy", "scipy", "torch", "safetensors", "nibabel", "pydicom", "imagecodecs")),
         "task": "segment",
@@ -193,7 +193,14 @@ def pack_volumes(
             "kind": "masks",
             "exclusive": head.exclusive,
             "regions": [
-                {"key": key, "name": name, "label": model.labels[name], "labels": list(labels), "paint": paint}
+                {
+                    "key": key,
+                    "name": name,
+                    "label": model.labels[name],
+                    "labels": list(labels),
+                    "paint": paint,
+                    "code": codes.get(name),
+                }
                 for key, name, labels, paint in zip(model.keys, model.regions, head.labels, head.paint, strict=True)
             ],
         },
@@ -213,6 +220,14 @@ def pack_volumes(
         "golden.json": dump(cases),
     }
     return _written(path, members, manifest)
+
+
+def _codes(model: OutlinesModel, meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    given = meta.get("outcome", {}).get("codes") or {}
+    strange = [name for name in given if name not in model.regions]
+    if strange:
+        raise BundleError(f"codes of {len(strange)} regions that the model does not outline", "codes of its regions")
+    return {name: {part: str(code[part]) for part in ("scheme", "value", "meaning")} for name, code in given.items()}
 
 
 def _place(folder: str | Path) -> Path:

@@ -34,6 +34,8 @@ Progress: TypeAlias = Callable[[float, str], object]
 _MOST = 2**31
 """Voxels of all channels of a scan on the grid of the model: 4 GB."""
 
+_NO_MEMORY = f"{VOLUME_CODES['TOO_LARGE'].removesuffix('.')}: it does not fit into memory"
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PredictedVolume:
@@ -268,6 +270,8 @@ class VolumeBundle(Sealed):
             raise
         except DataError as error:
             return _Read(code="NO_PREDICTION", reason=f"{error.got}; expected {error.expected}")
+        except MemoryError:
+            return _Read(code="TOO_LARGE", reason=_NO_MEMORY)
         # One strange scan must not cost the others; the text of such an error may quote a file.
         except Exception as error:
             return _Read(code="UNFORESEEN", reason=f"an unforeseen {type(error).__name__} while it was read")
@@ -309,6 +313,8 @@ class VolumeBundle(Sealed):
             raise
         except (DataError, BundleError) as error:
             return {**known, "code": "NO_PREDICTION", "reason": f"{error.got}; expected {error.expected}"}
+        except MemoryError:
+            return {**known, "code": "TOO_LARGE", "reason": _NO_MEMORY}
         except Exception as error:
             reason = f"an unforeseen {type(error).__name__} while it was outlined"
             return {**known, "code": "UNFORESEEN", "reason": reason}

@@ -266,6 +266,14 @@ def predict(
             "--dicom", help="Folder for DICOM reports, with heat maps of findings called present or segmentations."
         ),
     ] = None,
+    labelmap: Annotated[
+        bool,
+        typer.Option(
+            "--labelmap",
+            help="Write DICOM segmentations as label maps, one number a voxel, for regions that do not overlap; "
+            "without it each region has a bit of its own, which every viewer reads.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict new rows, pictures or scans; what the model may not be used for is refused, with a code and a reason."""
@@ -275,10 +283,13 @@ def predict(
     from aimed.study.predict import open_bundle
 
     model = open_bundle(bundle)
+    if labelmap and (dicom is None or not isinstance(model, VolumeBundle)):
+        what = "without --dicom" if dicom is None else "and a model that outlines no scans"
+        raise DataError(f"--labelmap {what}", "--dicom FOLDER and a model of scans", "leave it out")
     if isinstance(model, PictureBundle):
         predicted, refused = _predict_pictures(model, source, out, unit, image, dicom, as_json)
     elif isinstance(model, VolumeBundle):
-        predicted, refused = _predict_volumes(model, source, out, unit, image, dicom, as_json)
+        predicted, refused = _predict_volumes(model, source, out, unit, image, dicom, labelmap, as_json)
     else:
         if dicom is not None:
             raise DataError("--dicom and a model that reads rows of a table", "no --dicom", "leave it out")
@@ -375,6 +386,7 @@ def _predict_volumes(
     unit: str | None,
     image: str | None,
     dicom: Path | None,
+    labelmap: bool,
     as_json: bool,
 ) -> tuple[int, dict[str, int]]:
     from aimed.cli.progress import reporter
@@ -383,12 +395,19 @@ def _predict_volumes(
 
     if out is None:
         raise DataError("no folder for masks and volumes", "--out FOLDER", "name a new folder")
-    found = find_volumes(model, source, image=image, unit=unit)
+    found = find_volumes(model, source, image=image, unit=unit, out=out, dicom=dicom)
     listener = reporter(as_json)
     began = monotonic()
     listener.started("predict")
     try:
-        done = predict_volumes(model, found, out, dicom=False if dicom is None else dicom, progress=listener.advanced)
+        done = predict_volumes(
+            model,
+            found,
+            out,
+            dicom=False if dicom is None else dicom,
+            kind="LABELMAP" if labelmap else "BINARY",
+            progress=listener.advanced,
+        )
         listener.finished("predict", monotonic() - began, done.resumed == done.scans)
     finally:
         listener.close()

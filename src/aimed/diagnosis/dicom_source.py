@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -330,12 +329,13 @@ def write_dataset(dataset: Dataset, folder: str | os.PathLike[str]) -> Path:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{dataset.SOPInstanceUID}.dcm"
-    handle, name = tempfile.mkstemp(dir=place, suffix=".part")
+    # Hidden, and under its own name: what a kill leaves is written over when the same is written again.
+    name = place / f".{path.name}.part"
     try:
-        with os.fdopen(handle, "wb") as file, quietly():
+        with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file, quietly():
             dataset.save_as(file, enforce_file_format=True)
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     return path

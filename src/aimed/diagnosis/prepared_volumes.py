@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,9 @@ __all__ = ["PreparedVolumes", "Scans"]
 
 Progress = Callable[[float, str], object]
 _VERSION = 1
+_DRAFT = ".making"
+"""Not the ending of drafts in the cache around it, which are cleared away while this one may still be written."""
+_OLD_SECONDS = 86_400
 
 
 class Scans(Protocol):
@@ -103,6 +108,7 @@ class PreparedVolumes:
 
     def make(self, progress: Progress | None = None) -> PreparedVolumes:
         """Make all that is not there yet."""
+        self._clear_leftovers()
         for row in range(len(self)):
             self.scan(row)
             self.mask(row)
@@ -137,11 +143,18 @@ class PreparedVolumes:
             self._write(path, made())
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
+    def _clear_leftovers(self) -> None:
+        """Remove what killed processes left half written; what is younger may be another one's work."""
+        for draft in self.folder.glob(f".*{_DRAFT}"):
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > _OLD_SECONDS:
+                    draft.unlink()
+
     def _write(self, path: Path, array: NDArray[Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        draft = path.with_name(f".{uuid.uuid4().hex}{_DRAFT}")
         try:
             with draft.open("wb") as file:
                 file.write(buffer.getbuffer())

@@ -12,7 +12,7 @@ from scipy import special
 
 from aimed.core import DataError, StudyFileError
 
-__all__ = ["SegmentationHead"]
+__all__ = ["SegmentationHead", "widest_first"]
 
 _MOST = 64
 
@@ -30,7 +30,7 @@ class SegmentationHead:
         One channel a label and one before them for the background, of which one is true (softmax); otherwise one
         channel a region, each true or not (sigmoid).
     paint : tuple of int
-        The label that stands for a region in a map of labels; regions paint in their order, later ones over earlier.
+        The label that stands for a region in a map of labels; regions of many labels paint first, and others over them.
     unknown : int
         Label of voxels that nobody looked at. -1 means the same.
 
@@ -194,9 +194,20 @@ class SegmentationHead:
     def painted(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Return the map of labels of regions, shape (...), from masks of shape (k, ...)."""
         found = np.zeros(masks.shape[1:], dtype=np.uint8)
-        for mask, label in zip(masks, self.paint, strict=True):
-            found[mask] = label
+        for region in widest_first(self.labels):
+            found[masks[region]] = self.paint[region]
         return found
+
+
+def widest_first(regions: Sequence[Sequence[int]]) -> list[int]:
+    """Return the places of regions with the most labels first; those with as many keep their order.
+
+    Examples
+    --------
+    >>> widest_first([(3,), (1, 2, 3), (2, 3)])
+    [1, 2, 0]
+    """
+    return sorted(range(len(regions)), key=lambda place: -len(regions[place]))
 
 
 def _labels(regions: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from aimed.metrics.segmentation import overlap_value
 from aimed.metrics.segmentation_boundary import Definition, distances_of
 from aimed.metrics.segmentation_masks import Empty, MaskPair, empty_rule, is_empty, settle
 
-__all__ = ["Staple", "reader_agreement", "staple"]
+__all__ = ["Staple", "consensus", "reader_agreement", "staple"]
 
 _MOST_READERS = 30
 
@@ -173,6 +173,49 @@ def staple(
     )
 
 
+def consensus(masks: Masks) -> Staple | None:
+    """Return the consensus of several masks in the box around them all, on the whole grid.
+
+    Parameters
+    ----------
+    masks : sequence of bool or 0/1 arrays of one shape, one a reader
+
+    Returns
+    -------
+    Staple or None
+        See `staple`; nothing outside the box belongs to the structure. None where all masks are empty, or all fill
+        the box.
+
+    Raises
+    ------
+    DataError
+        As for `staple`.
+
+    Examples
+    --------
+    >>> a = np.zeros((6, 6)); a[1:4, 1:4] = 1; a[1, 1] = 0
+    >>> found = consensus([a, a, np.roll(a, 1, axis=0)])
+    >>> bool((found.mask == a).all()), found.probability.shape
+    (True, (6, 6))
+    >>> consensus([0 * a, 0 * a]) is None
+    True
+    """
+    votes, shape, readers, _ = _votes(masks, None)
+    some = (votes != 0).reshape(shape)
+    if not some.any():
+        return None
+    axes = range(some.ndim)
+    spans = [np.flatnonzero(some.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
+    box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
+    inside = votes.reshape(shape)[box].ravel()
+    if not any((inside >> k & 1).min() == 0 for k in range(readers)):
+        return None
+    found = staple([np.asarray(mask)[box] for mask in masks])
+    probability = np.zeros(shape)
+    probability[box] = found.probability
+    return replace(found, probability=probability)
+
+
 def reader_agreement(
     masks: Masks,
     spacing: ArrayLike,
@@ -220,7 +263,7 @@ def reader_agreement(
     ([1.0, 0.667, 0.667], 0.704)
     """
     rule = empty_rule(empty)
-    votes, shape, readers, _ = _votes(masks, None)
+    votes, _, readers, _ = _votes(masks, None)
     labels = [str(k + 1) for k in range(readers)] if names is None else [str(name) for name in names]
     if len(labels) != readers:
         raise DataError(f"{len(labels)} names", f"{readers}, one a mask")
@@ -242,22 +285,13 @@ def reader_agreement(
     for name in ("dice", "hd95", "surface_dice"):
         known = [p[name] for p in pairs if p[name] is not None]
         mean[name] = sum(known) / len(known) if known else None
-    some = (votes != 0).reshape(shape)
-    consensus = None
-    if some.any():
-        axes = range(some.ndim)
-        spans = [np.flatnonzero(some.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
-        box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
-        inside = votes.reshape(shape)[box].ravel()
-        cut = [np.asarray(mask)[box] for mask in masks]
-        if any((inside >> k & 1).min() == 0 for k in range(readers)):
-            consensus = staple(cut)
+    agreed = consensus(masks)
     millilitres = MaskPair.of(masks[0], masks[0], spacing).millilitres
     table = []
     for k in range(readers):
         row = {"reader": labels[k], "ml": _plain(int((votes >> k & 1).sum()) * millilitres)}
         for name in ("sensitivity", "specificity"):
-            row[name] = None if consensus is None else float(getattr(consensus, name)[k])
+            row[name] = None if agreed is None else float(getattr(agreed, name)[k])
         table.append(row)
     return {
         "n": readers,
@@ -268,7 +302,7 @@ def reader_agreement(
         "definition": definition,
         "tolerance": tolerance,
         "empty": rule,
-        "note": "" if consensus is None else consensus.note,
+        "note": "" if agreed is None else agreed.note,
     }
 
 

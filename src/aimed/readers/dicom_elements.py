@@ -83,6 +83,7 @@ TAGS: Mapping[str, int] = {
     "PresentationLUTShape": 0x20500020,
     "SharedFunctionalGroupsSequence": 0x52009229,
     "PerFrameFunctionalGroupsSequence": 0x52009230,
+    "OverlayBitPosition": 0x60000102,
     "PixelData": 0x7FE00010,
 }
 """All that is read, by keyword. No element of group 0010 (patient), no date and no name is among them; UIDs only tell

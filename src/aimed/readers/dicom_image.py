@@ -365,12 +365,24 @@ def stored_frames(header: Header, syntax: str, frames: int = 1) -> tuple[Iterato
         decode = _rle if syntax == _RLE else _compressed_as(syntax)
         streams = _streams(found.value, frames)
         coded = (decode(stream, shape, store) for stream in streams)
-        return (store.patterns(frame) for frame in coded) if syntax == _RLE else coded, store
+        return (_fitting(header, frame, store) for frame in coded) if syntax == _RLE else coded, store
     row, size = shape.columns * store.allocated // 8, shape.rows * shape.columns * store.allocated // 8
     if not size * frames <= len(found.value) < size * frames + max(row, 2):
         raise ImageRefused("SIZE_LIES", "the pixel data are too short or too long for Rows, Columns and frames")
     parts = (replace(found, value=found.value[k * size : (k + 1) * size]) for k in range(frames))
-    return (store.patterns(_plain(part, False, shape, store)) for part in parts), store
+    return (_fitting(header, _plain(part, False, shape, store), store) for part in parts), store
+
+
+def _fitting(header: Header, stored: Grey, store: Storage) -> Grey:
+    """Return the bit patterns of raw numbers, or refuse numbers that BitsStored would cut off."""
+    if store.bits + store.shift < store.allocated and int(stored.max()) >> (store.bits + store.shift):
+        # The sign may reach into the bits that are not used, and old scanners drew overlays there.
+        half = 2 ** (store.bits + store.shift - 1)
+        numbers = stored.view(f"i{store.allocated // 8}")
+        with_sign = store.signed and -half <= int(numbers.min()) and int(numbers.max()) < half
+        if not with_sign and (header.short("OverlayBitPosition") or 0) < store.bits + store.shift:
+            raise ImageRefused("SIZE_LIES", "pixels need more bits than BitsStored")
+    return store.patterns(stored)
 
 
 def _compressed_as(syntax: str) -> Callable[[bytes, _Shape, Storage], NDArray[Any]]:

@@ -25,8 +25,14 @@ __all__ = ["Slice", "SliceFile", "contrast", "read_slices", "refused_volume"]
 
 Vector: TypeAlias = NDArray[np.float64]
 
+MAX_FRAMES = 100_000
+"""The most frames of one file; an hour of a brain at work has half of it."""
+
 _OTHERS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "REG", "DOC", "ECG")
 """Objects that have no scan of their own."""
+
+_DEVICES = ("CT", "MR", "PT", "NM", "US", "MG", "XA", "RF", "CR", "DX", "PX", "OPT", "OCT", "OP", "IVUS", "ES", "OT")
+"""Whose names are kept; anything else in that field may be anything."""
 
 # --------------------------------------------------------------------------------------------------------- the contrast
 
@@ -161,6 +167,16 @@ def _rescale(frame: _Frame) -> tuple[float, float]:
     return slope[0], intercept[0]
 
 
+def _check_frames(top: Header, frames: int, store: Storage) -> None:
+    """Refuse a file that is too small for its frames, before anything is made for each."""
+    found = top.element("PixelData")
+    pixels = (top.short("Rows") or 0) * (top.short("Columns") or 0)
+    # A compressed frame has a head of 8 bytes.
+    least = 8 if found is None or found.encapsulated else max(1, pixels * store.allocated // 8)
+    if found is not None and frames > 1 and frames * least > len(found.value):
+        raise VolumeRefused("SIZE_LIES", "the pixel data are too short for Rows, Columns and NumberOfFrames")
+
+
 def read_slices(source: ImageFile) -> tuple[list[Slice], int]:
     """Return the slices of one file and its size, or refuse it."""
     data = source.read()
@@ -176,7 +192,8 @@ def read_slices(source: ImageFile) -> tuple[list[Slice], int]:
     store = storage(top)
     if next(top.items("ModalityLUTSequence"), None) is not None:
         raise VolumeRefused("NOT_A_VOLUME", "values by a modality table")
-    frames = int(top.number("NumberOfFrames", 1.0, 0.0, 1e6)) or 1
+    frames = int(top.number("NumberOfFrames", 1.0, 0.0, MAX_FRAMES)) or 1
+    _check_frames(top, frames, store)
     shared = next(top.items("SharedFunctionalGroupsSequence"), None)
     own = list(top.items("PerFrameFunctionalGroupsSequence"))
     if own and len(own) != frames:
@@ -186,9 +203,9 @@ def read_slices(source: ImageFile) -> tuple[list[Slice], int]:
         (top.content(name) or b"").decode("ascii", "replace") for name in ("SeriesDescription", "ProtocolName")
     )
     group = (
-        _hidden(top, "SeriesInstanceUID"), modality, top.short("Rows"), top.short("Columns"),
-        _hidden(top, "FrameOfReferenceUID"), contrast(text, top.element("ContrastBolusAgent") is not None),
-        top.word("PhotometricInterpretation"),
+        _hidden(top, "SeriesInstanceUID"), modality if modality in _DEVICES else None, top.short("Rows"),
+        top.short("Columns"), _hidden(top, "FrameOfReferenceUID"),
+        contrast(text, top.element("ContrastBolusAgent") is not None), top.word("PhotometricInterpretation"),
     )  # fmt: skip
     found = []
     for k in range(frames):

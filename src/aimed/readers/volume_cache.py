@@ -24,6 +24,7 @@ from aimed.core import DataError
 from aimed.core.image import ImageRefused
 from aimed.core.volume import Volume, VolumeRefused
 from aimed.readers.ahead import Progress, Told, processors, worked_ahead
+from aimed.readers.image_files import MAX_BYTES as MOST_OF_A_FILE
 from aimed.readers.image_files import ImageFile, find_images
 from aimed.readers.nifti import MAX_BYTES
 from aimed.readers.volume_record import VolumeRecord, greys_of, labels_of
@@ -262,7 +263,13 @@ def _parts_of(path: Path) -> list[ImageFile]:
     """Return the files of a source: itself, or those in a folder."""
     kind = path.stat().st_mode
     if stat.S_ISDIR(kind):
-        return find_images(path)
+        files = find_images(path)
+        # Before their content is hashed, which would take hours.
+        if any(
+            file.refusal is None and file.member is None and file.path.stat().st_size > MOST_OF_A_FILE for file in files
+        ):
+            raise VolumeRefused("TOO_LARGE", "one of the files in the folder")
+        return files
     # A pipe or a device would never end.
     if not stat.S_ISREG(kind):
         raise VolumeRefused("MISSING", "no plain file")

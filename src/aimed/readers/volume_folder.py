@@ -13,7 +13,7 @@ from aimed.core import DataError
 from aimed.core.image import ImageRefused
 from aimed.readers.dicom_elements import TAGS, is_dicom, parse_dicom
 from aimed.readers.dicom_slices import contrast
-from aimed.readers.image_files import inside
+from aimed.readers.image_files import ImageFile, inside
 from aimed.readers.volume_table import VolumeCase, read_volume_table
 
 __all__ = ["FoundScan", "channel_named", "find_scans", "is_nifti_name"]
@@ -102,6 +102,7 @@ def find_scans(
     modality: str | None = None,
     encoding: str = "utf-8",
     separator: str | None = None,
+    without: str | os.PathLike[str] | None = None,
 ) -> list[FoundScan]:
     """List the scans of a file, a folder or a table.
 
@@ -120,6 +121,8 @@ def find_scans(
         Of files that do not say it in a table.
     encoding, separator : str
         Of a text file.
+    without : path, optional
+        A folder in that folder which is not looked at, such as that of results.
 
     Returns
     -------
@@ -149,15 +152,20 @@ def find_scans(
     if image is not None or unit is not None:
         raise DataError("a column is named and there is no table", "a table of paths", "leave out the column")
     listed = path.suffix.lower() == ".json" or (path / "dataset.json").is_file()
-    if listed or (path.is_dir() and any(one.is_dir() for one in path.glob("sub-*"))):
+    if listed or (path.is_dir() and _is_bids(path)):
         table = read_volume_table(path, channels=() if listed else channels)
         return [FoundScan(str(name), case) for name, case in zip(table.frame["case"], table.cases, strict=True)]
     if path.is_file():
         return [FoundScan(path.name, VolumeCase((path,), channels=tuple(channels), modality=None))]
-    found = _in_folder(path, tuple(channels))
+    found = _in_folder(path, tuple(channels), None if without is None else Path(os.path.abspath(without)))
     if not found:
         raise DataError("the folder holds no scans", "NIfTI files or DICOM slices", "check the path")
     return found
+
+
+def _is_bids(folder: Path) -> bool:
+    # Folders of patients may be called sub-01 and hold DICOM.
+    return any(one.is_dir() for pattern in ("sub-*/anat", "sub-*/ses-*/anat") for one in folder.glob(pattern))
 
 
 def _case_name(case: VolumeCase, folder: Path, row: int) -> str:
@@ -165,12 +173,12 @@ def _case_name(case: VolumeCase, folder: Path, row: int) -> str:
     return f"row {row}" if first == folder else Path(os.path.relpath(first, folder)).as_posix()
 
 
-def _in_folder(root: Path, channels: tuple[str, ...]) -> list[FoundScan]:
+def _in_folder(root: Path, channels: tuple[str, ...], without: Path | None = None) -> list[FoundScan]:
     found: list[FoundScan] = []
     leaves: list[Path] = []
     for place, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
         here = Path(place)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and here / f != without)
         files = [here / name for name in sorted(names) if not name.startswith(".")]
         niftis = [file for file in files if is_nifti_name(file)]
         found += _of_niftis(niftis, here, root, channels)
@@ -228,7 +236,8 @@ def _of_dicom(leaves: Sequence[Path], root: Path, channels: tuple[str, ...]) -> 
     for leaf in leaves:
         study = _study_of(leaf)
         if study is not None:
-            studies.setdefault(study, []).append(leaf)
+            # Nothing says that folders belong together which name no study.
+            studies.setdefault(study or leaf, []).append(leaf)
     found = []
     for study, mine in studies.items():
         home = Path(os.path.commonpath(mine))
@@ -241,18 +250,19 @@ def _of_dicom(leaves: Sequence[Path], root: Path, channels: tuple[str, ...]) -> 
 
 
 def _study_of(folder: Path) -> bytes | None:
-    """Return what names the study of the first DICOM file of a folder, b"" for one that names none, None without."""
+    """Return what names the study of the first whole DICOM file of a folder, b"" where none does, None without."""
+    found = None
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file() or not _may_be_dicom(path):
             continue
         try:
             with path.open("rb") as file:
-                start = file.read(2**10)
-                if not is_dicom(start):
+                if not is_dicom(file.read(2**10)):
                     continue
-                elements, _ = parse_dicom(start + file.read())
+            elements, _ = parse_dicom(ImageFile(path).read())
         except (OSError, ImageRefused):
-            return b""
+            found = b""
+            continue
         known = elements.get(TAGS["StudyInstanceUID"])
         return b"" if known is None else bytes(known.value)
-    return None
+    return found

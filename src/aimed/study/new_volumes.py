@@ -12,6 +12,7 @@ import polars as pl
 
 from aimed.core import DataError
 from aimed.core.volume import VolumeRefused
+from aimed.metrics.evaluate_multilabel import finding_key
 from aimed.readers.source import collect, column_names, open_table
 from aimed.readers.volume_table import VolumeTable, read_volume_table
 from aimed.study.new import guess_patient, relative_source, toml_string, toml_value
@@ -108,7 +109,7 @@ def write_volume_study(
     if patient is None or patient not in frame.columns:
         raise DataError("the patients cannot be told", "a column of patient ids", "name it with --patient")
     labels, channels, greys = _looked_at(table)
-    regions = {_named(name): label for label, name in labels.items()}
+    regions = _regions(labels)
     modality = next((case.modality for case in table.cases if case.modality), None) or ("CT" if greys < -500 else "MR")
     about = [c for c in frame.columns if c.lower() in _ABOUT]
     lines = [
@@ -137,6 +138,7 @@ def write_volume_study(
         lines.append(f"mask = {toml_string(mask)}")
     elif not _decathlon(Path(source)):
         lines.append('mask = "dseg"')
+        lines.append(f"channels = {toml_value(channels)}  # contrasts; a scan without one of them is refused")
     if len(images) == 1 and len(channels) > 1:
         lines.append(f"channels = {toml_value(channels)}  # name them in the order of the file")
     lines += [
@@ -180,6 +182,19 @@ def _decathlon(path: Path) -> bool:
 
 def _named(name: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"[^A-Za-z0-9 _-]", " ", name)).strip() or "region"
+
+
+def _regions(labels: Mapping[int, str]) -> dict[str, int]:
+    """Return labels by name; names that would have the same key get the number of their label."""
+    found: dict[str, int] = {}
+    keys: set[str] = set()
+    for label, text in labels.items():
+        name = _named(text)
+        if finding_key(name) in keys:
+            name = f"{name} label {label}"
+        found[name] = label
+        keys.add(finding_key(name))
+    return found
 
 
 def _id(source: Any) -> str:

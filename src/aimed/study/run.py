@@ -269,6 +269,16 @@ class _Flow:
         grid = {name: part[name] for name in ("spacing", "memory_mb", "modality", "window")}
         return grid, plan_text(self.spec), volume_weights_digest(self.spec), self.spec.evaluate.empty
 
+    def _of_readers(self, cohort: Cohort) -> list[Any]:
+        """Return what evaluating depends on where further readers outlined the scans."""
+        if self.spec.volumes is None or not self.spec.volumes.readers:
+            return []
+        from aimed.study.volume_readers import readers_digest
+
+        labels = {name: self.spec.variables[name].label for name in self.spec.volumes.readers
+                  if name in self.spec.variables}  # fmt: skip
+        return [self.spec.volumes.readers, readers_digest(self.spec, cohort), labels]
+
     def _guard(self, lock_sha256: str) -> None:
         """Refuse when the record of openings, or the lock it was made under, was tampered with or lost."""
         openings = self.home.openings()
@@ -288,6 +298,9 @@ class _Flow:
     def go(self) -> Run:
         spec, home, part = self.spec, self.home, self.spec.model_dump(mode="json", by_alias=True)
         version, pictures = aimed.__version__, part["images"] or part["volumes"] or {}
+
+        # Codes stand in what a packaged model writes; nothing that is fitted or measured depends on them.
+        outcome = {k: v for k, v in part["outcome"].items() if k != "codes"}
 
         cohort = self.owner.read()
         digest = cohort.digest()
@@ -337,7 +350,7 @@ class _Flow:
             part["predictors"],
             part["model"],
             part["tune"],
-            part["outcome"],
+            outcome,
             pictures.get("weights"),
             pictures.get("pretrain"),
             self._of_volumes(part["volumes"]),
@@ -356,8 +369,16 @@ class _Flow:
 
         fitted = self.stage("fit", fit_key, fit)["payload"]
 
+        # Intervals of volumes are learned for one level.
+        of_level = spec.evaluate.level if spec.volumes is not None else None
         cal_key = key_of(
-            "calibrate", fit_key, part["calibrate"], spec.evaluate.threshold, spec.evaluate.optimism, spec.study.seed
+            "calibrate",
+            fit_key,
+            part["calibrate"],
+            spec.evaluate.threshold,
+            spec.evaluate.optimism,
+            spec.study.seed,
+            of_level,
         )
 
         def calibrate() -> tuple[Any, list[str]]:
@@ -373,7 +394,9 @@ class _Flow:
         model = load_model(home.file("model"))
 
         judged = {k: v for k, v in part["evaluate"].items() if k not in ("accept", "optimism")}
-        eval_key = key_of("evaluate", cal_key, model_sha, judged, part["outcome"], pictures.get("shortcuts"))
+        eval_key = key_of(
+            "evaluate", cal_key, model_sha, judged, outcome, pictures.get("shortcuts"), *self._of_readers(cohort)
+        )
 
         question = key_of(part)
         look = key_of(eval_key, digest, lock_sha, part["explain"], part["subgroups"], part["evaluate"])
@@ -398,7 +421,7 @@ class _Flow:
 
         shown: Any = None
         if spec.volumes is not None:
-            shown = {**part["report"], "statements": {}}
+            shown = {name: part["report"][name] for name in ("thumbnails", "case_ids")}
         elif pictures:
             shown = pictures["regions"], regions_digest(spec, cohort), {**part["report"], "statements": {}}
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec), shown)

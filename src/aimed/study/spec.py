@@ -25,6 +25,9 @@ SYNTHETIC = "synthetic:chest"
 SYNTHETIC_BRAIN = "synthetic:brain"
 """The source that draws brain phantoms with tumours instead of reading a table."""
 
+MOST_READERS = 12
+"""Further masks of a scan that are compared with each other; each pair of them is."""
+
 Missing: TypeAlias = Literal["mean_indicators", "complete_case", "iterative", "multiple_imputation", "native", "mean"]
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
@@ -134,6 +137,7 @@ class VolumesPart(_Strict):
     column: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     mask: str | None = None
+    readers: tuple[str, ...] = ()
     folder: str | None = None
     channels: tuple[str, ...] = ()
     modality: str | None = Field(default=None, pattern=r"^[A-Z]{2,4}$")
@@ -150,6 +154,7 @@ class VolumesPart(_Strict):
             raise ValueError("name either 'column', or 'columns' with one a channel")
         if self.columns and self.channels and tuple(self.columns) != self.channels:
             raise ValueError("'columns' names the channels; 'channels' says otherwise")
+        self._readers()
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window is [lowest, highest]")
         if self.window is not None and self.modality != "CT":
@@ -159,6 +164,16 @@ class VolumesPart(_Strict):
         if self.plan is not None and self.spacing is not None:
             raise ValueError("the plan says the spacing: leave 'spacing' out")
         return self
+
+    def _readers(self) -> None:
+        if not self.readers:
+            return
+        if not 2 <= len(self.readers) <= MOST_READERS:
+            raise ValueError(f"'readers' names 2 to {MOST_READERS} columns of masks")
+        if len(set(self.readers)) < len(self.readers):
+            raise ValueError("'readers' names a column twice")
+        if (self.mask or "label") in self.readers:
+            raise ValueError("'readers' names the column of 'mask': that is the reference standard")
 
 
 class ImagesPart(_Strict):
@@ -193,6 +208,14 @@ _OF_EVENTS = {
 """Keys of [outcome] that say nothing of findings in pictures."""
 
 
+class CodePart(_Strict):
+    """The standard code of a region: coding scheme, value and meaning, as DICOM writes them."""
+
+    scheme: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,15}$")
+    value: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,15}$")
+    meaning: str = Field(pattern=r"^[^\\\x00-\x1f\x7f]*[^\\\s\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*$", max_length=64)
+
+
 class OutcomePart(_Strict):
     """What is predicted."""
 
@@ -200,6 +223,7 @@ class OutcomePart(_Strict):
     findings: tuple[str, ...] = ()
     regions: dict[str, tuple[Annotated[int, Field(ge=1, le=254)], ...]] = Field(default_factory=dict)
     exclusive: bool = False
+    codes: dict[str, CodePart] = Field(default_factory=dict)
     uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
     separator: str = Field(default="|", min_length=1)
     positive: int | float | str | bool | None = None
@@ -220,8 +244,8 @@ class OutcomePart(_Strict):
         timed = self.time is not None and self.event is not None
         if self.regions:
             self._regions()
-        elif self.exclusive:
-            raise ValueError("'exclusive' goes with 'regions'")
+        elif self.exclusive or self.codes:
+            raise ValueError(f"'{'exclusive' if self.exclusive else 'codes'}' goes with 'regions'")
         elif self.findings:
             told = sorted(self.model_fields_set & _OF_EVENTS)
             if told:
@@ -247,6 +271,11 @@ class OutcomePart(_Strict):
             raise ValueError(f"'regions' are outlined in masks; they go without '{told[0]}'")
         self._one_key_each(tuple(self.regions), "regions")
         several = [label for labels in self.regions.values() for label in labels]
+        for name in self.codes:
+            if name not in self.regions:
+                close = nearest(name, self.regions)
+                hint = f"did you mean '{close}'?" if close else f"name one of: {', '.join(self.regions)}"
+                raise ValueError(f"'codes' names the region '{name}', which is none of 'regions': {hint}")
         if not all(self.regions.values()):
             raise ValueError("'regions' names a region without labels")
         if any(len(set(labels)) < len(labels) for labels in self.regions.values()):

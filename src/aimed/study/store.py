@@ -59,12 +59,24 @@ def file_sha256(path: Path) -> str:
     return sha.hexdigest()
 
 
+class NotWrittenError(DataError):
+    """A file could not be written: the disk is full, or nothing may be written there.
+
+    Attributes
+    ----------
+    strerror : str, optional
+        What the system says, without the name of the file.
+    """
+
+    strerror: str | None = None
+
+
 def write_atomic(path: Path, content: str | bytes) -> Path:
     """Write a file under a temporary name, flush it to disk, then rename it into place.
 
     Raises
     ------
-    DataError
+    NotWrittenError
         If the disk is full or the folder cannot be written; the old file is then still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -79,11 +91,13 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise DataError(
+        refused = NotWrittenError(
             f"{path.name} could not be written ({error.strerror or 'I/O error'})",
             "a folder with free space that may be written",
             "free some space or choose another run folder; finished stages are kept",
-        ) from None
+        )
+        refused.strerror = error.strerror
+        raise refused from None
     return path
 
 

@@ -31,6 +31,7 @@ from aimed.study.spec import StudySpec
 from aimed.study.stages import Facts, Progress, part_of, row_ids, silent
 from aimed.study.tasks import primary_of
 from aimed.study.volume_models import BASELINES, volume_recipes_of
+from aimed.study.volume_readers import reader_study
 from aimed.study.volume_stages import (
     OVERLAP_ONLY,
     Outlines,
@@ -90,7 +91,7 @@ def evaluate(
         progress(0.1 * place / 2, f"fitting the baseline: {BASELINES[name].lower()}")
         baselines[name] = fitted_baseline(spec, cohort, name, learns, model)
     lesions, voxels = Lesions(keys, labels), VoxelCalibration(keys, labels)
-    parts = SubVolumes(keys)
+    parts, readers = SubVolumes(keys), reader_study(spec)
     tables: list[Outlines] = []
     beside: dict[str, list[Any]] = {name: [] for name in baselines}
     found_ml = np.full((test.size, len(keys)), np.nan)
@@ -104,6 +105,8 @@ def evaluate(
         expected[place] = [np.nan if v is None else v for v in found.expected_dice.values()]
         known, truth = mask != UNKNOWN, _regions(spec, mask)
         parts.add(truth, found.masks & known)
+        if readers is not None:
+            readers.add(volumes.case(row), volumes.mask_volume(row), found.masks)
         there, known_there = _reference_there(spec, cohort, row, model, found)
         decided = model.segmenter.cleaned(model.segmenter.head_.decided(found.probability))
         lesions.add(
@@ -132,6 +135,8 @@ def evaluate(
     dice = np.array([[np.nan if r["dice"] is None else r["dice"] for r in one.rows] for one in tables], dtype=float)
     reference = masks_of(cohort).volumes[test]
     cases = _Cases(spec, cohort, test)
+    progress(0.65, "what the network reaches on scans it learned from")
+    learning = _fit_diagnosis(spec, cohort, split, model, tables)
     damaged = robustness(
         lambda scan: model.outline(scan).masks,
         [partial(cases.pair, place) for place in range(len(cases))],
@@ -142,8 +147,6 @@ def evaluate(
         max_cases=ROBUST_SCANS,
         progress=part_of(progress, 0.75, 1.0),
     )
-    progress(0.7, "what the network reaches on scans it learned from")
-    learning = _fit_diagnosis(spec, cohort, split, model, tables)
     return {
         "performance": performance,
         "lesions": lesions.block(patient, level=level, draws=draws, seed=seed),
@@ -161,6 +164,7 @@ def evaluate(
         ),
         "voxel_calibration": voxels.block(patient, level=level, draws=draws, seed=seed),
         "robustness": damaged,
+        "readers": None if readers is None else readers.block(patient),
         "shortcuts": None,
         "conformal": None,
         "case_uncertainty": None,
@@ -405,7 +409,13 @@ def audit(
     calibrated: Mapping[str, Any],
     progress: Progress = silent,
 ) -> dict[str, Any] | None:
-    """Repeat the overlap in each declared group of the test part."""
+    """Repeat the overlap in each declared group of the test part.
+
+    Returns
+    -------
+    dict or None
+        The ``subgroups`` block; None where no group is declared.
+    """
     if not spec.subgroups.columns:
         return None
     test, volumes = split.parts["test"], volumes_of(cohort)

@@ -6,7 +6,7 @@ from typing import Any
 
 from aimed.core import StudyFileError
 from aimed.diagnosis import VOLUME_MODELS
-from aimed.diagnosis.segmentation_head import SegmentationHead
+from aimed.diagnosis.segmentation_head import SegmentationHead, widest_first
 from aimed.diagnosis.volume_recipes import VolumeRecipe
 from aimed.diagnosis.volume_scaling import VolumeScaling
 from aimed.study.picture_models import digest_of_weights
@@ -44,9 +44,10 @@ def volume_recipes_of(spec: StudySpec) -> tuple[list[VolumeRecipe], list[str]]:
     Raises
     ------
     UnknownNameError
-        If there is no such model.
+        If there is no such model, or it has no such parameter.
     StudyFileError
-        If a baseline is none of those for volumes, or weights are for a network that no candidate is built on.
+        If a baseline is none of those for volumes, a parameter is the study's own to set, or weights are for a network
+        that no candidate is built on.
     """
     task = task_of(spec)
     candidates: list[VolumeRecipe] = [VOLUME_MODELS[n] for n in spec.model.candidates or task.candidates]
@@ -83,13 +84,28 @@ def require_volume_networks(spec: StudySpec) -> None:
 
     text, head = plan_text(spec), head_of(spec)
     plan = None if text is None else VolumePlan.from_toml(text)
+    modality = volumes_part(spec).modality
+    if plan is not None and modality is not None and (plan.scaling.kind == "window") != (modality == "CT"):
+        raise StudyFileError(
+            f"[volumes] modality = '{modality}' and a plan with scaling '{plan.scaling.kind}'",
+            "'window' for CT, whose units are kept, and 'nonzero' for all else",
+            "correct the plan, or the modality",
+        )
     for recipe in volume_recipes_of(spec)[0]:
         recipe.check(spec.model.parameters.get(recipe.name, {}), 1, head.outputs, plan)
     volume_weights_digest(spec)
 
 
 def volume_weights_digest(spec: StudySpec) -> str | None:
-    """Return the SHA-256 of the file of weights; None when the study file names none."""
+    """Return the SHA-256 of the file of weights; None when the study file names none.
+
+    Raises
+    ------
+    StudyFileError
+        If there is no such file.
+    RefusedError
+        If it is not the file that the study file names.
+    """
     part = None if spec.volumes is None else spec.volumes
     return None if part is None else digest_of_weights(part.weights, spec.folder, "volumes")
 
@@ -122,16 +138,18 @@ def plan_text(spec: StudySpec) -> str | None:
 def head_of(spec: StudySpec) -> SegmentationHead:
     """Return the regions of a study with the label that each one paints in a map.
 
-    A region paints the smallest of its labels that no later region holds, or the smallest of all where there is none.
+    A region paints the smallest of its labels that no region painted over it holds, or the smallest of all where there
+    is none.
     """
     regions = {name: tuple(labels) for name, labels in spec.outcome.regions.items()}
     if spec.outcome.exclusive:
         head: SegmentationHead = SegmentationHead.of_labels({name: labels[0] for name, labels in regions.items()})
         return head
-    every = list(regions.values())
+    names, every = list(regions), list(regions.values())
+    order = widest_first(every)
     paint = {}
-    for place, (name, labels) in enumerate(regions.items()):
-        own = set(labels).difference(*every[place + 1 :])
-        paint[name] = min(own or labels)
+    for place, region in enumerate(order):
+        own = set(every[region]).difference(*(every[over] for over in order[place + 1 :]))
+        paint[names[region]] = min(own or every[region])
     overlapping: SegmentationHead = SegmentationHead.of_regions(regions, paint)
     return overlapping

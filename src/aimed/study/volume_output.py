@@ -233,6 +233,10 @@ class VolumeOutput:
         except AimedError as error:
             self.left_out["NO_DICOM"] += 1
             return {}, str(error)
+        # The text of what the DICOM library says may quote the patient.
+        except Exception as error:
+            self.left_out["NO_DICOM"] += 1
+            return {}, f"an unforeseen {type(error).__name__} while DICOM results were made"
         return {"segmentation": outlines, "report": report}, None
 
     def _record(

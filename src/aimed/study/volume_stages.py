@@ -53,7 +53,13 @@ OVERLAP_ONLY = ("dice", "iou", "volume_difference")
 
 
 def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
-    """Run every check on the cohort, its scans and masks, and its split."""
+    """Run every check on the cohort, its scans and masks, and its split.
+
+    Returns
+    -------
+    list of Finding
+        The gravest first; how many scans were refused when they were read is one of them.
+    """
     done = 0
 
     def step(name: str) -> None:
@@ -138,6 +144,17 @@ def compare(
     spacing : sequence of float
         mm along (z, y, x).
     measures : sequence of str, optional
+        From `aimed.metrics.evaluate_segmentation`; those of a study when absent.
+
+    Returns
+    -------
+    list of dict
+        As of `segmentation_table`.
+
+    Raises
+    ------
+    DataError
+        If shapes differ, or the spacing is not positive.
     """
     known = mask != UNKNOWN
     out: list[dict[str, Any]] = []
@@ -159,7 +176,23 @@ def compare(
 def outlined(
     spec: StudySpec, model: OutlinesModel, scan: Volume, mask: NDArray[Any], measures: Sequence[str] | None = None
 ) -> Outlines:
-    """Return what a model outlines in one scan, measured."""
+    """Return what a model outlines in one scan, measured.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    model : OutlinesModel
+    scan : Volume
+        As the cache holds it, with its way back.
+    mask : uint8 array, shape (z, y, x)
+        On the grid of the source.
+    measures : sequence of str, optional
+
+    Raises
+    ------
+    DataError
+        If the scan has other channels than the model, an empty one, or voxels that are not finite.
+    """
     found = model.outline(scan)
     return Outlines(compare(spec, mask, found.masks, scan.origin.spacing, measures), list(found.soft_dice.values()))
 
@@ -184,7 +217,23 @@ def preparation_of(spec: StudySpec, cohort: Cohort, plan: VolumePlan) -> VolumeP
 
 
 def plan_for(spec: StudySpec, cohort: Cohort, rows: NDArray[np.int64], recipe: VolumeRecipe) -> VolumePlan:
-    """Return the plan that the study file names, or the one that the training scans ask for."""
+    """Return the plan that the study file names, or the one that the training scans ask for.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    cohort : Cohort
+    rows : int array
+        Scans that are learned from; no other is looked at.
+    recipe : VolumeRecipe
+
+    Raises
+    ------
+    StudyFileError
+        If the plan that is named cannot be read, or memory does not hold the smallest network.
+    DataError
+        If scans have different channels.
+    """
     text, part = plan_text(spec), volumes_part(spec)
     found = fingerprint_of(volumes_of(cohort).take(rows).records, region_labels(spec))
     computed = plan_of(
@@ -474,7 +523,20 @@ def calibrate(
     out_of_fold: NDArray[np.float64],
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], OutlinesModel]:
-    """Learn on the tune part how far the expected Dice and the volumes of a new scan can be trusted."""
+    """Learn on the tune part how far the expected Dice and the volumes of a new scan can be trusted.
+
+    Parameters
+    ----------
+    spec, cohort, split, model
+    out_of_fold : float array, shape (n, k, 3)
+        As `fit` returned it.
+    progress : callable
+
+    Returns
+    -------
+    (dict, OutlinesModel)
+        The ``model`` block of this stage, and the model, which has learned.
+    """
     tunes = tune_part(split)[1]
     patient, truth = cohort.patient[tunes], masks_of(cohort).volumes[tunes]
     quality, errors = {}, {}
@@ -516,7 +578,13 @@ def package(
     results: Mapping[str, Any],
     home: RunFolder,
 ) -> None:
-    """Write the bundle, with a network that needs no torch where it outlines the same on the tune part."""
+    """Write the bundle, with a network that needs no torch where it outlines the same on the tune part.
+
+    Raises
+    ------
+    BundleError
+        If the bundle, read again, does not give its golden answers.
+    """
     held = prepared_part(spec, cohort, tune_part(split)[1], model.preparation, volumes_of(cohort).cache.folder)
     members, serving = volume_network_file(model, held.scans, held.masks)
     pack_volumes(
@@ -527,7 +595,11 @@ def package(
             "intended_use": spec.study.intended_use,
             "intended_users": list(spec.study.intended_users),
             "not_for": list(spec.study.not_for),
-            "outcome": {"label": outcome_label(spec), "unit": None},
+            "outcome": {
+                "label": outcome_label(spec),
+                "unit": None,
+                "codes": {name: code.model_dump() for name, code in spec.outcome.codes.items()},
+            },
             "created": results["created"],
             "description": results["model"]["description"],
             "serving": serving,

@@ -88,7 +88,10 @@ def read_volume_cohort(spec: StudySpec, place: Path, data: Any = None, progress:
     Raises
     ------
     DataError
-        If no scan can be read with its mask, or no mask holds a region.
+        If no scan can be read with its mask, scans have different channels, no mask holds a region, or the list has a
+        column that the study adds.
+    StudyFileError
+        If ``[volumes] channels`` names another number of channels than the list has.
     """
     part = volumes_part(spec)
     source = _source(spec, place, data, progress)
@@ -99,6 +102,7 @@ def read_volume_cohort(spec: StudySpec, place: Path, data: Any = None, progress:
         channels=source.channels,
         modality=part.modality,
         folder=source.folder,
+        readers=part.readers,
         **_options(spec, source.table),
     )
     if table.channels and part.channels and len(part.channels) != len(table.channels):
@@ -186,14 +190,26 @@ def _seen(spec: StudySpec, outcome: Masks) -> None:
 
 
 def volumes_part(spec: StudySpec) -> VolumesPart:
-    """Return the ``[volumes]`` table of a study that has one."""
+    """Return the ``[volumes]`` table of a study that has one.
+
+    Raises
+    ------
+    TypeError
+        If it has none.
+    """
     if spec.volumes is None:
         raise TypeError("a study of volumes is needed")
     return spec.volumes
 
 
 def volumes_of(cohort: Cohort) -> VolumeSet:
-    """Return the scans of a cohort."""
+    """Return the scans of a cohort.
+
+    Raises
+    ------
+    TypeError
+        If the cohort is not one of volumes.
+    """
     found = cohort.assets["volumes"]
     if not isinstance(found, VolumeSet):
         raise TypeError("a cohort of volumes is needed")
@@ -201,7 +217,13 @@ def volumes_of(cohort: Cohort) -> VolumeSet:
 
 
 def masks_of(cohort: Cohort) -> Masks:
-    """Return the outcome of a cohort of volumes."""
+    """Return the outcome of a cohort of volumes.
+
+    Raises
+    ------
+    TypeError
+        If the outcome is no masks.
+    """
     if not isinstance(cohort.outcome, Masks):
         raise TypeError("a cohort of masks is needed")
     return cohort.outcome
@@ -214,6 +236,10 @@ def reference_of(spec: StudySpec, mask: NDArray[Any]) -> NDArray[np.uint8]:
     ----------
     spec : StudySpec
     mask : uint8 array
+
+    Returns
+    -------
+    uint8 array of the same shape
     """
     used = np.zeros(256, dtype=np.uint8)
     for label in {UNKNOWN, *(v for labels in spec.outcome.regions.values() for v in labels)}:
@@ -244,7 +270,18 @@ def _same_channels(volumes: VolumeSet) -> None:
 
 
 def region_volumes(spec: StudySpec, records: list[VolumeRecord]) -> NDArray[np.float64]:
-    """Return the volume of each region in each mask in ml, shape (n, k); NaN where a part was not looked at."""
+    """Return the volume of each region in each mask, in ml.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    records : list of n VolumeRecord
+
+    Returns
+    -------
+    float array, shape (n, k)
+        NaN where a part of the scan was not looked at.
+    """
     out = np.full((len(records), len(spec.outcome.regions)), np.nan)
     for row, record in enumerate(records):
         voxels = {int(label): int(count) for label, count in record.labels.items()}
@@ -321,7 +358,21 @@ def _source(spec: StudySpec, place: Path, data: Any, progress: Progress | None) 
 
 
 def brain_phantoms(spec: StudySpec, place: Path, progress: Progress | None = None) -> Path:
-    """Return the folder of the synthetic scans of a study, drawn when they are not there yet."""
+    """Return the folder of the synthetic scans of a study, drawn when they are not there yet.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    place : path
+        The folder is made in it, named by the settings of ``[data] synthetic``.
+    progress : callable, optional
+        ``progress(share, text)``.
+
+    Raises
+    ------
+    MissingExtraError
+        If nibabel, or for DICOM pydicom, is not installed.
+    """
     from aimed.synthetic import write_brain_study
 
     asked = spec.data.synthetic or SyntheticPart()
