@@ -66,7 +66,7 @@ candidates = ["small_unet3d"]
 max_epochs = 2
 patches_per_scan = 2
 [evaluate]
-draws = 30
+draws = 50
 """
 
 

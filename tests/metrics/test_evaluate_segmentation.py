@@ -93,7 +93,8 @@ def test_means_medians_and_counts():
     assert "fewer than 50" in one["note"]
     assert enhancing["medians"]["dice"]["value"] == pytest.approx(np.median(values))
     assert enhancing["quartiles"]["dice"] == pytest.approx(np.quantile(values, [0.25, 0.75]))
-    assert enhancing["measures"]["mask_sensitivity"]["n"] == 26
+    # A case without the region, drawn or not, has no sensitivity.
+    assert enhancing["measures"]["mask_sensitivity"]["n"] == 25
     means = np.mean([[row["hd95"] for row in table] for table in cases])
     assert block["mean"]["hd95"]["value"] == pytest.approx(means)
     assert block["classes"]["whole"]["missed"] == 0

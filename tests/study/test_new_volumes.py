@@ -105,7 +105,8 @@ def test_a_table_with_one_file_for_all_channels(brains, cli, tmp_path, monkeypat
     spec = accepted(cli, tmp_path / "cases.csv", tmp_path / "study.toml")
     assert (spec.volumes.column, spec.volumes.mask) == ("image", "label")
     assert spec.volumes.channels == ("channel 1", "channel 2", "channel 3")
-    assert spec.subgroups.columns == ("age", "sex")
+    assert spec.subgroups.columns == ("sex",)
+    assert 'derive.age_band = { from = "age"' in spec.text
     assert spec.data.patient == "patient"
 
 

@@ -21,25 +21,49 @@ from aimed.bundle.load import load
 from aimed.bundle.pack import pack_volumes
 from aimed.bundle.volume_schema import VolumeSchema
 from aimed.cli.app import app
-from aimed.core import DataError, RefusedError
+from aimed.core import BundleError, DataError, RefusedError
 from aimed.readers.nifti import read_nifti
 from aimed.study import predict_volumes as study_module
 from aimed.study.predict_volumes import Volumes, find_volumes, predict_volumes
 from aimed.synthetic import write_brain_study
 
+CODE = {"scheme": "NCIt", "value": "C3262", "meaning": "Neoplasm"}
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """A packed model of two regions in drawn heads, made as in the tests of bundles."""
+
+def bundles():
+    """Return the helpers of the tests of bundles."""
     path = Path(__file__).parents[1] / "bundle" / "conftest.py"
     spec = importlib.util.spec_from_file_location("bundle_conftest", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A packed model of two regions in drawn heads, made as in the tests of bundles."""
+    module = bundles()
     model, _, _ = module.fitted_outlines()
     expects = VolumeSchema(
         channels=model.channels, regions=tuple(model.keys), spacing=(9.6,) * 3, modality="MR", column="scan"
     )
     return pack_volumes(model, tmp_path_factory.mktemp("run") / "bundle", meta=module.META, expects=expects)
+
+
+@pytest.fixture(scope="module")
+def exclusive(tmp_path_factory):
+    """A packed model of three labels that exclude each other, two of them with a declared code."""
+    module = bundles()
+    regions = {"oedema": (1,), "tumour core": (2,), "odd part": (3,)}
+    model, _, _ = module.fitted_outlines(regions=regions, paint=None, exclusive=True)
+    expects = VolumeSchema(channels=model.channels, regions=tuple(model.keys), spacing=(9.6,) * 3, modality="MR")
+    codes = {"tumour core": CODE, "odd part": {"scheme": "99TEST", "value": "X-1", "meaning": "Odd part"}}
+    meta = {**module.META, "outcome": {**module.META["outcome"], "codes": codes}}
+    folder = tmp_path_factory.mktemp("exclusive")
+    wrong = {**module.META, "outcome": {"codes": {"whole tumour": CODE}}}
+    with pytest.raises(BundleError, match="codes of 1 regions that the model does not outline"):
+        pack_volumes(model, folder / "wrong", meta=wrong, expects=expects)
+    return pack_volumes(model, folder / "bundle", meta=meta, expects=expects)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +214,43 @@ def test_dicom_scans_get_segmentation_and_report_and_others_do_not(bundle, study
     assert again.exit_code == 0
     assert "without DICOM results: NO_DICOM 3" in again.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_declared_codes_and_the_kind_stand_in_the_segmentation(exclusive, study, tmp_path, kind):
+    import pydicom
+
+    out, results = tmp_path / "out", tmp_path / "results"
+    more = ["--labelmap"] if kind == "LABELMAP" else []
+    done = run(exclusive, study / "dicom" / "PHANTOM-000001", "--out", out, "--dicom", results, *more)
+    assert done.exit_code == 0, done.output
+    found = next(one for path in results.iterdir() if (one := pydicom.dcmread(path)).Modality == "SEG")
+    assert found.SegmentationType == kind
+    told = {}
+    for item in found.SegmentSequence:
+        code = item.SegmentedPropertyTypeCodeSequence[0]
+        told[item.SegmentLabel] = (code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning)
+    # A region without a declared code has that of the standard.
+    assert told["oedema"] == ("79654002", "SCT", "Edema")
+    assert told["Core"] == ("C3262", "NCIt", "Neoplasm")
+    assert told["odd part"] == ("X-1", "99TEST", "Odd part")
+    record = json.loads(next(path for path in out.iterdir() if path.suffix == ".json").read_text())
+    assert [one["code"]["value"] for one in record["regions"]] == ["79654002", "C3262", "X-1"]
+
+
+def test_a_region_without_a_code_is_tissue(bundle):
+    manifest = load(bundle).manifest
+    assert [one["code"] for one in manifest["outcome"]["regions"]] == [None, None]
+    assert study_module._codes([{"key": "a"}, {"key": "b", "code": CODE}]) == {"b": ("C3262", "NCIt", "Neoplasm")}
+
+
+def test_a_label_map_is_refused_where_it_cannot_be(bundle, study, tmp_path):
+    scan = study / "dicom" / "PHANTOM-000001"
+    done = run(bundle, scan, "--out", tmp_path / "out", "--dicom", tmp_path / "results", "--labelmap")
+    assert "a label map and a model whose regions overlap" in str(done.exception)
+    done = run(bundle, scan, "--out", tmp_path / "out", "--labelmap")
+    assert "--labelmap without --dicom" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_codes_of_the_exit(bundle, study, scans, tmp_path):

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import aimed
-from aimed.metrics.segmentation_masks import dice as plain_dice
+from aimed.metrics.segmentation import dice as plain_dice
 from aimed.study import stages, volume_evidence, volume_stages
 from aimed.study.groups import asked_of_groups
 from aimed.study.picture_stages import tune_part
@@ -41,7 +41,7 @@ def ready(brains, tmp_path_factory):
     brains.write_blobs(folder, 20, channels=2)
     edits = (
         ('modality = "MR"', 'modality = "MR"\nchannels = ["one", "two"]'),
-        ("draws = 30", 'draws = 30\naccept = ["worst_subgroup(dice@heart) >= 0.0"]\n[subgroups]\ncolumns = ["sex"]'),
+        ("draws = 50", 'draws = 50\naccept = ["worst_subgroup(dice@heart) >= 0.0"]\n[subgroups]\ncolumns = ["sex"]'),
     )
     return prepared(brains.study_of(folder, *edits))
 
@@ -220,7 +220,7 @@ def test_a_ct_with_thick_slices_and_a_window(brains, tmp_path):
     brains.write_blobs(tmp_path, 18, side=20.0, spacing=lambda k: mixed[k % 2], grey=-20)
     edits = (
         ('modality = "MR"', 'modality = "CT"\nwindow = [-100, 100]'),
-        ("draws = 30", "draws = 30\n[report]\nthumbnails = true"),
+        ("draws = 50", "draws = 50\n[report]\nthumbnails = true"),
     )
     _, found = run(brains.study_of(tmp_path, *edits))
     assert finite(found)

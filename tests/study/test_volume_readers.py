@@ -227,5 +227,5 @@ def test_readers_that_cannot_be_compared_are_refused_before_anything_is_read(rea
 
 def test_a_column_that_is_not_there_is_named(tmp_path):
     write_cases(tmp_path, n=2)
-    with pytest.raises(DataError, match="no column 'anne'; .*did you mean 'ann'"):
+    with pytest.raises(DataError, match=r"no column 'anne'; .*did you mean 'ann'"):
         cohort_of(tmp_path, STUDY.replace('["ann", ', '["anne", '))

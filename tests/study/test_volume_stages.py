@@ -168,8 +168,8 @@ def made(name, dice):
 @pytest.mark.parametrize(("simple", "chosen"), [(-0.002, "small_unet3d"), (-0.3, "unet3d"), (0.1, "small_unet3d")])
 def test_the_simplest_within_one_error_is_chosen(simple, chosen):
     rng = np.random.default_rng(5)
-    dice = 0.8 + 0.05 * rng.normal(size=20)
-    pair = [made("unet3d", dice), made("small_unet3d", dice + simple + 0.05 * rng.normal(size=20))]
+    dice, noise = 0.8 + 0.05 * rng.normal(size=20), 0.05 * rng.normal(size=20)
+    pair = [made("unet3d", dice), made("small_unet3d", dice + simple + noise - noise.mean())]
     for order in (pair, pair[::-1]):
         one, why = volume_stages._choose(order, np.arange(20) // 2)
         assert one.recipe.name == chosen
@@ -311,7 +311,7 @@ def test_a_typo_in_a_plan_is_refused_before_anything_is_read(brains, fitted, tmp
 
 @pytest.mark.parametrize(("modality", "scaling"), [("CT", "nonzero"), ("MR", "window")])
 def test_a_plan_for_other_greys_is_refused_before_training(brains, fitted, tmp_path, modality, scaling):
-    own = replace(VolumePlan.from_dict(fitted[0]["plan"]), scaling=VolumeScaling(scaling))
+    own = replace(VolumePlan.from_dict(fitted[0]["plan"]), scaling=VolumeScaling(kind=scaling))
     (tmp_path / "mine.toml").write_text(own.to_toml())
     text = brains.BLOBS.replace('modality = "MR"', f'modality = "{modality}"\nplan = "mine.toml"')
     with pytest.raises(StudyFileError, match="scaling"):

@@ -85,6 +85,12 @@ def test_scans_that_cannot_be_used_are_counted_and_the_others_go_on(tmp_path):
     assert cohort.n == 4
     assert volume_facts(cohort)["refused"] == {"MISSING": 1, "TRUNCATED": 1}
     assert [(step.step, step.removed) for step in cohort.flow][1] == ("Scans that can be read", 2)
+    told = volumes_of(cohort).refusals()
+    assert [(one["row"], one["file"], one["code"]) for one in told] == [
+        (3, "scan2.nii.gz", "TRUNCATED"),
+        (6, "scan5.nii.gz", "MISSING"),
+    ]
+    assert all("no volume" not in one["reason"] for one in told)
 
 
 def test_a_region_that_no_mask_holds_is_named(tmp_path):
@@ -184,3 +190,44 @@ tolerance = 2.0
 """
     with pytest.raises(StudyFileError, match="'tolerance' is of masks"):
         read_spec(text)
+
+
+CODES = 'regions = { "whole" = [1, 2], "core" = [2] }\ncodes = { %s }'
+GOOD = '"whole" = { scheme = "SCT", value = "108369006", meaning = "Neoplasm" }'
+
+
+def coded(text):
+    return read_spec(HEAD.replace('regions = { "whole" = [1, 2], "core" = [2] }', CODES % text))
+
+
+def test_a_region_may_have_a_standard_code():
+    assert coded(GOOD).outcome.codes["whole"].value == "108369006"
+    assert read_spec(HEAD).outcome.codes == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace('"whole"', '"whle"'), "did you mean 'whole'"),
+        (GOOD.replace("108369006", "1" * 17), "codes"),
+        (GOOD.replace("108369006", ""), "codes"),
+        (GOOD.replace("SCT", "S C"), "codes"),
+        (GOOD.replace("Neoplasm", "Neo" + 2 * chr(92) + "plasm"), "codes"),
+        (GOOD.replace("Neoplasm", "  "), "codes"),
+        (GOOD.replace("Neoplasm", "n" * 65), "codes"),
+        (GOOD.replace(', meaning = "Neoplasm"', ""), "meaning"),
+    ],
+)
+def test_a_code_that_dicom_cannot_hold_is_refused_when_the_study_file_is_read(text, said):
+    with pytest.raises(StudyFileError, match=said):
+        coded(text)
+
+
+def test_codes_go_with_regions():
+    text = HEAD.replace(
+        'regions = { "whole" = [1, 2], "core" = [2] }', 'column = "dead"\n' + CODES.splitlines()[1] % GOOD
+    )
+    with pytest.raises(StudyFileError, match="goes with 'regions'"):
+        read_spec(
+            text.replace('"segment"', '"classify"').split("[volumes]")[0] + "[outcome]" + text.split("[outcome]")[1]
+        )

@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from aimed.core import DataError, MissingExtraError, UnknownNameError
+from aimed.readers.volume_table import read_volume, read_volume_table
 from aimed.synthetic import (
     BRAIN_CONTRASTS,
     BRAIN_LABELS,
@@ -433,6 +434,17 @@ def test_one_format_alone(studies):
         assert [r["image"] for r in csv.DictReader(file)] == [s.dicom_path for s in plan]
     folder, _ = studies(formats="nifti")
     assert sorted(p.name for p in folder.iterdir()) == ["cases.csv", "dataset.json", "imagesTr", "labelsTr"]
+
+
+def test_masks_of_dicom_alone_lie_as_their_series(studies):
+    folder, plan = studies(formats=("dicom",))
+    table = read_volume_table(folder / "cases.csv", images="image", mask="label", channels=BRAIN_CONTRASTS)
+    other = studies(formats="nifti")[0]
+    for case, planned in zip(table.cases, plan, strict=True):
+        mask = case.read_mask(case.read())  # refused where it lies in another direction
+        assert mask.orientation == "LPS"
+        as_nifti = read_volume(other / planned.label_path, labels=True).array
+        np.testing.assert_array_equal(mask.reoriented("RAS").array, as_nifti)
 
 
 def test_the_same_bytes_whatever_the_threads(studies, tmp_path):

@@ -267,3 +267,19 @@ def test_the_worst_group_of_a_measure_of_masks(name, values, worst):
     ]
     block = {"measures": [name], "columns": [{"label": "Site", "groups": groups}]}
     assert worst_subgroups(block)[f"worst_subgroup({name})"]["value"] == worst
+
+
+def test_what_is_counted_in_a_group_has_the_name_that_the_study_gives_it():
+    block = audit(
+        {"sex": (np.repeat(["F", "M"], 20), "Sex", ["F", "M"])},
+        lambda rows: {"dice": {"name": "dice", "value": 0.8, "lower": 0.7, "upper": 0.9, "n": int(rows.sum())}},
+        names=["dice"],
+        primary="dice",
+        events=np.arange(40) % 20 < 5,
+        min_events=8,
+        min_nonevents=0,
+        called=("scan with a region", "scans with a region"),
+    )
+    assert [g["why"] for g in block["columns"][0]["groups"]] == ["5 scans with a region; at least 8 are needed."] * 2
+    assert "Groups with fewer than 8 scans with a region are not judged" in block["note"]
+    assert "event" not in block["note"]

@@ -203,8 +203,11 @@ class VolumeBundle(Sealed):
         except VolumeRefused as refused:
             if refused.code != "MIXED" or len(channels) > 1:
                 raise
-            # A study of several series, of which the model takes one.
-            return read_dicom_study(path, channels)
+            # A study of several series, of which the model takes one, where that can be told.
+            try:
+                return read_dicom_study(path, channels)
+            except VolumeRefused as other:
+                raise refused if other.code == "MISSING" else other from None
 
     def predict(
         self,
@@ -286,8 +289,8 @@ class VolumeBundle(Sealed):
         for name, channel in zip(named, array, strict=False):
             try:
                 greys[name] = greys_of(channel)
-            except VolumeRefused:
-                if not np.any(array):
+            except VolumeRefused as refused:
+                if refused.code != "NO_PIXELS" or not np.any(array):
                     raise
                 raise _RefusedError("MISSING_CHANNEL", f"the channel {name} is empty or of one grey") from None
         return _Facts(scan.grid, scan.modality, tuple(greys[name] for name in self.schema.channels))

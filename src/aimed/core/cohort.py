@@ -114,6 +114,10 @@ class Asset(Protocol):
         """Return a hash of the content."""
         ...
 
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return ``row``, ``file``, ``code`` and ``reason`` of what could not be read."""
+        ...
+
 
 _DTYPES: dict[str, Any] = {"number": np.float64, "category": np.int32, "date": "datetime64[us]", "text": object}
 

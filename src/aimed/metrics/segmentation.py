@@ -48,9 +48,14 @@ def overlap_value(name: str, counts: Overlap, empty: Empty) -> tuple[float, str]
     (0.5, '')
     >>> overlap_value("mask_sensitivity", Overlap(tp=0, fp=1, fn=0, tn=3), "omit")
     (nan, 'the reference mask is empty: nothing could be found')
+
+    Notes
+    -----
+    Without a voxel to find, or to claim, sensitivity and precision have no value by any rule: a best value where both
+    masks are empty, and none where one is, would only ever raise a mean.
     """
     blank = is_empty(counts.tp + counts.fn, counts.tp + counts.fp)
-    if name != "mask_specificity" and (blank == "both" or (blank and name in ("dice", "iou"))):
+    if blank and name in ("dice", "iou"):
         return settle(blank, empty, 1.0, 0.0)
     value = {
         "dice": counts.dice,
@@ -154,8 +159,7 @@ def mask_sensitivity(reference: ArrayLike, prediction: ArrayLike, *, empty: Empt
     Notes
     -----
     Formula: TP / (TP + FN), of voxels.
-    Range: 0 to 1; 1 is right. Both masks empty: 1, or none with "omit"; only the reference empty: none, since nothing
-    could be found.
+    Range: 0 to 1; 1 is right. The reference empty: none by any rule, since nothing could be found.
     Assumes: masks on one grid.
     Refuses: unequal shapes, more than one label in a mask.
 
@@ -220,8 +224,7 @@ def mask_precision(reference: ArrayLike, prediction: ArrayLike, *, empty: Empty 
     Notes
     -----
     Formula: TP / (TP + FP), of voxels.
-    Range: 0 to 1; 1 is right. Both masks empty: 1, or none with "omit"; only the predicted one empty: none, since
-    nothing was claimed.
+    Range: 0 to 1; 1 is right. The predicted mask empty: none by any rule, since nothing was claimed.
     Assumes: masks on one grid.
     Refuses: unequal shapes, more than one label in a mask.
 

@@ -455,6 +455,14 @@ def read_dicom_series(
     return find_series(source, tilted=tilted).only().read(max_bytes)
 
 
+def _belongs(part: Series, whole: Series) -> bool:
+    """Say whether slices were parted from a series that they may be slices of; a scout lies across."""
+    one, other = part._slices[0], whole._slices[0]
+    if one.group[0] != other.group[0] or part.contrast not in (None, whole.contrast):
+        return False
+    return one.turn is None or other.turn is None or bool(np.abs(one.turn - other.turn).max() <= _SAME_TURN)
+
+
 def find_study(
     source: str | os.PathLike[str] | Sequence[ImageFile], channels: Sequence[str], *, tilted: Tilted = "refuse"
 ) -> list[Series]:
@@ -476,8 +484,8 @@ def find_study(
     Raises
     ------
     VolumeRefused
-        MISSING when a contrast is not there; MIXED when it is there twice; GRIDS_DIFFER when the series name different
-        frames of reference.
+        MISSING when a contrast is not there; MIXED when it is there twice, or its series has slices of another size;
+        GRIDS_DIFFER when the series name different frames of reference.
     DataError
         If there is no such path.
     """
@@ -493,6 +501,11 @@ def find_study(
             )
         if len(fits) > 1:
             raise VolumeRefused("MIXED", f"{len(fits)} of the contrast {name}")
+        lost = sum(s.n_slices for s in study.series if s is not fits[0] and _belongs(s, fits[0]))
+        if lost:
+            raise VolumeRefused(
+                "MIXED", f"{lost} slices of the series {name} differ from the others in size or spacing"
+            )
         chosen.append(fits[0])
     if len({s.frame_of_reference for s in chosen}) > 1:
         raise VolumeRefused("GRIDS_DIFFER", "the series name different frames of reference")

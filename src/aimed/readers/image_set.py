@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError
-from aimed.core.image import ImageInfo, Placement
+from aimed.core.image import REFUSALS, ImageInfo, Placement
 from aimed.readers.image_cache import ImageCache
 from aimed.readers.image_files import ImageFile
 
@@ -67,6 +67,21 @@ class ImageSet:
 
     def __len__(self) -> int:
         return int(self.index.size)
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return row (from 1), file, code and reason of each file of the whole list that was refused.
+
+        Names of files stay with the data: they may name patients.
+        """
+        return [
+            {
+                "row": one.row + 1,
+                "file": self._files[one.row].member or self._files[one.row].path.name,
+                "code": one.code,
+                "reason": REFUSALS[one.code][0],
+            }
+            for one in self.cache.refused
+        ]
 
     @property
     def size(self) -> int:

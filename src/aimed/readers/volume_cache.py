@@ -405,7 +405,9 @@ def _greys(scan: Volume, files: int) -> list[dict[str, float]]:
             found.append(greys_of(scan.array[k]))
         except VolumeRefused as refused:
             name = f" of the channel {scan.channels[k]}" if scan.channels else ""
-            blamed = VolumeRefused(refused.code, f"all voxels{name} have one value")
+            blamed = refused
+            if refused.code == "NO_PIXELS":
+                blamed = VolumeRefused(refused.code, f"all voxels{name} have one value")
             raise _BlamedError(blamed, k if files > 1 else 0) from None
     return found
 

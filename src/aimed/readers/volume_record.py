@@ -19,6 +19,8 @@ Array: TypeAlias = NDArray[Any]
 
 QUANTILES = {"p005": 0.005, "p50": 0.5, "p995": 0.995}
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeRecord:
@@ -184,6 +186,8 @@ def _of_numbers(channel: Array) -> dict[str, float]:
     values = channel[channel != 0]
     if values.size == 0:
         return {}
+    if float(max(values.max(), -values.min())) > _LARGEST:
+        raise VolumeRefused("NOT_FINITE", "as numbers of 32 bits, in which scans are prepared")
     mean = float(values.mean(dtype=np.float64))
     blocks = (values[k : k + 2**20].astype(np.float64) - mean for k in range(0, values.size, 2**20))
     found = {"mean": mean, "sd": float(np.sqrt(sum(float(b @ b) for b in blocks) / values.size)), "n": values.size}
@@ -207,7 +211,7 @@ def greys_of(channel: Array) -> dict[str, float]:
     Raises
     ------
     VolumeRefused
-        NO_PIXELS when all voxels have one value.
+        NO_PIXELS when all voxels have one value; NOT_FINITE when one is too large for float32.
 
     Examples
     --------

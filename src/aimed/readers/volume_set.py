@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError
-from aimed.core.volume import Volume
+from aimed.core.volume import VOLUME_REFUSALS, Volume
 from aimed.readers.volume_cache import VolumeCache
 from aimed.readers.volume_record import VolumeRecord
 from aimed.readers.volume_table import VolumeCase
@@ -106,6 +106,24 @@ class VolumeSet:
     def record(self, row: int) -> VolumeRecord:
         """Return what is known of a scan."""
         return self.cache.records[int(self.index[row])]
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return row (from 1), file, code and reason of each case of the whole list that was refused.
+
+        Names of files stay with the data: they may name patients.
+        """
+        told = []
+        for one in self.cache.refused:
+            why = VOLUME_REFUSALS[one.code][0]
+            told.append(
+                {
+                    "row": one.row + 1,
+                    "file": self._cases[one.row].images[0].name,
+                    "code": one.code,
+                    "reason": f"{why}: {one.detail}" if one.detail else why,
+                }
+            )
+        return told
 
     def digest(self) -> str:
         """Return a hash of the content of all scans and masks, in order, and of what their channels are."""

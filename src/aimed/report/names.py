@@ -151,10 +151,18 @@ MEASURES: dict[str, MeasureName] = {
     ),
     "iou": MeasureName("IoU", "higher", None, "Overlap", "Volume that both outlines share, over that of either."),
     "mask_sensitivity": MeasureName(
-        "Sensitivity", "higher", None, "Overlap", "Share of the voxels of the reference that are outlined."
+        "Sensitivity",
+        "higher",
+        None,
+        "Overlap",
+        "Share of the voxels of the reference that are outlined; no value without any.",
     ),
     "mask_precision": MeasureName(
-        "Precision", "higher", None, "Overlap", "Share of the outlined voxels that are in the reference."
+        "Precision",
+        "higher",
+        None,
+        "Overlap",
+        "Share of the outlined voxels that are in the reference; no value without any.",
     ),
     "mask_specificity": MeasureName(
         "Specificity", "higher", None, "Overlap", "Share of the voxels outside the reference that are left out."

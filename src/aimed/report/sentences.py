@@ -918,6 +918,26 @@ def failures(block: Record) -> str:
     return f"The largest errors gather where {worst.get('rule')} ({plural(worst.get('n') or 0, 'row')}{share})."
 
 
+WARNS = "Warning: "
+"""How the reason begins of a rule under which a model still answers."""
+
+
+def refusals(block: Record) -> list[Record]:
+    """Return the rules under which the model gives no answer.
+
+    Examples
+    --------
+    >>> refusals({"refusals": [{"code": "GAP", "reason": "Slices are missing."}, {"reason": "Warning: large voxels."}]})
+    [{'code': 'GAP', 'reason': 'Slices are missing.'}]
+    """
+    return [r for r in block.get("refusals") or [] if not str(r.get("reason") or "").startswith(WARNS)]
+
+
+def warnings(block: Record) -> list[Record]:
+    """Return the rules under which the model answers with a warning."""
+    return [r for r in block.get("refusals") or [] if str(r.get("reason") or "").startswith(WARNS)]
+
+
 def deployment(block: Record) -> str:
     """Return the opening sentence on what the model needs and when it refuses.
 
@@ -928,12 +948,13 @@ def deployment(block: Record) -> str:
     """
     inputs = block.get("inputs") or []
     need = sum(bool(i.get("required")) for i in inputs)
-    refusals = block.get("refusals") or []
+    found, warned = refusals(block), warnings(block)
     text = f"The model takes {plural(len(inputs), 'input')}"
     if inputs:
         text += ", none of them required" if not need else f", of which {need} {'is' if need == 1 else 'are'} required"
-    if refusals:
-        return f"{text}, and refuses to answer under {plural(len(refusals), 'rule')}."
+    if found:
+        more = f"; it warns under {plural(len(warned), 'more')}".replace(" mores", " more") if warned else ""
+        return f"{text}, and refuses to answer under {plural(len(found), 'rule')}{more}."
     return f"{text}{', and' if inputs else ' and'} has no rule to refuse."
 
 

@@ -141,6 +141,9 @@ def leaderboard(rows: Sequence[Record], unit: str = "day") -> str:
     title = names.lower(metric, unit)
     if numbers.is_number(bound) and ((bound < best["mean"]) if low else (bound > best["mean"])):
         return f"{chosen['title']} was chosen; its {title} lies clear of the best baseline ({best['title']})"
+    mean = chosen.get("mean")
+    if numbers.is_number(mean) and ((mean > best["mean"]) if low else (mean < best["mean"])):
+        return f"{chosen['title']} was chosen; its {title} is worse than that of the best baseline ({best['title']})"
     return f"{chosen['title']} was chosen; its {title} is not clear of the best baseline ({best['title']})"
 
 

@@ -111,7 +111,9 @@ def write_volume_study(
     labels, channels, greys = _looked_at(table)
     regions = _regions(labels)
     modality = next((case.modality for case in table.cases if case.modality), None) or ("CT" if greys < -500 else "MR")
-    about = [c for c in frame.columns if c.lower() in _ABOUT]
+    # Groups are of categories: an age has to be cut into bands, and where, a person says.
+    about = [c for c in frame.columns if c.lower() in _ABOUT and not frame[c].dtype.is_numeric()]
+    ages = [c for c in frame.columns if c.lower() in _ABOUT and frame[c].dtype.is_numeric()]
     lines = [
         "# Written by aimed new. Every line may be changed; lines with # are suggestions.",
         "schema = 1",
@@ -162,6 +164,7 @@ def write_volume_study(
         "",
         "[subgroups]",
         f"columns = {toml_value(about)}" if about else '# columns = ["sex"]',
+        *(f"# derive.{one}_band = {{ from = {toml_string(one)}, cuts = [50, 65] }}" for one in ages[:1]),
         "",
         "[report]",
         "# thumbnails = true  # pictures of scans on the page; leave it out where the page leaves the hospital",

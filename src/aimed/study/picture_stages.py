@@ -97,7 +97,7 @@ def _refused(cohort: Cohort) -> list[Finding]:
             where="images",
             message=f"{lost:,} of {total:,} files were refused: {named}.",
             evidence={"files": total, "refused": codes},
-            advice="They are in no part; see whether the paths are right and the files whole.",
+            advice="They are in no part; a run names them in refused.csv.",
         )
     ]
 

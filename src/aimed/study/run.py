@@ -260,6 +260,15 @@ class _Flow:
         self.seconds[name] = found["seconds"]
         return found
 
+    def _tell_refused(self, cohort: Cohort) -> None:
+        """Write which files were refused and why, beside the other tables that stay with the data."""
+        rows = [one for asset in cohort.assets.values() for one in asset.refusals()]
+        place = self.home.file("refused.csv")
+        if rows:
+            self.home.write("refused.csv", pl.DataFrame(rows).write_csv())
+        else:
+            place.unlink(missing_ok=True)
+
     def _of_volumes(self, part: Mapping[str, Any] | None) -> Any:
         """Return what fitting a study of volumes depends on beside its data; None for another study."""
         if part is None:
@@ -305,6 +314,7 @@ class _Flow:
         cohort = self.owner.read()
         digest = cohort.digest()
 
+        self._tell_refused(cohort)
         drawn = stages.draw_split(spec, cohort)
         # What only the report shows asks nothing of the data.
         asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images", "volumes")}
@@ -368,6 +378,10 @@ class _Flow:
             return payload, [*_files(home, "fit/model"), "fit/out_of_fold.npy"]
 
         fitted = self.stage("fit", fit_key, fit)["payload"]
+        if spec.volumes is not None:
+            from aimed.study.volume_models import keep_plan
+
+            keep_plan(home, fitted["plan"])
 
         # Intervals of volumes are learned for one level.
         of_level = spec.evaluate.level if spec.volumes is not None else None

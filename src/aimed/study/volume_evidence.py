@@ -454,6 +454,7 @@ def audit(
         patient=patient,
         min_events=spec.subgroups.min_events,
         min_nonevents=0,
+        called=("scan with a region", "scans with a region"),
         level=spec.evaluate.level,
         progress=part_of(progress, 0.8, 1.0),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from aimed.core import StudyFileError
+from aimed.core import RefusedError, StudyFileError
 from aimed.diagnosis import VOLUME_MODELS
 from aimed.diagnosis.segmentation_head import SegmentationHead, widest_first
 from aimed.diagnosis.volume_recipes import VolumeRecipe
 from aimed.diagnosis.volume_scaling import VolumeScaling
 from aimed.study.picture_models import digest_of_weights
 from aimed.study.spec import StudySpec
+from aimed.study.store import RunFolder
 from aimed.study.tasks import task_of
 from aimed.study.volumes import volumes_part
 
@@ -18,6 +20,7 @@ __all__ = [
     "BASELINES",
     "baseline_named",
     "head_of",
+    "keep_plan",
     "plan_text",
     "require_volume_networks",
     "volume_recipes_of",
@@ -108,6 +111,34 @@ def volume_weights_digest(spec: StudySpec) -> str | None:
     """
     part = None if spec.volumes is None else spec.volumes
     return None if part is None else digest_of_weights(part.weights, spec.folder, "volumes")
+
+
+def keep_plan(home: RunFolder, plan: Mapping[str, Any]) -> None:
+    """Write the plan of a run where people look for it, and refuse one that was edited there without effect.
+
+    Parameters
+    ----------
+    home : RunFolder
+    plan : mapping
+        The ``plan`` of the record.
+
+    Raises
+    ------
+    RefusedError
+        If ``plan.toml`` in the run folder says something else than the run did.
+    """
+    from aimed.diagnosis.volume_plan import VolumePlan
+
+    text = VolumePlan.from_dict(plan).to_toml()
+    place = home.file("plan.toml")
+    if place.exists() and place.read_text(encoding="utf-8", errors="replace") != text:
+        raise RefusedError(
+            "plan.toml in the run folder is not the plan of this run: an edit there has no effect",
+            "the plan as it was written",
+            'copy it beside the study file, name the copy with [volumes] plan = "plan.toml", and remove this one',
+        )
+    if not place.exists():
+        home.write("plan.toml", text)
 
 
 def plan_text(spec: StudySpec) -> str | None:

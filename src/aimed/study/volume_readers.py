@@ -162,11 +162,15 @@ class ReaderStudy:
         for party, other in others.items():
             for name, mask in masks.items():
                 note((name, party), self._pair(mask, other, spacing))
-        agreement = consensus(list(masks.values())) if len(masks) >= LEAST_CONSENSUS else None
+        if len(masks) < LEAST_CONSENSUS:
+            return out
+        agreement = consensus(list(masks.values()))
+        # Without one all masks are alike: empty, or the whole of one box.
+        shared = next(iter(masks.values())) if agreement is None else agreement.mask
+        for name, mask in (masks | others).items():
+            row = self._pair(shared, mask, spacing)
+            out[("consensus", name)] = np.nan if row["dice"] is None else float(row["dice"])
         if agreement is not None:
-            for name, mask in (masks | others).items():
-                row = self._pair(agreement.mask, mask, spacing)
-                out[("consensus", name)] = np.nan if row["dice"] is None else float(row["dice"])
             for k, name in enumerate(masks):
                 out[("sensitivity", name)] = float(agreement.sensitivity[k])
                 out[("specificity", name)] = float(agreement.specificity[k])
@@ -302,7 +306,9 @@ def _sentence(label: str, dice: dict[str, dict[str, Any]]) -> dict[str, str]:
     begin = f"{label}: the Dice of model and reader is {model['value']:.2f}, that of two readers {readers['value']:.2f}"
     if gap["lower"] is None or gap["upper"] is None:
         return {"state": "not shown", "sentence": f"{begin}; there are too few patients to tell them apart."}
-    told = f"(difference {gap['value']:+.2f}, {gap['lower']:+.2f} to {gap['upper']:+.2f})"
+    told = f"(difference {gap['value']:+.2f}, {gap['lower']:+.2f} to {gap['upper']:+.2f})".replace(
+        "-", "\N{MINUS SIGN}"
+    )
     if gap["upper"] < 0:
         return {"state": "farther", "sentence": f"{begin}: the model differs more from readers than they do {told}."}
     if gap["lower"] > 0:

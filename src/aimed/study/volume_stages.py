@@ -96,7 +96,7 @@ def _refused(cohort: Cohort) -> list[Finding]:
             where="volumes",
             message=f"{lost:,} of {total:,} scans were refused: {named}.",
             evidence={"files": total, "refused": codes},
-            advice="They are in no part; see whether the paths are right and the files whole.",
+            advice="They are in no part; a run names them in refused.csv.",
         )
     ]
 
@@ -257,6 +257,17 @@ def fit(
     (dict, OutlinesModel, array of shape (n, k, 3))
         The ``model`` block so far, the fitted model, and of each tune scan and region the Dice that the model expects,
         the one it has, and the volume it found in ml (NaN elsewhere).
+
+    Raises
+    ------
+    StudyFileError
+        If a network or a plan cannot be made as asked.
+    DataError
+        If a scan cannot be prepared.
+    NotEstimableError
+        If a region is in no mask that is learned from.
+    RefusedError
+        If a file of weights does not fit the network.
     """
     candidates, baselines = volume_recipes_of(spec)
     learns, tunes = tune_part(split)
@@ -364,6 +375,8 @@ def _choose(fitted: Sequence[_Fitted], patient: NDArray[Any]) -> tuple[_Fitted, 
         return -np.inf if found is None else float(found)
 
     best = max(fitted, key=value)
+    if len(fitted) == 1:
+        return best, f"{best.recipe.title} was the only candidate."
     for one in sorted(fitted, key=lambda f: f.recipe.rank):
         if one is best:
             break

@@ -156,6 +156,7 @@ def read_volume_cohort(spec: StudySpec, place: Path, data: Any = None, progress:
     rows = cohort.column(_ROW).astype(np.int64)
     kept = [v for v in cohort.variables if v.name != _ROW]
     words = dict(zip(rules, ("Scans that can be read", "Scans with a mask"), strict=True))
+    words["Rows in the table"] = "Scans listed"
     asset = VolumeSet(cache, cases, rows)
     _same_channels(asset)
     outcome = Masks(volumes=region_volumes(spec, asset.records), targets=tuple(spec.outcome.regions))

@@ -157,7 +157,8 @@ def write_brain_study(
     image is the NIfTI file, or the DICOM folder when there is none. As NIfTI the study is in the layout of the Medical
     Segmentation Decathlon: ``dataset.json``, ``imagesTr/`` with the four contrasts in one file, ``labelsTr/``. Labels
     are NIfTI in every case: 0 background, 1 oedema, 2 non-enhancing core, 3 enhancing tumour. As DICOM there is one
-    series a contrast in ``dicom/patient/visit/contrast/``, on the grid of the labels.
+    series a contrast in ``dicom/patient/visit/contrast/``, on the grid of the labels; where there is NIfTI as well, the
+    labels run as its voxels do (RAS), which is the other way than slices of DICOM (LPS).
 
     Parameters
     ----------
@@ -219,7 +220,9 @@ def write_brain_study(
                 (seed, 3, scan.patient, scan.visit),
                 size=size, spacing=spacing, difficulty=difficulty, growth=scan.growth, stripped=stripped, tilt=tilt,
             )  # fmt: skip
-            write_nifti(drawn.labels, root / scan.label_path)
+            # A mask lies as its scan does, and slices of DICOM run the other way.
+            labels = drawn.labels if "nifti" in wanted else drawn.labels.reoriented("LPS")
+            write_nifti(labels, root / scan.label_path)
             if "nifti" in wanted:
                 write_nifti(drawn.image, root / scan.image_path)
             if "dicom" in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aimed.trust import scan_words as scans
 from aimed.trust import tripod
@@ -77,6 +78,27 @@ def standard(r: Results) -> str | None:
     """Item 14."""
     text = at(r, "outcome.reference_standard")
     return join(f"Reference standard: {text}") if text else None
+
+
+def readers(r: Results) -> str | None:
+    """Item 18."""
+    said = []
+    for one in (at(r, "readers.regions") or {}).values():
+        parts = [("Dice", at(one, "measures.dice.readers")), ("Fleiss' kappa", at(one, "kappa"))]
+        told = [f"{name} {_with_interval(m)}" for name, m in parts if m and m.get("value") is not None]
+        if told:
+            said.append(f"{one.get('label')} {', '.join(told)}")
+    if not said:
+        return None
+    return join(
+        f"{plural(len(at(r, 'readers.names') or []), 'reader')} among each other: {'; '.join(said)}",
+        "How they differed from themselves, and how differences were resolved, is for the author to say",
+    )
+
+
+def _with_interval(measure: Mapping[str, Any]) -> str:
+    known = measure.get("lower") is not None and measure.get("upper") is not None
+    return f"{measure['value']:.2f}" + (f" ({measure['lower']:.2f} to {measure['upper']:.2f})" if known else "")
 
 
 def level(r: Results) -> str | None:
@@ -284,6 +306,7 @@ WRITERS: Mapping[str, Writer] = {
     "12": tripod.missing,
     "13": acquisition,
     "14": standard,
+    "18": readers,
     "19": tripod.partition,
     "20": level,
     "21": size,

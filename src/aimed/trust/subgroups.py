@@ -14,6 +14,7 @@ from aimed.core import DataError, Measure, StudyFileError, parse
 from aimed.core.cohort import SMALL_CELL
 from aimed.metrics import adjust_p_values
 from aimed.trust.criteria import Target, decide, target_of
+from aimed.trust.words import plural
 
 __all__ = ["LOWER_IS_BETTER", "audit", "worst_subgroups"]
 
@@ -50,6 +51,7 @@ def audit(
     criterion: str | None = None,
     min_events: int = 20,
     min_nonevents: int | None = None,
+    called: tuple[str, str] = ("event", "events"),
     level: float = 0.95,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -74,6 +76,8 @@ def audit(
         ``">= 0.7"``, or a criterion on `primary` such as ``"worst_subgroup(auroc).lower >= 0.6"``.
     min_events, min_nonevents : int
         A group with fewer is not judged; `min_nonevents` equals `min_events` when absent.
+    called : (str, str)
+        What one event, and several, are called where non-events are not counted.
     level : float
         Coverage of the intervals that `measures` gives.
     progress : callable, optional
@@ -140,7 +144,9 @@ def audit(
         for label in order:
             mask = labels == label
             if mask.any():
-                rows.append(_group(label, mask, measures, names, primary, happened, codes, target, min_events, least))
+                rows.append(
+                    _group(label, mask, measures, names, primary, happened, codes, target, min_events, least, called)
+                )
         _hide_the_remainder(rows)
         columns.append({"column": column, "label": entry[1], "groups": rows})
     z = float(special.ndtri(0.5 + level / 2.0))
@@ -153,6 +159,7 @@ def audit(
         adjusted = adjust_p_values([math.nan if p is None else p for p in raw], "holm")
         for block, p in zip(columns, adjusted, strict=True):
             block.setdefault("p_holm", {})[name] = float(p) if math.isfinite(p) else None
+    needed = f"{min_events} events or {least} non-events" if least else plural(min_events, *called)
     return {
         "measures": list(names),
         "primary": primary,
@@ -161,7 +168,7 @@ def audit(
         "min_nonevents": least,
         "columns": columns,
         "multiplicity": "holm",
-        "note": f"Groups with fewer than {min_events} events or {least} non-events are not judged; those of fewer than "
+        "note": f"Groups with fewer than {needed} are not judged; those of fewer than "
         f"{SMALL_CELL} patients are not described. Intervals of gaps hold for all pairs of groups of a column; "
         "p values test that the judged groups of a column share one value, adjusted over columns by Holm's method.",
     }
@@ -198,6 +205,7 @@ def _group(
     target: Target | None,
     min_events: int,
     min_nonevents: int,
+    called: tuple[str, str],
 ) -> dict[str, Any]:
     patients = int(np.unique(codes[mask]).size)
     if patients < SMALL_CELL:
@@ -213,8 +221,10 @@ def _group(
     state: str
     if thin:
         state = "not enough evidence"
-        needed = f"{min_events} and {min_nonevents} are" if min_nonevents else f"{min_events} events are"
-        why = f"{events} events and {n - events} non-events; at least {needed} needed."
+        if min_nonevents:
+            why = f"{events} events and {n - events} non-events; at least {min_events} and {min_nonevents} are needed."
+        else:
+            why = f"{plural(events, *called)}; at least {min_events} are needed."
     elif target is None:
         state, why = "no criterion", "No criterion was set."
     else:

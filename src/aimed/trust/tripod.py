@@ -777,13 +777,23 @@ def limitations(r: Results) -> str | None:
     return join(*(str(s) for s in said)) if said else None
 
 
+_WARNS = "Warning: "
+
+
 def poor_input(r: Results) -> str | None:
     """Item 27a."""
     rules = at(r, "limits.refusals")
     if not rules:
         return None
-    reasons = "; ".join(f"{rule['code']}: {str(rule['reason']).rstrip('.')}" for rule in rules)
-    return join(f"The packaged model refuses instead of guessing in these cases: {reasons}")
+    said = [(str(rule["code"]), str(rule["reason"]).rstrip(".")) for rule in rules]
+    stops, warns = (
+        [f"{code}: {why.removeprefix(_WARNS)}" for code, why in said if why.startswith(_WARNS) is kind]
+        for kind in (False, True)
+    )
+    return join(
+        f"The packaged model refuses instead of guessing in these cases: {'; '.join(stops)}" if stops else "",
+        f"It answers with a warning in these: {'; '.join(warns)}" if warns else "",
+    )
 
 
 def interaction(r: Results) -> str | None:

@@ -27,8 +27,14 @@ def build(results: view.Results) -> Section:
         ]
         blocks.append(Table(["Input", "Name", "Unit", "Allowed", ""], rows, "Inputs", sortable=True))
     if block.get("refusals"):
-        rows = [[str(r.get("code") or ""), str(r.get("reason") or "")] for r in block["refusals"]]
-        blocks.append(Table(["Code", "The model refuses to answer when"], rows, "Refusal rules", wide=False))
+        for rules, head, caption in (
+            (sentences.refusals(block), "The model refuses to answer when", "Refusal rules"),
+            (sentences.warnings(block), "The model answers, and warns, when", "Warnings"),
+        ):
+            rows = [[str(r.get("code") or ""), str(r.get("reason") or "").removeprefix(sentences.WARNS)] for r in rules]
+            rows = [[code, why[:1].upper() + why[1:]] for code, why in rows]
+            if rows:
+                blocks.append(Table(["Code", head], rows, caption, wide=False))
     blocks += scans.seen(results)
     if block.get("limitations"):
         blocks += [Heading("Limitations"), Items([str(t) for t in block["limitations"]])]

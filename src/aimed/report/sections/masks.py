@@ -42,7 +42,7 @@ def outlines(results: view.Results) -> tuple[str, list[Block]]:
     if differences:
         blocks += [Heading("Against the baselines"), *differences]
     blocks += _sub_volumes(results, context)
-    blocks += [*lesions(results), *agreement(results), *voxels(results)]
+    blocks += [*lesions(results), *agreement(results), *readers(results), *voxels(results)]
     blocks += _definitions(results)
     best, worst = _ends(results, base)
     missed = _missed(perf, view.labels(results))
@@ -161,7 +161,7 @@ def _measures(results: view.Results, context: Context) -> Table | None:
             )
             for base in bases
         ]
-    means = order([n for n in found if n.startswith("mean_") and not names.split_name(n)[1]])
+    means = _means(list(found))
     if means and len(view.labels(results)) > 1:
         groups[len(rows)] = "Mean over the regions of a scan"
         rows += [line(n.removeprefix("mean_"), found[n], None, None, n == primary) for n in means]
@@ -172,6 +172,16 @@ def _measures(results: view.Results, context: Context) -> Table | None:
     few = list(dict.fromkeys(str(m["note"]) for m in found.values() if (m or {}).get("note")))
     note = f". {titles.capital(few[0])}" if len(few) == 1 else ""
     return Table(head, rows, f"Outlines on the test part{bold}{note}", groups=groups)
+
+
+_NO_MEAN = ("mask_specificity", "volume_difference", "relative_volume_difference")
+"""Over regions that lie in each other such a mean says nothing."""
+
+
+def _means(found: Sequence[str]) -> list[str]:
+    """Return the names of means over regions that are worth a line."""
+    means = [n for n in found if n.startswith("mean_") and not names.split_name(n)[1]]
+    return order([n for n in means if n.removeprefix("mean_") not in _NO_MEAN])
 
 
 def _empty(results: view.Results) -> Table | None:
@@ -215,7 +225,7 @@ def _differences(results: view.Results, context: Context) -> list[Block]:
         return Table(head, rows, caption, groups=groups)
 
     every = list(dict.fromkeys(n for d in found.values() for n in d))
-    means = order([n for n in every if n.startswith("mean_") and not names.split_name(n)[1]])
+    means = _means(every)
     out: list[Block] = []
     if means:
         caption = f"Mean over the regions, model less baseline, paired on the same scans ({context.band}s)"
@@ -457,6 +467,120 @@ def _share(m: view.Results) -> Cell:
     if numbers.is_number(m.get("lower")) and numbers.is_number(m.get("upper")):
         text += f" ({numbers.percent(m['lower'])} to {numbers.percent(m['upper'])})"
     return num(text, m.get("value"))
+
+
+def readers(results: view.Results) -> list[Block]:
+    """Return how far readers agree with each other and with the model: sentences, figure and table.
+
+    Examples
+    --------
+    >>> [part.type for part in readers({"readers": {"regions": {"core": {"sentence": "Core: alike."}}}})]
+    ['heading', 'note', 'figure', 'table']
+    """
+    block = view.block(results, "readers")
+    if not block:
+        why = "the study file names one mask a scan"
+        return (
+            [Note(sentences.absent("Agreement of readers", why, many=False), "absent")] if view.masks(results) else []
+        )
+    context = view.context(results)
+    every = regions_of(results, "readers")
+    out: list[Block] = [Heading("Readers")]
+    out += [Note(titles.capital(str(r["sentence"]))) for r in every if r.get("sentence")]
+    series = {"model": "model and a reader", "readers": "two readers", "reference": "reference standard and a reader"}
+    rows = [
+        {"label": r["label"], "points": {s: _of_readers(r, "dice", s) for s in series},
+         "columns": [numbers.count(r.get("n"))]}
+        for r in every
+    ]  # fmt: skip
+    out.append(
+        FIGURES["dots"](
+            {
+                "rows": rows,
+                "series": series,
+                "columns": ["scans"],
+                "axis": "Mean Dice",
+                "head": "Region",
+                "title": _apart(every),
+                "caption": "Mean Dice of two outlines of a scan: over the pairs of readers, over model and readers, "
+                f"over reference standard and readers; lines are {context.band}s.",
+                "said": "Dice of readers, model and reference standard.",
+                "salt": "readers",
+            },
+            context,
+        )
+    )
+    out.append(_reader_table(every, context))
+    lost = block.get("refused") or {}
+    names_ = block.get("labels") or {}
+    absent = [
+        f"{names_.get(name, name)} {', '.join(f'{code} {numbers.count(n)}' for code, n in codes.items())}"
+        for name, codes in lost.items()
+    ]
+    if numbers.is_number(block.get("scans")):
+        seen = f"{numbers.count(block['scans'])} of {sentences.plural(block.get('n') or 0, 'test scan')}"
+        text = f"{seen} had masks of two readers or more"
+        out.append(Note(f"{text}; masks that could not be used: {'; '.join(absent)}." if absent else f"{text}."))
+    return out + [Note(titles.stop(titles.capital(str(block[k])))) for k in ("method", "note") if block.get(k)]
+
+
+def _of_readers(region: view.Results, measure: str, party: str) -> view.Record:
+    found = ((region.get("measures") or {}).get(measure) or {}).get(party)
+    return found if isinstance(found, dict) else {}
+
+
+def _apart(regions: Sequence[view.Results]) -> str:
+    """Return the title: where the model differs from readers more, or less, than they do from each other."""
+    said = []
+    for state, word in (("farther", "more"), ("closer", "less")):
+        mine = [titles.inside(str(r["label"])) for r in regions if r.get("state") == state]
+        if mine:
+            said.append(f"{word} in {sentences.join(mine)}")
+    if not said:
+        return "That the model differs more, or less, from readers than they do from each other was not shown"
+    return f"The model differs from readers {sentences.join(said)} than they do from each other"
+
+
+def _reader_table(regions: Sequence[view.Results], context: Context) -> Table:
+    rows: list[list[Any]] = []
+    groups: dict[int, str] = {}
+    for r in regions:
+        groups[len(rows)] = str(r["label"])
+        kappa = ("Fleiss' kappa", numbers.measure(r.get("kappa")))
+        far = [
+            (f"{titled(m)}, {what}", numbers.measure(found, names.describe(m).digits))
+            for m in ("hd95", "surface_dice")
+            for party, what in (("readers", "two readers"), ("model", "model and a reader"))
+            if (found := _of_readers(r, m, party))
+        ]
+        cells = [_cell(_of_readers(r, "dice", p), 2) for p in ("readers", "model", "reference")]
+        n = num(numbers.count(r.get("n")), r.get("n"))
+        rows.append(
+            [Cell("All readers", strong=True, indent=True), n, *cells, num(""), Cell("More", detail=[kappa, *far])]
+        )
+        for one in r.get("by_reader") or []:
+            more = [
+                (f"{titles.capital(m)} against the consensus", numbers.measure(found))
+                for m in ("sensitivity", "specificity")
+                if numbers.is_number((found := one.get(m) or {}).get("value"))
+            ]
+            rows.append(
+                [
+                    Cell(str(one.get("label") or one.get("reader") or ""), indent=True),
+                    num(numbers.count(one.get("n")), one.get("n")),
+                    *(_cell(one.get(k), 2) for k in ("others", "model", "reference", "consensus")),
+                    Cell("More", detail=more) if more else Cell(""),
+                ]
+            )
+        shared = r.get("consensus") or {}
+        for party, label in (("model", "Model"), ("reference", "Reference standard")):
+            if shared.get(party):
+                known = num(numbers.count(shared.get("n")), shared.get("n"))
+                rows.append(
+                    [Cell(label, indent=True), known, num(""), num(""), num(""), _cell(shared[party], 2), Cell("")]
+                )
+    head = ["Reader", "Scans", "Dice with other readers", "With the model", "With the reference", "With the consensus"]
+    return Table([*head, ""], rows, f"Readers of the test part ({context.band}s)", groups=groups)
 
 
 def voxels(results: view.Results) -> list[Block]:

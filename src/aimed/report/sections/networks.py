@@ -66,7 +66,10 @@ def network(block: view.Results, context: Context, of: str = "pictures") -> list
             out += _rules(built, context)
     runs = [_run(r) for r in block.get("learning") or [] if isinstance(r, dict) and r.get("train_loss")]
     if runs:
-        out += [Heading("Learning curves"), FIGURES["learning"]({"learning": runs, "loss": built.get("loss")}, context)]
+        out += [
+            Heading("Learning curves"),
+            FIGURES["learning"]({"learning": runs, "loss": _named(built.get("loss"))}, context),
+        ]
     if block.get("fit_diagnosis"):
         out += [Heading("What holds the model back"), *_diagnosis(block["fit_diagnosis"], context, of)]
     return out
@@ -115,8 +118,8 @@ def _facts(built: view.Results, precision: view.Results, of: str = "pictures") -
     copies = built.get("test_time_augmentation")
     one = "scan" if of == "sub-volumes" else "picture"
     facts = [
-        ("Architecture", numbers.number(built.get("architecture"))),
-        ("Options", numbers.number(built.get("options") or None)),
+        ("Architecture", _named(built.get("architecture"))),
+        ("Options", _options(built.get("options"))),
         ("Weights", numbers.count(built.get("parameters"))),
         ("Networks, averaged", numbers.count(built["estimators"]) if (built.get("estimators") or 1) > 1 else ""),
         ("Only the head learned", "yes, on features of a network that stays as it is" if built.get("probe") else ""),
@@ -131,17 +134,56 @@ def _facts(built: view.Results, precision: view.Results, of: str = "pictures") -
         ("Orientation", str(frame.get("orientation") or "")),
         ("Cropped to what is not 0", numbers.number(frame["crop"]) if isinstance(frame.get("crop"), bool) else ""),
         (f"Augmentation of training {of}", _changes(built.get("augmentation"), bool(built.get("probe")), of)),
-        ("Loss", numbers.number(built.get("loss"))),
-        ("Optimizer", numbers.number(built.get("optimizer"))),
+        ("Sub-volumes are drawn", _DRAWN.get(str(built.get("sampling")), numbers.number(built.get("sampling")))),
+        ("Loss", _named(built.get("loss"))),
+        ("Optimizer", _named(built.get("optimizer"))),
         ("Learning rate", numbers.number(built.get("learning_rate"))),
         ("Batch", f"{numbers.count(built['batch_size'])} {of}" if built.get("batch_size") else ""),
         ("Most epochs", numbers.count(built.get("max_epochs"))),
         ("Overlap of windows over a scan", numbers.percent(built.get("overlap"), 0)),
-        ("Mirror images read too, axes of (z, y, x)", numbers.number(built.get("mirror") or None)),
+        ("Mirror images read too", _mirrored(built.get("mirror"))),
         (f"Changed copies read beside a {one}", numbers.count(copies) if copies else ""),
         ("Arithmetic", _precision(precision)),
     ]
     return [(k, v) for k, v in facts if v and v != numbers.ABSENT]
+
+
+_NAMES = {
+    "unet3d": "3D U-Net",
+    "segresnet3d": "SegResNet, 3D",
+    "dice": "soft Dice",
+    "dice_cross_entropy": "soft Dice and cross-entropy",
+    "tversky": "Tversky",
+    "focal": "focal",
+    "dice_focal": "soft Dice and focal",
+    "adamw": "AdamW",
+    "sgd": "SGD",
+}
+_DRAWN = {
+    "foreground": "around a voxel of a label for a fixed share of them, anywhere for the others",
+    "background_limit": "anywhere, and again while nearly all is background",
+    "random": "anywhere",
+}
+
+
+def _named(found: Any) -> str:
+    return _NAMES.get(str(found), numbers.number(found))
+
+
+def _options(found: Any) -> str:
+    if not isinstance(found, Mapping):
+        return numbers.number(found or None)
+    rest = {k: v for k, v in found.items() if k != "deep"}
+    deep = found.get("deep")
+    said = f"deep supervision at {numbers.count(deep)} coarser levels" if numbers.is_number(deep) and deep else ""
+    return "; ".join(t for t in (numbers.number(rest) if rest else "", said) if t)
+
+
+def _mirrored(axes: Any) -> str:
+    if not isinstance(axes, list | tuple) or not axes:
+        return ""
+    known = [numbers.number(a) if not numbers.is_number(a) or a not in (0, 1, 2) else "zyx"[int(a)] for a in axes]
+    return f"along {' and '.join(known)}, averaged"
 
 
 def _weights(found: Any) -> str:

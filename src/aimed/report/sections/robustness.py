@@ -12,7 +12,7 @@ def build(results: view.Results) -> Section:
     """Return the section of robustness, out-of-distribution inputs and refusals."""
     title = "Robustness and refusals"
     block = view.block(results, "robustness")
-    refusals = view.block(results, "limits", "refusals") or []
+    refusals = sentences.refusals(view.block(results, "limits") or {})
     blocks: list[Block] = []
     if refusals:
         verb = "is" if len(refusals) == 1 else "are"

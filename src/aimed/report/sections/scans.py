@@ -260,6 +260,14 @@ def changed(results: view.Results) -> list[Block]:
     return out
 
 
+def _failed(region: view.Results) -> str:
+    """Return how many scans count as failed, and below which Dice."""
+    if not numbers.is_number(region.get("failures")) or not numbers.is_number(region.get("below")):
+        return ""
+    sign = "up to" if region.get("below_why") == "lowest quarter" else "below"
+    return f" ({numbers.count(region['failures'])} failed: {sign} {numbers.fixed(region['below'], 2)})"
+
+
 def _of(block: view.Results) -> str:
     if not block.get("n"):
         return ""
@@ -334,10 +342,9 @@ def doubt(results: view.Results) -> list[Block]:
         out.append(FIGURES["expected_dice"](first, context))
     rows = [
         [
-            Cell(titles.capital(str(r.get("label") or "")), strong=r is whole),
+            Cell(f"{titles.capital(str(r.get('label') or ''))}{_failed(r)}", strong=r is whole),
             Cell(str(r.get("state") or ""), "state"),
             *(_measure(r.get(k), 2) for k in ("rank", "auroc", "error", "bias")),
-            num(f"{numbers.count(r.get('failures'))} < {numbers.short(r.get('below'))}", r.get("failures")),
         ]
         for r in [*([whole] if whole else []), *every]
     ]
@@ -350,7 +357,6 @@ def doubt(results: view.Results) -> list[Block]:
             "AUROC of failure",
             "Absolute error",
             "Expected less true",
-            "Failed",
         ]
         out.append(Table(head, rows, f"Expected Dice against the Dice that was reached{size} ({context.band}s)"))
     said = [f"Expected Dice = {block['formula']}"] if block.get("formula") else []

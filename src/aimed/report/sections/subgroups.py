@@ -25,7 +25,7 @@ def build(results: view.Results) -> Section:
             "measure": name,
             "overall": view.measures(results).get(name),
             "salt": f"forest-{_slug(name)}",
-            "events": "positive" if view.multilabel(results) else "present" if view.masks(results) else "events",
+            "events": "positive" if view.multilabel(results) else "with a region" if view.masks(results) else "events",
         }
         blocks.append(FIGURES["forest"](data, view.context(results)))
     called = "With a finding" if view.multilabel(results) else "Events"

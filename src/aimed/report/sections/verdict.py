@@ -219,7 +219,7 @@ def _of_regions(results: view.Results) -> list[Key]:
             keys.append(_key(names.title(f"{base}@{key}", unit), found, beside, names.describe(base).digits))
     gap = (view.block(results, "performance", "differences", rival[0]) or {}).get(name) if rival else None
     if rival and gap and numbers.is_number(gap.get("value")):
-        keys.append(_key("Gain over the best baseline", gap, f"against {view.baseline_title(results, rival[0])}"))
+        keys.append(_key(_gap_word(name, gap), gap, f"against {view.baseline_title(results, rival[0])}"))
     bias = view.block(results, "volumes", "regions", first, "absolute", "bias") if first else None
     if bias and numbers.is_number(bias.get("value")):
         ends = [f"{numbers.fixed(bias[k], 1)}" for k in ("lower", "upper") if numbers.is_number(bias.get(k))]
@@ -238,6 +238,12 @@ def _of_regions(results: view.Results) -> list[Key]:
         size = [Key("Test scans", numbers.count(perf["n"]), of, beside if train else "test part")]
     # Those that stand last are left out where there is no room; the size always stays.
     return [*keys[:5], *size]
+
+
+def _gap_word(name: str, gap: view.Results) -> str:
+    """Return what a difference to a baseline is called: a gain only where it is one and more is better."""
+    better = names.describe(name).better == "higher" and gap["value"] >= 0
+    return "Gain over the best baseline" if better else "Difference to the best baseline"
 
 
 def _key_of(results: view.Results, base: str) -> str:
