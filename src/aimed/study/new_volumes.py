@@ -112,8 +112,8 @@ def write_volume_study(
     regions = _regions(labels)
     modality = next((case.modality for case in table.cases if case.modality), None) or ("CT" if greys < -500 else "MR")
     # Groups are of categories: an age has to be cut into bands, and where, a person says.
-    about = [c for c in frame.columns if c.lower() in _ABOUT and not frame[c].dtype.is_numeric()]
-    ages = [c for c in frame.columns if c.lower() in _ABOUT and frame[c].dtype.is_numeric()]
+    about = [c for c in frame.columns if c.lower() in _ABOUT and not _measured(frame[c])]
+    ages = [c for c in frame.columns if c.lower() in _ABOUT and _measured(frame[c])]
     lines = [
         "# Written by aimed new. Every line may be changed; lines with # are suggestions.",
         "schema = 1",
@@ -198,6 +198,12 @@ def _regions(labels: Mapping[int, str]) -> dict[str, int]:
         found[name] = label
         keys.add(finding_key(name))
     return found
+
+
+def _measured(column: pl.Series) -> bool:
+    """Return whether a column holds numbers of more than two kinds, as numbers or as text."""
+    known = column.drop_nulls().cast(pl.String).unique()
+    return known.len() > 2 and known.cast(pl.Float64, strict=False).null_count() == 0
 
 
 def _id(source: Any) -> str:
