@@ -107,3 +107,26 @@ def test_weights_of_monai_give_its_scores():
     x = torch.randn(1, 4, 16, 24, 16)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
+
+
+def test_training_in_half_precision_reads_no_memory_that_nobody_wrote():
+    from aimed.diagnosis.volume_network import Convolution3d
+
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 16, 2, 3, 4, generator=generator)
+    layer = Convolution3d(16, 16, 3, padding=1, bias=False)
+
+    def gradient() -> torch.Tensor:
+        # Memory that is free again holds what was in it.
+        poison = [torch.full((n,), float("nan"), dtype=kind) for n in (10**3, 10**4, 10**5, 10**6)
+                  for kind in (torch.float32, torch.bfloat16)]  # fmt: skip
+        del poison
+        layer.weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = layer(maps)
+        found.float().pow(2).sum().backward()
+        return layer.weight.grad.clone()
+
+    first = gradient()
+    assert torch.isfinite(first).all()
+    assert all(torch.equal(first, gradient()) for _ in range(8))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aimed.core import MissingExtraError, StudyFileError
-from aimed.diagnosis.volume_network import VolumeNetwork, first_weights
+from aimed.diagnosis.volume_network import Convolution3d, VolumeNetwork, first_weights
 
 try:
     from torch import nn
@@ -19,7 +19,7 @@ __all__ = ["SegResNet3d"]
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> Any:
-    layer = nn.Conv3d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    layer = Convolution3d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
     return nn.Sequential(OrderedDict(conv=layer))
 
 

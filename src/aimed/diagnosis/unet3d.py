@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aimed.core import MissingExtraError, StudyFileError
-from aimed.diagnosis.volume_network import VolumeNetwork, first_weights, triple
+from aimed.diagnosis.volume_network import Convolution3d, VolumeNetwork, first_weights, triple
 
 try:
     import torch
@@ -33,7 +33,7 @@ class _Stage(nn.Module):  # type: ignore[misc]
         for place in range(layers):
             step = stride if place == 0 else 1
             before = inputs if place == 0 else outputs
-            self.convs.append(nn.Conv3d(before, outputs, kernel, stride=step, padding=padding, bias=False))
+            self.convs.append(Convolution3d(before, outputs, kernel, stride=step, padding=padding, bias=False))
             # One group a channel is instance normalisation, and keeps the order of memory.
             self.norms.append(nn.GroupNorm(outputs, outputs))
         self.shortcut: Any = None

@@ -14,7 +14,24 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "training a network", "pip install 'aimed[deep]'") from None
 
-__all__ = ["VolumeNetwork", "build_volume_network", "first_weights", "triple"]
+__all__ = ["Convolution3d", "VolumeNetwork", "build_volume_network", "first_weights", "triple"]
+
+
+class Convolution3d(nn.Conv3d):  # type: ignore[misc]
+    """A convolution whose training repeats to the bit in half precision too.
+
+    Notes
+    -----
+    Of maps of two slices, the gradient of the weights in bfloat16 reads memory that nobody wrote (torch 2.13 on
+    processors): it differs from run to run and may be NaN. Such maps are tiny, and go through in 32 bits.
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return the convolution of maps, shape (b, c, z, y, x)."""
+        if x.shape[2] == 2 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
 
 
 class VolumeNetwork(nn.Module):  # type: ignore[misc]
