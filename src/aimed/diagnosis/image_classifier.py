@@ -19,7 +19,14 @@ from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import LOSSES, NETWORKS
 from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
 from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
-from aimed.diagnosis.several_networks import Progress, check_weights, packed_weights, progress_of, torch_threads
+from aimed.diagnosis.several_networks import (
+    Progress,
+    check_weights,
+    network_threads,
+    packed_weights,
+    progress_of,
+    torch_threads,
+)
 from aimed.diagnosis.standardise import Standardise
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
@@ -83,7 +90,8 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
     test_time_augmentation : int
         Changed copies of a picture that are read beside it.
     n_jobs : int, optional
-        Threads; those allowed to the process when absent. Another number may change the last bits.
+        Threads; when absent two for training, whatever the machine, as its last bits depend on their number, and those
+        allowed to the process for predicting, which does not.
     random_state : int
 
     Attributes
@@ -415,7 +423,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             layers=self._layers(network), schedule=self.schedule, warmup=float(self.warmup), clip_norm=self.clip_norm,
             patience=int(self.n_iter_no_change) if len(held) else None, ema=self.ema,
             precision="bf16-mixed" if half else "32-true", channels_last=True, seed=seed,
-            threads=threads_allowed(self.n_jobs), checkpoint=folder,
+            threads=network_threads(self.n_jobs), checkpoint=folder,
         )  # fmt: skip
         if self.learning_rate == "find":
             self._rate = find_learning_rate(network, loss, data, settings).suggested

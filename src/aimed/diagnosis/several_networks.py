@@ -9,8 +9,17 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from aimed.core import BundleError
+from aimed.metrics.draws import threads_allowed
 
-__all__ = ["Progress", "check_weights", "packed_weights", "progress_of", "torch_threads", "without_nan"]
+__all__ = [
+    "Progress",
+    "check_weights",
+    "network_threads",
+    "packed_weights",
+    "progress_of",
+    "torch_threads",
+    "without_nan",
+]
 
 Progress: TypeAlias = Callable[[float, str], None]
 
@@ -28,6 +37,15 @@ def progress_of(tell: Progress, member: int, members: int) -> Progress:
         tell((member + share) / members, text if members == 1 else f"network {member + 1} of {members}: {text}")
 
     return told
+
+
+def network_threads(n_jobs: int | None) -> int:
+    """Return how many threads a network runs on: two unless told, whatever the machine and its settings.
+
+    Gradients of the weights of convolutions are summed by thread, so that another number is another training; of
+    convolutions in three dimensions the results are.
+    """
+    return 2 if n_jobs is None else threads_allowed(n_jobs)
 
 
 @contextmanager

@@ -19,11 +19,17 @@ from aimed.core import DataError, NotEstimableError, StudyFileError
 from aimed.diagnosis import SEGMENTATION_LOSSES, VOLUME_NETWORKS
 from aimed.diagnosis.component_rules import ComponentRule, RuleScores, choose_rule
 from aimed.diagnosis.segmentation_head import SegmentationHead
-from aimed.diagnosis.several_networks import Progress, check_weights, packed_weights, progress_of, torch_threads
+from aimed.diagnosis.several_networks import (
+    Progress,
+    check_weights,
+    network_threads,
+    packed_weights,
+    progress_of,
+    torch_threads,
+)
 from aimed.diagnosis.volume_scaling import VolumeScaling
 from aimed.diagnosis.volume_weights import VolumeWeightsReport, load_volume_weights
 from aimed.metrics.arrays import patient_codes
-from aimed.metrics.draws import threads_allowed
 
 if TYPE_CHECKING:
     from aimed.diagnosis.initial_weights import InitialWeights
@@ -99,7 +105,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
     clean : bool
         Clear away small pieces, or all but the largest, where that gains Dice on whole scans set aside.
     n_jobs : int, optional
-        Threads; those allowed to the process when absent.
+        Threads; two when absent, whatever the machine, as the last digits depend on their number.
     random_state : int
 
     Attributes
@@ -392,7 +398,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             warmup=float(self.warmup), clip_norm=self.clip_norm, ema=self.ema,
             patience=int(self.n_iter_no_change) if held.size else None, accelerator=self.accelerator,
             precision="bf16-mixed" if half else "32-true", deterministic=self.accelerator == "cpu", seed=seed,
-            threads=threads_allowed(self.n_jobs), checkpoint=folder,
+            threads=network_threads(self.n_jobs), checkpoint=folder,
         )  # fmt: skip
         done = train(
             network, loss, part(learns, int(self.patches_per_scan), self._change()),
@@ -513,7 +519,7 @@ class VolumeSegmenter(BaseEstimator):  # type: ignore[misc]
             return torch.cat(found, 1)
 
         try:
-            with torch_threads(threads_allowed(self.n_jobs)), torch.inference_mode():
+            with torch_threads(network_threads(self.n_jobs)), torch.inference_mode():
                 yield say
         finally:
             for network in networks:

@@ -13,6 +13,7 @@ from aimed.bundle.volume_schema import VOLUME_CODES, describe_volumes
 from aimed.core import Cohort, Split
 from aimed.core.volume import Volume
 from aimed.diagnosis.outlines_model import Outlined, OutlinesModel
+from aimed.diagnosis.several_networks import network_threads, torch_threads
 from aimed.diagnosis.sliding_window import whole_scan
 from aimed.explain.volume_activation import MapCase, explain_volume_maps, stages_of, volume_maps
 from aimed.explain.volume_gallery import volume_gallery, volumes_without_ids
@@ -298,20 +299,21 @@ def explain(
             spacing=found.prepared.spacing,
         )
 
-    maps = explain_volume_maps(
-        model.segmenter.networks_[0],
-        case,
-        test.size,
-        names=names,
-        patient=patient,
-        window=tuple(model.segmenter.patch_size),
-        slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
-        networks=len(model.segmenter.networks_),
-        max_cases=MAP_SCANS,
-        level=level,
-        seed=seed,
-        progress=part_of(progress, 0.4, 0.8),
-    )
+    with torch_threads(network_threads(None)):
+        maps = explain_volume_maps(
+            model.segmenter.networks_[0],
+            case,
+            test.size,
+            names=names,
+            patient=patient,
+            window=tuple(model.segmenter.patch_size),
+            slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
+            networks=len(model.segmenter.networks_),
+            max_cases=MAP_SCANS,
+            level=level,
+            seed=seed,
+            progress=part_of(progress, 0.4, 0.8),
+        )
     chosen, shown = _gallery(spec, cohort, test, model, labels, part_of(progress, 0.8, 1.0))
     return {"kind": "volumes", "regions": labels, "contrasts": contrasts, "maps": maps, "gallery": shown}, chosen
 
@@ -328,14 +330,15 @@ def _picture_case(spec: StudySpec, cohort: Cohort, row: int, model: OutlinesMode
     there, _ = _reference_there(spec, cohort, row, model, found)
     outlines = model.segmenter.cleaned(model.segmenter.head_.decided(found.probability))
     module = model.segmenter.networks_[0]
-    heat = volume_maps(
-        module,
-        _scaled(model, found),
-        outlines,
-        stages=[stages_of(module)["decoder"]],
-        window=tuple(model.segmenter.patch_size),
-        slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
-    )[0]
+    with torch_threads(network_threads(None)):
+        heat = volume_maps(
+            module,
+            _scaled(model, found),
+            outlines,
+            stages=[stages_of(module)["decoder"]],
+            window=tuple(model.segmenter.patch_size),
+            slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
+        )[0]
     doubt = found.spread
     if doubt is None:
         # A coin's standard deviation: largest where the probability is one half.
