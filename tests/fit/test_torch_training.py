@@ -300,13 +300,22 @@ class Noisy(torch.utils.data.Dataset):
         self.epoch = epoch
 
 
-def test_data_sets_of_single_rows_that_other_processes_load():
+def trained_with_and_without_workers() -> None:
+    """Train twice; run in a process of its own, as one that has used OpenMP must not be forked."""
     found = []
     for workers in (0, 1):
         module = network()
         train(module, squared, Noisy(), settings=TrainingSettings(epochs=2, batch_size=10, workers=workers))
         found.append(bits(module))
     assert found[0] == found[1]
+
+
+def test_data_sets_of_single_rows_that_other_processes_load():
+    here = Path(__file__)
+    code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); import {here.stem} as own; "
+    code += "own.trained_with_and_without_workers()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_rows_of_an_epoch_can_be_chosen():
