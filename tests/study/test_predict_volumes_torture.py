@@ -72,7 +72,7 @@ class Bright:
         masks = np.asarray(self.preparation.back(probability > 0.5, prepared, "nearest"), dtype=bool)
         home = prepared.origin
         return Outlined(
-            prepared=prepared, probability=probability, spread=None, masks=masks,
+            prepared=prepared, probability=probability, spread=None, outlines=probability > 0.5, masks=masks,
             labels=Volume(array=masks[0].astype(np.uint8), affine=home.affine, labels=True, modality="MR"),
             soft_dice={"blob": 1.0}, expected_dice={"blob": None},
             volumes={"blob": {"ml": float(masks.sum() * home.voxel_ml), "lower": None, "upper": None}},

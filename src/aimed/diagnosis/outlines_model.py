@@ -40,8 +40,10 @@ class Outlined:
         Of each region, on the grid of `prepared`; nothing is cleared away.
     spread : float32 array, shape (k, z, y, x), or None
         Its standard deviation over networks and changed copies; None where there is one of both.
+    outlines : bool array, shape (k, z, y, x)
+        What is decided there, pieces cleared away.
     masks : bool array, shape (k, z, y, x)
-        On the grid of the scan as it was read, pieces cleared away.
+        The same on the grid of the scan as it was read.
     labels : Volume
         The same as a map of labels, uint8.
     soft_dice : dict of str to float
@@ -55,6 +57,7 @@ class Outlined:
     prepared: Volume
     probability: NDArray[np.float32]
     spread: NDArray[np.float32] | None
+    outlines: NDArray[np.bool_]
     masks: NDArray[np.bool_]
     labels: Volume
     soft_dice: dict[str, float]
@@ -183,6 +186,7 @@ class OutlinesModel:
             prepared=prepared,
             probability=probability,
             spread=spread if self.members > 1 else None,
+            outlines=found,
             masks=masks,
             labels=Volume(array=painted, affine=home.affine, labels=True, modality=prepared.modality),
             soft_dice=dict(zip(self.keys, soft, strict=True)),

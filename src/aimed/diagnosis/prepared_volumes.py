@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -110,28 +111,37 @@ class PreparedVolumes:
         """Make all that is not there yet."""
         self._clear_leftovers()
         for row in range(len(self)):
-            self.scan(row)
-            self.mask(row)
+            # A mask needs the grid of its scan: what is not there yet is prepared once for both.
+            ready = self._ready(row)
+            self._scan(row, ready)
+            self._mask(row, ready)
             if progress is not None:
                 progress((row + 1) / len(self), f"preparing scan {row + 1:,} of {len(self):,}")
         return self
 
     def scan(self, row: int) -> NDArray[np.float16]:
         """Return one scan, shape (c, z, y, x)."""
-        record = self.source.record(row)
-        return self._kept(
-            f"{_name(record.digest)}.scan.npy", lambda: self.preparation.prepared(self.source.scan(row)).array
-        )
+        return self._scan(row, self._ready(row))
 
     def mask(self, row: int) -> NDArray[np.uint8]:
         """Return one mask, shape (z, y, x)."""
+        return self._mask(row, self._ready(row))
+
+    def _ready(self, row: int) -> Callable[[], Volume]:
+        """Return what prepares a scan when it is first asked for."""
+        return functools.cache(lambda: self.preparation.prepared(self.source.scan(row)))
+
+    def _scan(self, row: int, ready: Callable[[], Volume]) -> NDArray[np.float16]:
+        return self._kept(f"{_name(self.source.record(row).digest)}.scan.npy", lambda: ready().array)
+
+    def _mask(self, row: int, ready: Callable[[], Volume]) -> NDArray[np.uint8]:
         record = self.source.record(row)
 
         def made() -> NDArray[np.uint8]:
             mask = self.source.mask_volume(row)
             if self.clean is not None:
                 mask = mask.with_array(self.clean(mask.array), labels=True)
-            return self.preparation.mask_on(mask, self.preparation.prepared(self.source.scan(row)))
+            return self.preparation.mask_on(mask, ready())
 
         return self._kept(f"{_name(f'{record.digest} {record.mask_digest}')}.mask.npy", made)
 

@@ -31,7 +31,7 @@ from aimed.study.simple_model import beside_simple
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Facts, Progress, part_of, row_ids, silent
 from aimed.study.tasks import primary_of
-from aimed.study.volume_models import BASELINES, volume_recipes_of
+from aimed.study.volume_models import BASELINES, head_of, volume_recipes_of
 from aimed.study.volume_readers import reader_study
 from aimed.study.volume_stages import (
     OVERLAP_ONLY,
@@ -84,7 +84,7 @@ def evaluate(
         what is told of the fit, and a table with one line a scan and region.
     """
     test, learns = split.parts["test"], tune_part(split)[0]
-    volumes, regions = volumes_of(cohort), region_table(spec)
+    volumes, regions, head = volumes_of(cohort), region_table(spec), head_of(spec)
     keys, labels = [one["key"] for one in regions], [one["label"] for one in regions]
     patient, level, seed, draws = cohort.patient[test], spec.evaluate.level, spec.study.seed, spec.evaluate.draws
     baselines = {}
@@ -104,12 +104,11 @@ def evaluate(
         tables.append(Outlines(compare(spec, mask, found.masks, scan.origin.spacing), list(found.soft_dice.values())))
         found_ml[place] = [row_["prediction_ml"] for row_ in tables[-1].rows]
         expected[place] = [np.nan if v is None else v for v in found.expected_dice.values()]
-        known, truth = mask != UNKNOWN, _regions(spec, mask)
+        known, truth = mask != UNKNOWN, head.masks(mask)
         parts.add(truth, found.masks & known)
         if readers is not None:
             readers.add(volumes.case(row), volumes.mask_volume(row), found.masks)
         there, known_there = _reference_there(spec, cohort, row, model, found)
-        decided = model.segmenter.cleaned(model.segmenter.head_.decided(found.probability))
         lesions.add(
             truth,
             found.masks & known,
@@ -118,9 +117,9 @@ def evaluate(
             reference_there=there,
             voxel_ml_there=found.prepared.grid.voxel_ml,
         )
-        voxels.add(found.probability, there, mask=decided, spread=found.spread, known=known_there)
+        voxels.add(found.probability, there, mask=found.outlines, spread=found.spread, known=known_there)
         for name, one in baselines.items():
-            beside[name].append(baseline_outlines(spec, one, model, scan, mask))
+            beside[name].append(baseline_outlines(spec, one, model, found.prepared, mask))
     performance = evaluate_masks(
         [one.rows for one in tables],
         keys=keys,
@@ -137,7 +136,7 @@ def evaluate(
     reference = masks_of(cohort).volumes[test]
     cases = _Cases(spec, cohort, test)
     progress(0.65, "what the network reaches on scans it learned from")
-    learning = _fit_diagnosis(spec, cohort, split, model, tables)
+    learning = _fit_diagnosis(spec, cohort, split, model, fitted, tables)
     damaged = robustness(
         lambda scan: model.outline(scan).masks,
         [partial(cases.pair, place) for place in range(len(cases))],
@@ -195,11 +194,7 @@ class _Cases:
 
     def pair(self, row: int) -> tuple[Volume, NDArray[np.bool_]]:
         """Return a scan and the regions of its mask, shape (k, z, y, x)."""
-        return self.scan(row), _regions(self._spec, self.mask(row))
-
-
-def _regions(spec: StudySpec, mask: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.stack([np.isin(mask, labels) for labels in region_labels(spec).values()])
+        return self.scan(row), head_of(self._spec).masks(self.mask(row))
 
 
 def _reference_there(
@@ -208,7 +203,7 @@ def _reference_there(
     """Return the regions of the reference on the grid of the network, and where somebody looked."""
     mask = volumes_of(cohort).mask_volume(row)
     there = model.preparation.mask_on(mask.with_array(reference_of(spec, mask.array), labels=True), found.prepared)
-    return _regions(spec, there), there != UNKNOWN
+    return head_of(spec).masks(there), there != UNKNOWN
 
 
 def _case_table(
@@ -232,7 +227,12 @@ def _case_table(
 
 
 def _fit_diagnosis(
-    spec: StudySpec, cohort: Cohort, split: Split, model: OutlinesModel, tables: Sequence[Outlines]
+    spec: StudySpec,
+    cohort: Cohort,
+    split: Split,
+    model: OutlinesModel,
+    fitted: Mapping[str, Any],
+    tables: Sequence[Outlines],
 ) -> dict[str, Any]:
     """Compare what the network reaches on scans it learned from, on those that tuned it and on the test part."""
     learns, tunes = tune_part(split)
@@ -241,19 +241,18 @@ def _fit_diagnosis(
     if learns.size > LEARNED_SCANS:
         some = np.sort(np.random.default_rng((spec.study.seed, 11)).choice(learns, LEARNED_SCANS, replace=False))
 
-    def reached(rows: NDArray[np.int64], done: Sequence[Outlines] | None = None) -> Estimate:
-        told = done or [
-            outlined(spec, model, volumes.scan(row), volumes.mask(row), OVERLAP_ONLY) for row in rows.tolist()
-        ]
-        found = mean_dice(spec, told, cohort.patient[rows])
-        value, low, high = (np.nan if found[k] is None else float(found[k]) for k in ("value", "lower", "upper"))
-        return Estimate(value, lower=low, upper=high, name="mean_dice", n=int(rows.size), level=spec.evaluate.level)
+    def reached(found: Mapping[str, Any], n: int, value: str = "value") -> Estimate:
+        middle, low, high = (np.nan if found[k] is None else float(found[k]) for k in (value, "lower", "upper"))
+        return Estimate(middle, lower=low, upper=high, name="mean_dice", n=n, level=spec.evaluate.level)
 
+    again = [outlined(spec, model, volumes.scan(row), volumes.mask(row), OVERLAP_ONLY) for row in some.tolist()]
+    # What the tune part says was found when candidates were compared.
+    tuned = next(row for row in fitted["leaderboard"] if row["chosen"])
     return diagnose_fit(
-        reached(some),
-        reached(tunes),
+        reached(mean_dice(spec, again, cohort.patient[some]), some.size),
+        reached(tuned, tunes.size, "mean"),
         target=None,
-        test=reached(test, tables),
+        test=reached(mean_dice(spec, tables, cohort.patient[test]), test.size),
         mismatch=None,
         of="scans",
     ).to_state()
@@ -294,7 +293,7 @@ def explain(
         there, _ = _reference_there(spec, cohort, int(test[row]), model, found)
         return MapCase(
             scan=_scaled(model, found),
-            outlines=model.segmenter.cleaned(model.segmenter.head_.decided(found.probability)),
+            outlines=found.outlines,
             reference=there,
             spacing=found.prepared.spacing,
         )
@@ -328,13 +327,12 @@ def _picture_case(spec: StudySpec, cohort: Cohort, row: int, model: OutlinesMode
     scan = volumes_of(cohort).scan(row)
     found = model.outline(scan)
     there, _ = _reference_there(spec, cohort, row, model, found)
-    outlines = model.segmenter.cleaned(model.segmenter.head_.decided(found.probability))
     module = model.segmenter.networks_[0]
     with torch_threads(network_threads(None)):
         heat = volume_maps(
             module,
             _scaled(model, found),
-            outlines,
+            found.outlines,
             stages=[stages_of(module)["decoder"]],
             window=tuple(model.segmenter.patch_size),
             slide=partial(whole_scan, overlap=float(model.segmenter.overlap)),
@@ -346,7 +344,7 @@ def _picture_case(spec: StudySpec, cohort: Cohort, row: int, model: OutlinesMode
     return PictureCase(
         scan=found.prepared,
         reference=there,
-        prediction=outlines,
+        prediction=found.outlines,
         uncertainty=doubt,
         heat=heat,
         window=volumes_part(spec).window,

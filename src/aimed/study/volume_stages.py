@@ -156,13 +156,12 @@ def compare(
     DataError
         If shapes differ, or the spacing is not positive.
     """
-    known = mask != UNKNOWN
+    known, head = mask != UNKNOWN, head_of(spec)
     out: list[dict[str, Any]] = []
-    for place, (name, labels) in enumerate(region_labels(spec).items()):
-        truth = np.isin(mask, labels)
+    for name, truth, mine in zip(head.names, head.masks(mask), found, strict=True):
         out += segmentation_table(
             truth.astype(np.uint8),
-            (found[place] & known).astype(np.uint8),
+            (mine & known).astype(np.uint8),
             {finding_key(name): 1},
             spacing,
             tolerance=spec.evaluate.tolerance,
@@ -276,8 +275,7 @@ def fit(
     held = np.isin(rows, tunes)
     place_of = volumes.cache.folder
     fitted: list[_Fitted] = []
-    parts = len(candidates) + 0.2
-    made: PreparedVolumes | None = None
+    parts, head = len(candidates) + 0.2, head_of(spec)
     for place, recipe in enumerate(candidates):
         folder = None if home is None else Path(home.file("fit", f"network-{key[:16]}", recipe.name))
 
@@ -286,7 +284,6 @@ def fit(
         preparation = preparation_of(spec, cohort, plan)
         made = prepared_part(spec, cohort, rows, preparation, place_of).make(part_of(tell, 0.0, 0.1))
         parameters = recipe.parameters(spec.model.parameters.get(recipe.name, {}))
-        head = head_of(spec)
         segmenter: VolumeSegmenter = recipe.fit(
             made.scans,
             made.masks,
@@ -496,12 +493,11 @@ def fitted_baseline(spec: StudySpec, cohort: Cohort, name: str, learns: NDArray[
 
 
 def baseline_outlines(
-    spec: StudySpec, baseline: Any, model: OutlinesModel, scan: Volume, mask: NDArray[Any], measures: Any = None
+    spec: StudySpec, baseline: Any, model: OutlinesModel, prepared: Volume, mask: NDArray[Any], measures: Any = None
 ) -> list[dict[str, Any]]:
     """Return what a baseline outlines in one scan, measured."""
-    prepared = model.preparation.prepared(scan)
     found = model.preparation.back(baseline.masks_of(prepared.array), prepared)
-    return compare(spec, mask, np.asarray(found, dtype=bool), scan.origin.spacing, measures)
+    return compare(spec, mask, np.asarray(found, dtype=bool), prepared.origin.spacing, measures)
 
 
 def _baseline_rows(
@@ -515,12 +511,11 @@ def _baseline_rows(
     out, volumes = [], volumes_of(cohort)
     for name in names:
         baseline = fitted_baseline(spec, cohort, name, learns, chosen.model)
-        tables = [
-            Outlines(
-                baseline_outlines(spec, baseline, chosen.model, volumes.scan(row), volumes.mask(row), OVERLAP_ONLY), []
-            )
-            for row in tunes.tolist()
-        ]
+        tables = []
+        for row in tunes.tolist():
+            prepared = chosen.model.preparation.prepared(volumes.scan(row))
+            rows = baseline_outlines(spec, baseline, chosen.model, prepared, volumes.mask(row), OVERLAP_ONLY)
+            tables.append(Outlines(rows, []))
         out.append(_board_row(name, BASELINES[name], "baseline", mean_dice(spec, tables, cohort.patient[tunes])))
     return out
 
