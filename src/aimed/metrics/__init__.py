@@ -106,6 +106,16 @@ METRICS = Catalog(
                 "policy_value": "Mean outcome under a treatment policy.",
                 "policy_difference": "Value of a policy against another.",
             },
+            "effect_loss": {
+                "dr_loss": "Squared error of a predicted effect against doubly robust scores, less a constant's.",
+                "r_loss": "Loss of a predicted effect on residuals, less that of a constant effect.",
+                "effect_share_explained": "Share of the variance of the scores that a predicted effect explains.",
+            },
+            "heterogeneity": {
+                "best_linear_predictor": "Slope of the true on the predicted effect, from doubly robust scores.",
+                "calibration_test": "The same slope from residuals, as in grf.",
+                "group_effects": "Mean effect in groups of predicted effect, with a test that they are equal.",
+            },
             "agreement": {
                 "cohen_kappa": "Agreement of two raters beyond chance.",
                 "fleiss_kappa": "Agreement of several raters beyond chance.",

@@ -652,7 +652,7 @@ def calibration_for_benefit(
     Raises
     ------
     NotEstimableError
-        If an arm is empty, or there are fewer than 10 pairs for a smooth curve.
+        If an arm is empty, there are fewer than 10 pairs for a smooth curve, or no group has rows in both arms.
 
     Notes
     -----
@@ -719,6 +719,8 @@ def calibration_for_benefit(
         e50, e90 = (float(q) for q in np.quantile(distance, [0.5, 0.9]))
     else:
         both = np.isfinite(by_group.value)
+        if not both.any():
+            raise NotEstimableError("no group has rows in both arms", "fewer groups, or more rows")
         distance = np.abs(by_group.value - by_group.x)[both]
         share = size[both] / size[both].sum()
         average = Estimate(
