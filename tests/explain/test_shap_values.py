@@ -1,5 +1,6 @@
 """SHAP values against the definition (all coalitions), against shap, and additive to 1e-6."""
 
+import itertools
 from itertools import combinations
 from math import factorial
 
@@ -167,3 +168,54 @@ def test_forests_are_explained_in_blocks_without_a_word(data, capfd):
     assert whole.error < 1e-6
     np.testing.assert_array_equal(whole.values, shap_values(model, Z, Z[:120], ORIGIN, VARIABLES, family="tree").values)
     assert capfd.readouterr() == ("", "")
+
+
+class Product:
+    """A function with an interaction: no additive model gives its values."""
+
+    shap_scale = "effect"
+
+    def predict(self, X):
+        return X[:, 0] * X[:, 1] + 2.0 * X[:, 2]
+
+
+def by_hand(f, row, background):
+    """Shapley values by their definition: the mean over all orders of what a variable adds."""
+    p = row.size
+    out = np.zeros(p)
+    orders = list(itertools.permutations(range(p)))
+    for order in orders:
+        known = np.zeros(p, dtype=bool)
+        before = f(background).mean()
+        for j in order:
+            known[j] = True
+            after = f(np.where(known, row, background)).mean()
+            out[j] += after - before
+            before = after
+    return out / len(orders)
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_a_function_is_explained_from_outside(more):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(40, 3 + more))
+    names = [f"v{j}" for j in range(3 + more)]
+    found = shap_values(Product(), X[:25], X, names, [Variable(name=n) for n in names], family="function", seed=1)
+    known = np.isfinite(found.values).all(axis=1)
+    assert known.sum() >= 20
+    assert found.scale == "effect"
+    assert found.error < 1e-9
+    row = int(np.flatnonzero(known)[0])
+    want = by_hand(lambda Z: Product().predict(Z), X[row, :3], X[:25, :3])
+    assert np.allclose(found.values[row, :3], want, atol=1e-9 if not more else 0.5)
+    assert np.allclose(found.values[row, 3:], 0.0)
+
+
+def test_a_function_gives_the_same_values_again():
+    X = np.random.default_rng(0).normal(size=(30, 10))
+    names = [f"v{j}" for j in range(10)]
+    made = [
+        shap_values(Product(), X, X, names, [Variable(name=n) for n in names], family="function", seed=4)
+        for _ in range(2)
+    ]
+    assert np.array_equal(made[0].values, made[1].values, equal_nan=True)

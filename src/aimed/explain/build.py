@@ -47,7 +47,7 @@ class Inside:
     origin : sequence of str, length q
         Variable behind each feature.
     family : str
-        ``"linear"``, ``"tree"`` or anything else, which has no SHAP values.
+        ``"linear"``, ``"tree"``, ``"function"`` (asked from outside), or anything else, which has no SHAP values.
     calibrated : bool
         True when the risks shown to users pass through a calibration after this estimator.
     """
