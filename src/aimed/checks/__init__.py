@@ -30,6 +30,7 @@ CHECKS = Catalog(
         "volume_duplicates": ("aimed.checks.volume_duplicates:check", "Scans that are there twice, and link parts."),
         "volume_labels": ("aimed.checks.volume_labels:check", "Outlines with swapped, strange or missing labels."),
         "shortcuts": ("aimed.checks.shortcuts:check", "Findings told from view, device, age, sex or borders alone."),
+        "treatment": ("aimed.checks.treatment:check", "Arms that can be compared: ratio, overlap, what came first."),
         "censoring": ("aimed.checks.censoring:check", "Follow-up, censoring before the horizon and on predictors."),
     },
     group="aimed.checks",

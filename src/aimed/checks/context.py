@@ -19,6 +19,7 @@ from aimed.core.split import Split
 if TYPE_CHECKING:
     from aimed.checks.image_duplicates import ImageDuplicates
     from aimed.checks.image_rows import ImageSet
+    from aimed.checks.treatment import Compared
     from aimed.checks.volume_sketches import VolumeScans, VolumeSketches
 
 __all__ = ["Context", "Target"]
@@ -94,6 +95,8 @@ class Context:
         Columns, such as age and sex, from which no finding should be told.
     regions : mapping of str to ints
         Labels of each region that is outlined in the scans; each label is a region of its own when absent.
+    compared : Compared, optional
+        What the study file says of the treatment, in a study of effects.
     progress : callable, optional
         Called with the share of the pictures or scans that a check has looked at.
 
@@ -123,6 +126,7 @@ class Context:
     imaging_study: NDArray[np.generic] | None = None
     shortcut_columns: tuple[str, ...] = ()
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    compared: Compared | None = None
     progress: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from aimed.checks import CHECKS
 from aimed.checks.context import Context
+from aimed.checks.treatment import Compared
 from aimed.core.cohort import Cohort
 from aimed.core.errors import DataError
 from aimed.core.finding import Finding, Severity
@@ -33,6 +34,7 @@ def run_checks(
     imaging_study: ArrayLike | None = None,
     shortcut_columns: Collection[str] = (),
     regions: Mapping[str, Collection[int]] | None = None,
+    compared: Compared | None = None,
     only: Collection[str] | None = None,
     progress: Callable[[str], None] | None = None,
     inside: Callable[[str, float], None] | None = None,
@@ -50,6 +52,8 @@ def run_checks(
         Of a cohort with pictures; see `Context`.
     regions : mapping of str to ints, optional
         Of a cohort with scans; see `Context`.
+    compared : Compared, optional
+        Of a cohort with treatments; see `Context`.
     only : collection of str, optional
         Names of checks, in any order.
     progress : callable, optional
@@ -102,6 +106,7 @@ def run_checks(
         imaging_study=None if imaging_study is None else np.asarray(imaging_study),
         shortcut_columns=tuple(shortcut_columns),
         regions={name: tuple(int(label) for label in labels) for name, labels in (regions or {}).items()},
+        compared=compared,
         progress=None if inside is None else within,
     )
     found: list[Finding] = []

@@ -22,7 +22,7 @@ SMALL_CELL = 11
 Kind: TypeAlias = Literal["number", "category", "date", "text"]
 """How a column is stored: float64 with NaN, int32 codes with -1, datetime64[us] with NaT, or str objects."""
 
-Role: TypeAlias = Literal["predictor", "patient", "unit", "site", "time", "outcome", "descriptor"]
+Role: TypeAlias = Literal["predictor", "patient", "unit", "site", "time", "outcome", "treatment", "descriptor"]
 """What a column is for; a descriptor is used for subgroups and tables only."""
 
 
