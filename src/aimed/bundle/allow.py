@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from aimed.bundle.members import dump, parse
 from aimed.core import BundleError
 
-__all__ = ["ALLOWED_LOADERS", "ALLOWED_TYPES", "dump_estimator", "load_estimator"]
+__all__ = [
+    "ALLOWED_LOADERS",
+    "ALLOWED_TYPES",
+    "dump_estimator",
+    "dump_estimators",
+    "load_estimator",
+    "load_estimators",
+]
 
 _BOOSTING = "sklearn.ensemble._hist_gradient_boosting"
 
@@ -32,14 +39,26 @@ ALLOWED_TYPES = frozenset(
         "numpy.uint64",
         f"{_BOOSTING}.binning._BinMapper",
         f"{_BOOSTING}.gradient_boosting.HistGradientBoostingClassifier",
+        f"{_BOOSTING}.gradient_boosting.HistGradientBoostingRegressor",
         f"{_BOOSTING}.predictor.TreePredictor",
+        "aimed.treatment.gaussian_process.GaussianProcess",
         "sklearn._loss._loss.CyHalfBinomialLoss",
+        "sklearn._loss._loss.CyHalfSquaredError",
+        "sklearn._loss.link.IdentityLink",
         "sklearn._loss.link.Interval",
         "sklearn._loss.link.LogitLink",
         "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss.loss.HalfSquaredError",
+        "sklearn.dummy.DummyRegressor",
         "sklearn.ensemble._forest.RandomForestClassifier",
+        "sklearn.ensemble._forest.RandomForestRegressor",
+        "sklearn.linear_model._logistic.LogisticRegression",
+        "sklearn.linear_model._ridge.RidgeCV",
+        "sklearn.pipeline.Pipeline",
+        "sklearn.preprocessing._data.StandardScaler",
         "sklearn.preprocessing._label.LabelEncoder",
         "sklearn.tree._classes.DecisionTreeClassifier",
+        "sklearn.tree._classes.DecisionTreeRegressor",
         "sklearn.tree._tree.Tree",
     }
 )
@@ -108,6 +127,29 @@ def dump_estimator(estimator: Any) -> bytes:
     return data
 
 
+def dump_estimators(parts: Mapping[str, Any]) -> bytes:
+    """Return several estimators by name in one archive; see `dump_estimator`."""
+    return dump_estimator(dict(parts))
+
+
+def load_estimators(data: bytes) -> dict[str, Any]:
+    """Rebuild estimators by name from `dump_estimators`.
+
+    Raises
+    ------
+    BundleError
+        As for `load_estimator`, or if a part has no ``predict``.
+    """
+    parts: dict[str, Any] = _rebuilt(data, dict)
+    for name, part in parts.items():
+        if not isinstance(name, str) or not hasattr(part, "predict"):
+            raise BundleError("model.skops holds a part that does not predict", "fitted estimators by name", _AGAIN)
+        last = part.steps[-1][1] if hasattr(part, "steps") else part
+        if hasattr(last, "_predictors") or hasattr(last, "tree_") or hasattr(last, "estimators_"):
+            _check_trees(last)
+    return parts
+
+
 def load_estimator(data: bytes, expected: type) -> Any:
     """Rebuild an estimator from the skops format if it is made of nothing but allowed types.
 
@@ -122,6 +164,13 @@ def load_estimator(data: bytes, expected: type) -> Any:
     BundleError
         If the archive is damaged or unsafe, holds another type, or its trees point outside themselves.
     """
+    estimator = _rebuilt(data, expected)
+    _check_trees(estimator)
+    return estimator
+
+
+def _rebuilt(data: bytes, expected: type) -> Any:
+    """Return what an archive holds, if it is of the type expected and made of nothing but allowed types."""
     _inspect(data)
     try:
         untrusted = skops.io.get_untrusted_types(data=data)
@@ -139,7 +188,6 @@ def load_estimator(data: bytes, expected: type) -> Any:
         ) from error
     if type(estimator) is not expected:
         raise BundleError("model.skops holds another kind of model", f"a {expected.__name__}", _AGAIN)
-    _check_trees(estimator)
     return estimator
 
 
@@ -160,7 +208,9 @@ def _inspect(data: bytes) -> None:
     for node in _nodes(schema):
         kind = f"{node.get('__module__')}.{node.get('__class__')}"
         if kind not in ALLOWED_TYPES or node.get("__loader__") not in ALLOWED_LOADERS:
-            raise BundleError("model.skops names a type that is not on the fixed list", "tree models only", _AGAIN)
+            raise BundleError(
+                "model.skops names a type that is not on the fixed list", "the models of aimed only", _AGAIN
+            )
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aimed.bundle.effects import EffectBundle, PredictedEffect
 from aimed.bundle.predict import Bundle, PredictedRow
 from aimed.bundle.schema import Input, Schema
 from aimed.core import AimedError, BundleError
@@ -67,17 +68,17 @@ def _inside(one: Input, rng: np.random.Generator) -> Any:
     return float(np.clip(float(f"{rng.uniform(low, high):.4g}"), low, high))
 
 
-def make(bundle: Bundle) -> dict[str, Any]:
+def make(bundle: Bundle | EffectBundle) -> dict[str, Any]:
     """Return golden cases with the bundle's own answers.
 
     Parameters
     ----------
-    bundle : Bundle
+    bundle : Bundle or EffectBundle
 
     Returns
     -------
     dict
-        ``note``, ``inputs`` (columns) and ``expected`` (one record a row: risk, score, code, warnings).
+        ``note``, ``inputs`` (columns) and ``expected`` (one record a row: its numbers, code, warnings).
     """
     inputs = synthetic_rows(bundle.schema)
     return {
@@ -89,16 +90,11 @@ def make(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _record(row: PredictedRow) -> dict[str, Any]:
-    return {
-        "risk": None if row.risk is None else list(row.risk),
-        "score": row.score,
-        "code": row.code,
-        "warnings": [w["code"] for w in row.warnings],
-    }
+def _record(row: PredictedRow | PredictedEffect) -> dict[str, Any]:
+    return {**row.answers(), "code": row.code, "warnings": [w["code"] for w in row.warnings]}
 
 
-def check(bundle: Bundle, golden: Mapping[str, Any]) -> None:
+def check(bundle: Bundle | EffectBundle, golden: Mapping[str, Any]) -> None:
     """Ask the golden cases again.
 
     Raises
@@ -108,7 +104,7 @@ def check(bundle: Bundle, golden: Mapping[str, Any]) -> None:
     """
     try:
         expected: Sequence[Mapping[str, Any]] = golden["expected"]
-        got = bundle.predict(golden["inputs"])
+        got: Sequence[PredictedRow | PredictedEffect] = bundle.predict(golden["inputs"])
         if len(got) < 32 or len(got) != len(expected):
             raise BundleError(
                 f"{min(len(got), len(expected))} golden cases", "at least 32 cases, each with an answer", "pack again"
@@ -132,7 +128,11 @@ def check(bundle: Bundle, golden: Mapping[str, Any]) -> None:
 def _same(got: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
     if got["code"] != want["code"] or got["warnings"] != want["warnings"]:
         return False
-    if got["risk"] is None or want["risk"] is None:
-        return got["risk"] is want["risk"] and got["score"] is want["score"]
-    a, b = [*got["risk"], got["score"]], [*want["risk"], want["score"]]
+    return all(_near(value, want[name]) for name, value in got.items() if name not in ("code", "warnings"))
+
+
+def _near(got: Any, want: Any) -> bool:
+    if got is None or want is None:
+        return got is want
+    a, b = (list(v) if isinstance(v, list) else [v] for v in (got, want))
     return len(a) == len(b) and all(abs(x - y) <= TOLERANCE * max(1.0, abs(y)) for x, y in zip(a, b, strict=True))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from aimed.bundle import golden, golden_pictures, golden_volumes
-from aimed.bundle.members import PICTURES, ROWS, VOLUMES, parse, read_folder
+from aimed.bundle.effects import EffectBundle
+from aimed.bundle.members import EFFECTS, PICTURES, ROWS, VOLUMES, parse, read_folder
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
@@ -20,7 +21,7 @@ from aimed.core import BundleError, DataError
 
 __all__ = ["AnyBundle", "load"]
 
-AnyBundle: TypeAlias = Bundle | PictureBundle | VolumeBundle
+AnyBundle: TypeAlias = Bundle | PictureBundle | VolumeBundle | EffectBundle
 """What `load` opens."""
 
 Files: TypeAlias = Mapping[str, bytes]
@@ -35,7 +36,7 @@ def load(folder: str | Path) -> AnyBundle:
 
     Returns
     -------
-    Bundle, PictureBundle or VolumeBundle
+    Bundle, PictureBundle, VolumeBundle or EffectBundle
         As the manifest says what the model reads.
 
     Raises
@@ -71,6 +72,13 @@ def _rows(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> Bundle:
     return bundle
 
 
+def _effects(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> EffectBundle:
+    schema = Schema.from_dict(parse(beside["schema.json"], "schema.json"))
+    bundle = EffectBundle(decode(stored), schema, manifest, beside)
+    golden.check(bundle, parse(beside["golden.json"], "golden.json"))
+    return bundle
+
+
 def _pictures(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> PictureBundle:
     schema = PictureSchema.from_dict(parse(beside["schema.json"], "schema.json"))
     # Without torch the network file runs; where there is none either, the missing package is named.
@@ -92,4 +100,5 @@ _OPEN: Mapping[str, Callable[[Files, Files, Mapping[str, Any]], AnyBundle]] = {
     ROWS: _rows,
     PICTURES: _pictures,
     VOLUMES: _volumes,
+    EFFECTS: _effects,
 }

@@ -18,6 +18,7 @@ from uuid import uuid4
 from aimed.core import BundleError
 
 __all__ = [
+    "EFFECTS",
     "MANIFEST",
     "PICTURES",
     "ROWS",
@@ -36,6 +37,7 @@ MANIFEST = "manifest.json"
 """The member that lists all others."""
 
 ROWS, PICTURES, VOLUMES = "aimed.bundle", "aimed.picture_bundle", "aimed.volume_bundle"
+EFFECTS = "aimed.effect_bundle"
 """Kinds of bundle: what their models read."""
 
 MEGABYTE = 1 << 20
@@ -242,8 +244,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     data = read_member(folder / MANIFEST)
     manifest = parse(data, MANIFEST)
     again = "get the bundle again from its source"
-    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES, VOLUMES):
-        kinds = f"kind '{ROWS}', '{PICTURES}' or '{VOLUMES}'"
+    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES, VOLUMES, EFFECTS):
+        kinds = f"kind '{ROWS}', '{PICTURES}', '{VOLUMES}' or '{EFFECTS}'"
         raise BundleError(f"{MANIFEST} is not the manifest of a bundle", kinds, again)
     if manifest.get("schema") != 1:
         raise BundleError("the bundle has another schema version", "version 1", "update aimed")

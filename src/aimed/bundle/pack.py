@@ -10,8 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from aimed.bundle import golden, golden_pictures, golden_volumes
+from aimed.bundle.effects import EffectBundle
 from aimed.bundle.load import load
-from aimed.bundle.members import MANIFEST, PICTURES, ROWS, VOLUMES, checksum, dump, replace_folder, safe_name, sha256
+from aimed.bundle.members import (
+    EFFECTS,
+    MANIFEST,
+    PICTURES,
+    ROWS,
+    VOLUMES,
+    checksum,
+    dump,
+    replace_folder,
+    safe_name,
+    sha256,
+)
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
@@ -24,8 +36,9 @@ from aimed.core import BundleError
 from aimed.diagnosis.findings_model import FindingsModel
 from aimed.diagnosis.outlines_model import OutlinesModel
 from aimed.fit.adapter import StudyModel
+from aimed.treatment.effects_model import EffectsModel
 
-__all__ = ["NOTICE", "pack", "pack_pictures", "pack_volumes"]
+__all__ = ["NOTICE", "pack", "pack_effects", "pack_pictures", "pack_volumes"]
 
 NOTICE = "Research use only. Not a medical device."
 """What every bundle says of itself."""
@@ -89,6 +102,60 @@ def pack(
     }
     members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **_extra(extra_members)}
     members["golden.json"] = dump(golden.make(Bundle(model, schema, manifest)))
+    return _written(path, members, manifest)
+
+
+def pack_effects(
+    model: EffectsModel,
+    folder: str | Path,
+    *,
+    meta: Mapping[str, Any],
+    schema: Schema,
+    extra_members: Mapping[str, bytes | str] | None = None,
+) -> Path:
+    """Write a bundle of a model of effects, or leave everything as it was.
+
+    Parameters
+    ----------
+    model : EffectsModel, fitted
+    folder : str or Path
+        As for `pack`.
+    meta : mapping
+        As for `pack`; ``arms`` says what is compared, ``description`` describes the learner in one sentence.
+    schema : Schema
+        From `aimed.bundle.schema.describe`.
+    extra_members : mapping of str to bytes or str, optional
+        Further files such as ``README.md``: plain names, no folders.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BundleError
+        As for `pack`.
+    """
+    path = _place(folder)
+    manifest = {
+        **_manifest(EFFECTS, meta, ("numpy", "scipy", "scikit-learn", "skops")),
+        "task": "effect",
+        "model": {"name": model.name, "title": model.title, "description": meta.get("description")},
+        "outcome": {
+            "label": meta.get("outcome", {}).get("label"),
+            "kind": "effect",
+            "scale": model.scale,
+            "better": model.better,
+            "unit": model.unit,
+            "horizon": model.horizon,
+        },
+        "arms": dict(meta.get("arms", {})),
+        "average": dict(model.average),
+        "heterogeneity": model.evidence,
+        "thresholds": list(meta.get("thresholds", ())),
+    }
+    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **_extra(extra_members)}
+    members["golden.json"] = dump(golden.make(EffectBundle(model, schema, manifest)))
     return _written(path, members, manifest)
 
 

@@ -61,6 +61,10 @@ class PredictedRow:
         """Return plain JSON types."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
+    def answers(self) -> dict[str, Any]:
+        """Return the numbers that must be the same whenever the row is asked again."""
+        return {"risk": None if self.risk is None else list(self.risk), "score": self.score}
+
 
 class Bundle(Sealed):
     """A verified model, ready to predict.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import DataError
 from aimed.fit.adapter import StudyModel
+from aimed.treatment.effects_model import EffectsModel
 
 __all__ = ["CODES", "Input", "Read", "Schema", "as_columns", "describe", "read_rows", "training_range"]
 
@@ -130,7 +131,7 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 
 def describe(
-    model: StudyModel,
+    model: StudyModel | EffectsModel,
     X: NDArray[np.float64],
     *,
     patient: ArrayLike | None = None,
@@ -141,7 +142,7 @@ def describe(
 
     Parameters
     ----------
-    model : StudyModel, fitted
+    model : StudyModel or EffectsModel, fitted
     X : float array, shape (n, p)
         The training rows it was fitted on.
     patient : array, shape (n,), optional

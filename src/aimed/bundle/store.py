@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from aimed.bundle.allow import dump_estimator, load_estimator
+from aimed.bundle.allow import dump_estimator, dump_estimators, load_estimator, load_estimators
 from aimed.bundle.members import dump, parse, read_member, replace_folder
 from aimed.calibrate.choose import restore, state_of
 from aimed.core import AimedError, BundleError, MissingExtraError
@@ -18,13 +18,14 @@ from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
 from aimed.fit.recipe import Recipe
 from aimed.prognosis import MODELS
+from aimed.treatment.effects_model import EffectsModel
 
 __all__ = ["MODEL_MEMBERS", "FittedModel", "decode", "encode", "load_model", "save_model"]
 
 WEIGHTS = "weights.safetensors"
 
-FittedModel: TypeAlias = StudyModel | FindingsModel | OutlinesModel
-"""What a study fits: a model of rows, one of pictures, or one of volumes."""
+FittedModel: TypeAlias = StudyModel | FindingsModel | OutlinesModel | EffectsModel
+"""What a study fits: a model of rows, one of pictures, one of volumes, or one of effects."""
 
 
 def encode(model: FittedModel) -> dict[str, bytes]:
@@ -32,7 +33,7 @@ def encode(model: FittedModel) -> dict[str, bytes]:
 
     Parameters
     ----------
-    model : StudyModel, FindingsModel or OutlinesModel, fitted
+    model : StudyModel, FindingsModel, OutlinesModel or EffectsModel, fitted
 
     Returns
     -------
@@ -48,7 +49,7 @@ def encode(model: FittedModel) -> dict[str, bytes]:
     for kind in _KINDS.values():
         if isinstance(model, kind.model):
             return kind.encode(model)
-    raise BundleError("an object that is no model of a study", "a StudyModel, FindingsModel or OutlinesModel")
+    raise BundleError("an object that is no model of a study", "a fitted model of a study")
 
 
 def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
@@ -62,7 +63,7 @@ def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
 
     Returns
     -------
-    StudyModel, FindingsModel or OutlinesModel
+    StudyModel, FindingsModel, OutlinesModel or EffectsModel
 
     Raises
     ------
@@ -210,6 +211,23 @@ def _decode_volumes(record: Any, calibration: Any, members: Mapping[str, bytes |
     return OutlinesModel.from_state({**record, **calibration}, members[WEIGHTS])
 
 
+# ------------------------------------------------------------------------------------------------------------- effects
+
+
+def _encode_effects(model: EffectsModel) -> dict[str, bytes]:
+    return {
+        "pipeline.json": dump(model.preparation.to_state()),
+        "model.json": dump({"kind": "effects", "schema": 1, **model.to_state()}),
+        "calibration.json": dump(None),
+        "model.skops": dump_estimators(model.estimators()),
+    }
+
+
+def _decode_effects(record: Any, calibration: Any, members: Mapping[str, bytes]) -> EffectsModel:
+    preparation = Preparation.from_state(parse(members["pipeline.json"], "pipeline.json"))
+    return EffectsModel.from_state(record, preparation, load_estimators(members["model.skops"]))
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """How one kind of model is stored."""
@@ -225,6 +243,12 @@ _KINDS = {
         StudyModel, ("pipeline.json", "model.json", "calibration.json", "model.skops"), _encode_rows, _decode_rows
     ),
     "pictures": _Kind(FindingsModel, ("model.json", "calibration.json", WEIGHTS), _encode_pictures, _decode_pictures),
+    "effects": _Kind(
+        EffectsModel,
+        ("pipeline.json", "model.json", "calibration.json", "model.skops"),
+        _encode_effects,
+        _decode_effects,
+    ),
     "volumes": _Kind(OutlinesModel, ("model.json", "calibration.json", WEIGHTS), _encode_volumes, _decode_volumes),
 }
 
@@ -237,7 +261,7 @@ def save_model(model: FittedModel, folder: str | Path) -> Path:
 
     Parameters
     ----------
-    model : StudyModel, FindingsModel or OutlinesModel, fitted
+    model : StudyModel, FindingsModel, OutlinesModel or EffectsModel, fitted
     folder : str or Path
         Replaced as a whole.
 
@@ -255,7 +279,7 @@ def load_model(folder: str | Path) -> Any:
 
     Returns
     -------
-    StudyModel, FindingsModel or OutlinesModel
+    StudyModel, FindingsModel, OutlinesModel or EffectsModel
         What was saved.
 
     Raises

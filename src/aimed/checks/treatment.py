@@ -36,6 +36,7 @@ _ONE_ARM_ROWS = 5
 _TOLD = 0.9
 _FORETOLD = 0.6
 _WEAK = 0.8
+_SEPARATED = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +213,8 @@ def _overlap(cohort: Cohort, v: Variable, treated: NDArray[np.bool_], compared: 
         return _levels(v, np.where(known, (column == x.max()).astype(np.int32), -1), treated, compared)
     auc, error = _auc(x, arm)
     strength, z = max(auc, 1.0 - auc), abs(auc - 0.5) / error if error > 0 else 0.0
-    if strength >= 1.0:
-        return [_separated(v, 100.0, int(known.sum()))]
+    if strength >= _SEPARATED:
+        return [_separated(v, 100.0 * strength, int(known.sum()))]
     trial = compared.assignment == "randomised"
     foretold = trial and strength >= _FORETOLD and 2 * norm.sf(z) * tested < _ALPHA
     if foretold or (not trial and strength >= _WEAK):
@@ -247,7 +248,7 @@ def _levels(v: Variable, codes: NDArray[np.int32], treated: NDArray[np.bool_], c
 def _separated(v: Variable, share: float, rows: int) -> Finding:
     return _SAY.stop(
         v.name,
-        f"'{v.name}' tells the arm of {share:.0f} % of the rows: it is the treatment under another name, or the arms "
+        f"'{v.name}' tells the arm of about {share:.0f} % of the rows: it is the treatment under another name, or the arms "
         "do not overlap.",
         "Take it out of [predictors]; if it is a true difference between the patients, the arms cannot be compared.",
         rows=rows,

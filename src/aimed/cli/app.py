@@ -14,6 +14,7 @@ import typer
 from aimed.cli.show import NOTICE, console, findings_table, number, print_json, verdict_panel
 
 if TYPE_CHECKING:
+    from aimed.bundle.effects import EffectBundle
     from aimed.bundle.pictures import PictureBundle
     from aimed.bundle.predict import Bundle
     from aimed.bundle.volumes import VolumeBundle
@@ -111,6 +112,9 @@ def new(
     title: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of paths to pictures.")] = None,
     finding: Annotated[list[str] | None, typer.Option(help="Column of a finding; may be repeated.")] = None,
+    treatment: Annotated[str | None, typer.Option(help="Column of a treatment: a study of its effect.")] = None,
+    control: Annotated[str | None, typer.Option(help="Value of the treatment column that is the control.")] = None,
+    active: Annotated[str | None, typer.Option(help="Value of the treatment column that is compared with it.")] = None,
 ) -> None:
     """Write a commented study file for a table of values, pictures or scans; what can be inferred is."""
     from aimed.core import RefusedError
@@ -121,6 +125,26 @@ def new(
 
     if out.exists():
         raise RefusedError(f"{out.name} is already there", "a new file", "give another --out")
+    if treatment is not None:
+        from aimed.study.new_effects import write_effect_study
+
+        text = write_effect_study(
+            source,
+            treatment=treatment,
+            control=control,
+            active=active,
+            outcome=outcome,
+            positive=positive,
+            time=time,
+            event=event,
+            horizons_days=horizon or (),
+            patient=patient,
+            title=title,
+            relative_to=out.parent,
+        )
+        write_atomic(out, text)
+        typer.echo(f"wrote {out}; read it, say how patients were assigned, then: aimed check {out}")
+        return
     if not (image or finding or outcome or time) and is_volume_list(source):
         write_atomic(out, write_volume_study(source, patient=patient, title=title, relative_to=out.parent))
         typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
@@ -276,7 +300,7 @@ def predict(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict new rows, pictures or scans; what the model may not be used for is refused, with a code and a reason."""
+    """Predict rows, effects, pictures or scans; what the model may not be used for is refused, with a code and why."""
     from aimed.bundle.pictures import PictureBundle
     from aimed.bundle.volumes import VolumeBundle
     from aimed.core import DataError
@@ -304,8 +328,9 @@ def predict(
 
 
 def _predict_rows(
-    model: Bundle, source: str, out: Path | None, unit: str | None, image: str | None, as_json: bool
+    model: Bundle | EffectBundle, source: str, out: Path | None, unit: str | None, image: str | None, as_json: bool
 ) -> tuple[int, dict[str, int]]:
+    from aimed.bundle.predict import Bundle
     from aimed.core import DataError
     from aimed.study.predict import predict_table, refusals, to_csv
 
@@ -315,12 +340,15 @@ def _predict_rows(
     text = to_csv(rows, model, out)
     refused = refusals(rows)
     predicted = len(rows) - sum(refused.values())
+    told = {"arms": model.manifest["arms"], "average": model.manifest["average"]}
+    if isinstance(model, Bundle):
+        told = {"horizons": model.horizons}
     if as_json:
         print_json(
             {
                 "study": model.manifest["study"],
                 "model_sha256": model.digest,
-                "horizons": model.horizons,
+                **told,
                 "predicted": predicted,
                 "refused": refused,
                 "rows": [row.to_dict() for row in rows],

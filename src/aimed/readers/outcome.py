@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aimed.core import Binary, CompetingRisks, DataError, FlowStep, Outcome, StudyFileError, Survival
+from aimed.core import Binary, CompetingRisks, Continuous, DataError, FlowStep, Outcome, StudyFileError, Survival
 from aimed.core.outcome import TimeUnit
 from aimed.metrics.nonparametric import kaplan_meier
 from aimed.readers.columns import as_number
@@ -25,6 +25,8 @@ class OutcomeColumns:
     ----------
     column, positive : str and value
         A binary outcome and the value that means it is present.
+    continuous, measured_in : bool and str
+        Whether ``column`` is a measured quantity instead, and its unit.
     time, event, event_value : str, str and value
         A time-to-event outcome; the event is seen where ``event`` equals ``event_value``.
     competing : mapping of str to str
@@ -38,6 +40,8 @@ class OutcomeColumns:
 
     column: str | None = None
     positive: float | str | bool | None = None
+    continuous: bool = False
+    measured_in: str = ""
     time: str | None = None
     event: str | None = None
     event_value: float | str | bool = 1
@@ -129,6 +133,11 @@ def read_outcome(
     table: pl.DataFrame, spec: OutcomeColumns, flow: list[FlowStep]
 ) -> tuple[Outcome, NDArray[np.bool_] | None]:
     """Return the outcome, and which rows have one when follow-up ended too early in some."""
+    if spec.column is not None and spec.continuous:
+        values = _numbers(table[f"outcome:{spec.column}"], spec.column, "outcome")
+        if np.ptp(values) == 0.0:
+            raise DataError(f"the outcome column '{spec.column}' has one value only", "values that differ")
+        return Continuous(values=values, unit=spec.measured_in, label=spec.label), None
     if spec.column is not None:
         return Binary(
             values=_binary_values(table[f"outcome:{spec.column}"], spec.positive, spec.column), label=spec.label

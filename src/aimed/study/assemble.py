@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import aimed
-from aimed.core import Binary, Cohort, CompetingRisks, Masks, Measure, Multilabel, NotEstimableError, Split, Survival
+from aimed.core import (
+    Binary,
+    Cohort,
+    CompetingRisks,
+    Continuous,
+    Masks,
+    Measure,
+    Multilabel,
+    NotEstimableError,
+    Split,
+    Survival,
+)
 from aimed.metrics.calibration_competing import incidence_by
 from aimed.metrics.censor_marks import censor_marks
 from aimed.metrics.competing import aalen_johansen
@@ -116,7 +127,17 @@ def _outcome(spec: StudySpec, cohort: Cohort, split: Split) -> dict[str, Any]:
         }
     elif isinstance(outcome, CompetingRisks):
         block |= _competing(spec, cohort, outcome, parts)
+    elif isinstance(outcome, Continuous):
+        block["measured_in"] = outcome.unit
+        block["measured"] = {part: _measured(outcome.values[rows]) for part, rows in parts.items()}
     return block
+
+
+def _measured(values: NDArray[np.float64]) -> dict[str, float | int]:
+    """Return how a measured outcome is spread."""
+    q1, median, q3 = (float(v) for v in np.quantile(values, [0.25, 0.5, 0.75]))
+    return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "q1": q1, "median": median, "q3": q3,
+            "n": int(values.size)}  # fmt: skip
 
 
 def _prevalence(
@@ -339,7 +360,8 @@ def results(
         What the stages say of the fitted model beside what fitting and judging returned.
     """
     head, performance = spec.study, evidence["performance"]
-    criteria = judge(list(spec.evaluate.accept), _lookup(performance, subgroups))
+    of_effects = spec.treatment is not None
+    criteria = judge(list(spec.evaluate.accept), _lookup(performance, None if of_effects else subgroups))
     sample = next(
         (f["evidence"] for f in findings if f["check"] == "sample_size" and "required" in f["evidence"]), None
     )
@@ -399,6 +421,10 @@ def results(
         "limits": None,
         "checklists": {},
     }
+    if of_effects:
+        record["effect"] |= {"subgroups": subgroups, "patients": explanation.get("patients")}
+        record["subgroups"] = None
+        record["explanation"].pop("patients", None)
     record["limits"] = {**found.inputs, "limitations": limitations(spec, record)}
     return record
 

@@ -18,12 +18,15 @@ from aimed.splits import SPLITS
 from aimed.study.shipped import SHIPPED
 from aimed.study.spec import SYNTHETIC
 from aimed.study.tasks import TASKS
+from aimed.treatment import AVERAGE, LEARNERS
 from aimed.trust import CHECKLISTS
 
 __all__ = ["CATALOGS", "catalogs"]
 
 CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
+    "learners of individual effects": LEARNERS,
+    "estimators of the average effect": AVERAGE,
     "picture models": PICTURE_MODELS,
     "volume models": VOLUME_MODELS,
     "networks": NETWORKS,

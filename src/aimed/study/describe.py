@@ -105,7 +105,7 @@ def describe_data(cohort: Cohort, split: Split, digest: str) -> dict[str, Any]:
     table: list[dict[str, Any]] = []
     gaps: list[dict[str, Any]] = []
     for v in cohort.variables:
-        if v.kind not in ("number", "category") or v.role == "outcome":
+        if v.kind not in ("number", "category") or v.role in ("outcome", "treatment"):
             continue
         column = cohort.columns[v.name]
         empty = is_missing(column, v.kind)

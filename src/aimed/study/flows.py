@@ -1,4 +1,4 @@
-"""Which functions carry a study through its stages: of tables, pictures or volumes, in the same order for all."""
+"""Which functions carry a study through its stages: of outcomes, effects, pictures or volumes, in the same order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Flow:
 
 
 def flow_of(spec: StudySpec) -> Flow:
-    """Return the stages of a study; those of pictures and volumes are loaded only for them."""
+    """Return the stages of a study; those of effects, pictures and volumes are loaded only for them."""
     if spec.volumes is not None:
         from aimed.study import volume_evidence, volume_stages
 
@@ -45,6 +45,19 @@ def flow_of(spec: StudySpec) -> Flow:
             audit=volume_evidence.audit,
             facts=volume_evidence.facts,
             package=volume_stages.package,
+        )
+    if spec.treatment is not None:
+        from aimed.study import effect_evidence, effect_stages
+
+        return Flow(
+            check=effect_stages.check,
+            fit=effect_stages.fit,
+            calibrate=effect_stages.calibrate,
+            evaluate=effect_evidence.evaluate,
+            explain=effect_evidence.explain,
+            audit=effect_evidence.audit,
+            facts=effect_evidence.facts,
+            package=effect_stages.package,
         )
     if spec.images is None:
         from aimed.study import stages

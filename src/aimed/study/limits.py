@@ -37,6 +37,8 @@ def limitations(spec: StudySpec, record: Mapping[str, Any]) -> list[str]:
         said += _of_findings(findings, record)
     elif regions:
         said += _of_regions(regions, record)
+    elif record["task"] == "effect":
+        said += _of_effects(record)
     elif events < 100:
         said.append(
             f"The test part has {events} events; at least 100 events and 100 non-events are advised for a precise "
@@ -57,7 +59,7 @@ def limitations(spec: StudySpec, record: Mapping[str, Any]) -> list[str]:
     ]
     if thin:
         said.append(f"There is not enough evidence in {len(thin)} subgroups ({'; '.join(thin)}).")
-    if not record["subgroups"]:
+    if not record["subgroups"] and not (record.get("effect") or {}).get("subgroups"):
         said.append("No subgroups were declared; fairness was not assessed.")
     if performance.get("without_prediction"):
         said.append(f"{performance['without_prediction']} test rows got no prediction because values were missing.")
@@ -102,6 +104,29 @@ def _of_regions(regions: Sequence[Mapping[str, Any]], record: Mapping[str, Any])
     lost = sum((record["data"].get("volumes") or {}).get("refused", {}).values())
     if lost:
         said.append(f"{lost} scans were refused and are in no part; performance on such scans is unknown.")
+    return said
+
+
+def _of_effects(record: Mapping[str, Any]) -> list[str]:
+    """Return what a study of effects does not say."""
+    effect, said = record["effect"], list[str]()
+    if effect["estimand"]["assignment"] == "observational":
+        said.append(
+            "Treatment was not randomised: effects are right only if everything that led to treatment and to the "
+            "outcome was measured and adjusted for. The E-value says how strong something unmeasured would have to be."
+        )
+    if not effect["estimand"]["intercurrent"]:
+        said.append("What happened after treatment began, such as stopping or switching it, was not declared.")
+    found = effect["heterogeneity"]
+    if found["state"] != "evidence":
+        said.append(
+            f"{found['sentence']} Predicted effects of single patients are shown to be checked, not to be used; the "
+            "average effect stands for everyone."
+        )
+    said.append(
+        "The average effect uses all patients; the model of single effects was fitted on the training part and judged "
+        "on the test part alone. The tests of heterogeneity have low power in trials of the usual size."
+    )
     return said
 
 

@@ -65,6 +65,8 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
         return _plan_of_pictures(spec, cohort)
     if spec.volumes is not None:
         return _plan_of_volumes(spec, cohort)
+    if spec.treatment is not None:
+        return _plan_of_effects(spec, cohort)
     task = task_of(spec)
     candidates = spec.model.candidates or task.candidates
     baselines = spec.model.baselines or task.baselines
@@ -105,6 +107,46 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
     return Plan(
         steps=steps, seconds=round(fit + other, 0), memory_mb=round(350 + cohort.n * (p + 10) * 8 * 6 / 2**20, 0)
     )
+
+
+_LEARNER_SECONDS = {"causal_forest": 0.5, "bayesian_causal_forest": 4.0}
+"""Of learners that are slower than the others: seconds for 1,000 rows."""
+
+
+def _plan_of_effects(spec: StudySpec, cohort: Cohort) -> Plan:
+    """Return the plan of a study of effects."""
+    from aimed.study.effect_average import primary_estimator
+    from aimed.study.effect_data import EffectData
+    from aimed.study.effect_models import effect_learners_of
+
+    candidates, comparators = effect_learners_of(spec)
+    data, folds, thousands = EffectData(spec, cohort), spec.split.tune.folds, cohort.n / 1000
+    fit = sum((0.1 + _LEARNER_SECONDS.get(name, 0.1) * thousands) * (folds + 1) for name in candidates)
+    other = 8.0 + 0.02 * spec.sensitivity.placebos * (1 + thousands)
+    at = spec.outcome.at()
+    by = f" by {at[0]:g} {spec.outcome.unit}s" if at else ""
+    steps = (
+        (
+            "read",
+            f"{cohort.n:,} rows of {cohort.patients:,} patients, {int(data.treated.sum()):,} with the active "
+            f"treatment, from {cohort.source}",
+        ),
+        ("check", "arms, overlap, leakage, duplicates, outcome, units, missing values"),
+        ("split", f"test part: {_test_part(spec)}; {folds} tuning folds by patient; locked in splits.lock"),
+        ("fit", f"{', '.join(candidates)} against {', '.join(comparators)}, by DR-loss"),
+        ("calibrate", "none; rules of treatment are made on the training part"),
+        (
+            "evaluate",
+            f"opens the test part; {', '.join(spec.contrasts())}{by} by {primary_estimator(spec)}; "
+            f"{spec.sensitivity.placebos} permuted treatments",
+        ),
+        ("explain", f"what effects depend on, of {len(data.modifiers)} modifiers; statements for typical patients"),
+        ("audit", f"effects in subgroups: {', '.join(spec.subgroups.columns) or 'none declared'}"),
+        ("report", "results.json, report.html, model_card.md"),
+        ("package", "bundle/ without pickle, with golden cases"),
+    )
+    memory = 400 + cohort.n * (len(cohort.predictors) + 10) * 8 * 10 / 2**20
+    return Plan(steps=steps, seconds=round(fit + other, 0), memory_mb=round(memory, 0))
 
 
 def _plan_of_volumes(spec: StudySpec, cohort: Cohort) -> Plan:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aimed.bundle.effects import EffectBundle, PredictedEffect, effect_table
 from aimed.bundle.load import AnyBundle, load
 from aimed.bundle.predict import Bundle, PredictedRow, table
 from aimed.readers.table import raw_columns
@@ -30,13 +31,18 @@ def open_bundle(folder: str | Path) -> AnyBundle:
 
 
 def predict_table(
-    bundle: Bundle, source: Any, *, unit: str | None = None, encoding: str = "utf-8", separator: str | None = None
-) -> list[PredictedRow]:
+    bundle: Bundle | EffectBundle,
+    source: Any,
+    *,
+    unit: str | None = None,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> list[PredictedRow] | list[PredictedEffect]:
     """Predict every row of a table that fits the schema of a bundle.
 
     Parameters
     ----------
-    bundle : Bundle
+    bundle : Bundle or EffectBundle
         From `open_bundle`.
     source : str, path or frame
     unit : str, optional
@@ -54,7 +60,7 @@ def predict_table(
     return bundle.predict(columns, id_column=unit)
 
 
-def refusals(rows: Sequence[PredictedRow]) -> dict[str, int]:
+def refusals(rows: Sequence[PredictedRow | PredictedEffect]) -> dict[str, int]:
     """Return how many rows were refused for each code."""
     found: dict[str, int] = {}
     for row in rows:
@@ -68,9 +74,15 @@ def safe_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def to_csv(rows: Sequence[PredictedRow], bundle: Bundle, path: str | Path | None = None) -> str:
+def to_csv(
+    rows: Sequence[PredictedRow] | Sequence[PredictedEffect],
+    bundle: Bundle | EffectBundle,
+    path: str | Path | None = None,
+) -> str:
     """Return predictions as CSV text, and write it whole when a path is given."""
-    columns = table(rows, bundle.horizons)
+    effects = [row for row in rows if isinstance(row, PredictedEffect)]
+    risks = [row for row in rows if isinstance(row, PredictedRow)]
+    columns = table(risks, bundle.horizons) if isinstance(bundle, Bundle) else effect_table(effects)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)

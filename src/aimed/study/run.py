@@ -351,6 +351,7 @@ class _Flow:
         lock_sha = split_record["files"]["splits.lock"]
         self._guard(lock_sha)
 
+        of_effects = (part["treatment"], part["estimand"], spec.evaluate.level) if spec.treatment else None
         fit_key = key_of(
             "fit",
             version,
@@ -367,6 +368,7 @@ class _Flow:
             weights_digest(spec),
             spec.study.seed,
             spec.evaluate.tau_days,
+            of_effects,
         )
 
         def fit() -> tuple[Any, list[str]]:
@@ -393,6 +395,7 @@ class _Flow:
             spec.evaluate.optimism,
             spec.study.seed,
             of_level,
+            part["policy"] if spec.treatment else None,
         )
 
         def calibrate() -> tuple[Any, list[str]]:
@@ -409,7 +412,14 @@ class _Flow:
 
         judged = {k: v for k, v in part["evaluate"].items() if k not in ("accept", "optimism")}
         eval_key = key_of(
-            "evaluate", cal_key, model_sha, judged, outcome, pictures.get("shortcuts"), *self._of_readers(cohort)
+            "evaluate",
+            cal_key,
+            model_sha,
+            judged,
+            outcome,
+            pictures.get("shortcuts"),
+            part["sensitivity"] if spec.treatment else None,
+            *self._of_readers(cohort),
         )
 
         question = key_of(part)

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from aimed.core import DataError, StudyFileError, nearest, parse
 from aimed.metrics.evaluate_multilabel import finding_keys
 
-__all__ = ["StudySpec", "load_spec", "read_spec"]
+__all__ = ["CONTRASTS", "StudySpec", "load_spec", "read_spec"]
 
-TaskName: TypeAlias = Literal["risk", "classify", "survival", "segment"]
+TaskName: TypeAlias = Literal["risk", "classify", "survival", "segment", "effect"]
 """Tasks that exist today; later ones join here."""
 
 SYNTHETIC = "synthetic:chest"
@@ -42,7 +42,7 @@ class StudyHead(_Strict):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     title: str = Field(min_length=3)
     task: TaskName
-    design: Literal["diagnostic", "prognostic"] | None = None
+    design: Literal["diagnostic", "prognostic", "causal"] | None = None
     seed: int = Field(default=0, ge=0)
     intended_use: str = ""
     intended_users: tuple[str, ...] = ()
@@ -208,6 +208,82 @@ _OF_EVENTS = {
 """Keys of [outcome] that say nothing of findings in pictures."""
 
 
+ContrastName: TypeAlias = Literal[
+    "risk_difference",
+    "risk_ratio",
+    "odds_ratio",
+    "hazard_ratio",
+    "rmst_difference",
+    "time_lost_difference",
+    "mean_difference",
+]
+"""How outcomes with and without treatment are compared."""
+
+CONTRASTS: dict[str, tuple[str, ...]] = {
+    "binary": ("risk_difference", "risk_ratio", "odds_ratio"),
+    "continuous": ("mean_difference",),
+    "survival": ("risk_difference", "risk_ratio", "odds_ratio", "hazard_ratio", "rmst_difference"),
+    "competing": ("risk_difference", "risk_ratio", "odds_ratio", "hazard_ratio", "time_lost_difference"),
+}
+"""The contrasts that each kind of outcome has; the first is the usual primary one."""
+
+_ADDITIVE = ("risk_difference", "rmst_difference", "time_lost_difference", "mean_difference")
+"""Contrasts that an effect of a single patient has, because their mean over patients is the average effect."""
+
+Level: TypeAlias = int | float | str | bool
+
+
+class TreatmentPart(_Strict):
+    """What is compared with what, and how patients came to it."""
+
+    column: str
+    control: Level
+    active: Level
+    assignment: Literal["randomised", "observational"]
+    ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    strata: tuple[str, ...] = ()
+    label: str | None = None
+    control_label: str | None = None
+    started: str | None = None
+
+    @model_validator(mode="after")
+    def _two_arms(self) -> TreatmentPart:
+        if str(self.control).strip().lower() == str(self.active).strip().lower():
+            raise ValueError("'control' and 'active' are the same value")
+        if self.ratio is not None and self.assignment != "randomised":
+            raise ValueError("'ratio' is that of a randomised trial: active to control, such as [1, 1]")
+        return self
+
+
+class EstimandPart(_Strict):
+    """The question in the words of ICH E9(R1): population, contrast, intercurrent events."""
+
+    contrast: ContrastName | None = None
+    also: tuple[ContrastName, ...] = ()
+    population: str = "intention to treat"
+    better: Literal["lower", "higher"] = "lower"
+    estimator: Literal["unadjusted", "standardisation", "weighting", "doubly_robust", "matching"] | None = None
+    intercurrent: dict[str, str] = Field(default_factory=dict)
+
+
+class PolicyPart(_Strict):
+    """What a benefit is worth beside the burden and cost of treatment, and how many can be treated."""
+
+    benefit_weight: float = Field(default=1.0, gt=0)
+    burden: float = Field(default=0.0, ge=0)
+    cost: float = Field(default=0.0, ge=0)
+    minimal_benefit: float = Field(default=0.0, ge=0)
+    budget: Share | None = None
+    tree_depth: int = Field(default=2, ge=0, le=2)
+
+
+class SensitivityPart(_Strict):
+    """How hard the average effect is tried: permuted treatments, outcomes that treatment cannot change."""
+
+    placebos: int = Field(default=200, ge=0, le=100_000)
+    negative_outcomes: tuple[str, ...] = ()
+
+
 class CodePart(_Strict):
     """The standard code of a region: coding scheme, value and meaning, as DICOM writes them."""
 
@@ -220,6 +296,8 @@ class OutcomePart(_Strict):
     """What is predicted."""
 
     column: str | None = None
+    kind: Literal["binary", "continuous"] = "binary"
+    measured_in: str = ""
     findings: tuple[str, ...] = ()
     regions: dict[str, tuple[Annotated[int, Field(ge=1, le=254)], ...]] = Field(default_factory=dict)
     exclusive: bool = False
@@ -236,6 +314,7 @@ class OutcomePart(_Strict):
     horizon_days: float | None = Field(default=None, gt=0)
     horizons: tuple[Annotated[float, Field(gt=0)], ...] = ()
     horizons_days: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    known: str | None = None
     label: str | None = None
     reference_standard: str = ""
 
@@ -299,6 +378,8 @@ class PredictorPart(_Strict):
     """Which columns the model may see and how missing values are handled."""
 
     include: tuple[str, ...] | None = None
+    adjust: tuple[str, ...] | None = None
+    modifiers: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     missing: Missing = "mean_indicators"
     imputations: int = Field(default=10, ge=2, le=200)
@@ -315,6 +396,7 @@ class VariablePart(_Strict):
     range: tuple[float, float] | None = None
     categories: tuple[str, ...] = ()
     missing_codes: tuple[int | float | str, ...] = ()
+    measured: str | None = None
     code: str | None = None
 
     @model_validator(mode="after")
@@ -409,6 +491,8 @@ class ModelPart(_Strict):
     baselines: tuple[str, ...] = ()
     published: dict[str, PublishedModel] = Field(default_factory=dict)
     scores: dict[str, dict[str, ScoreInput]] = Field(default_factory=dict)
+    outcome_model: str = "linear"
+    propensity_model: str = "linear"
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -531,6 +615,13 @@ _NOT_FOR_VOLUMES = (
     ("calibrate", {"methods"}, "masks are not recalibrated"),
 )
 _OF_MASKS = {"tolerance", "surface", "empty"}
+_NOT_FOR_EFFECTS = (
+    ("model", {"published", "scores"}, "formulas predict outcomes, not effects"),
+    ("tune", {"trials", "budget", "metric"}, "learners are compared with the parameters of [model]"),
+    ("evaluate", {"optimism", "stability", "threshold", "thresholds", "human_level"}, "these are of risks"),
+    ("calibrate", {"methods"}, "effects are not recalibrated"),
+    ("predictors", {"imputations"}, "effects take single imputation"),
+)
 
 
 class StudySpec(_Strict):
@@ -560,6 +651,8 @@ class StudySpec(_Strict):
     data: DataPart
     images: ImagesPart | None = None
     volumes: VolumesPart | None = None
+    treatment: TreatmentPart | None = None
+    estimand: EstimandPart = EstimandPart()
     outcome: OutcomePart
     predictors: PredictorPart = PredictorPart()
     variables: dict[str, VariablePart] = Field(default_factory=dict)
@@ -569,6 +662,8 @@ class StudySpec(_Strict):
     calibrate: CalibratePart = CalibratePart()
     evaluate: EvaluatePart = EvaluatePart()
     subgroups: SubgroupPart = SubgroupPart()
+    policy: PolicyPart = PolicyPart()
+    sensitivity: SensitivityPart = SensitivityPart()
     explain: ExplainPart = ExplainPart()
     report: ReportPart = ReportPart()
     text: str = Field(default="", exclude=True, repr=False)
@@ -580,16 +675,85 @@ class StudySpec(_Strict):
         out = self.outcome
         self._synthetic()
         self._volumes()
+        self._treatment()
         if self.study.task == "survival" and (out.time is None or not out.at()):
             raise ValueError("[outcome] of a survival study needs 'time', 'event' and 'horizons_days'")
         if self.study.task == "classify" and out.column is None and not out.findings:
             raise ValueError("[outcome] of a classify study needs 'column', or 'findings' in pictures")
         self._pictures()
-        if self.study.task != "survival" and out.competing:
-            raise ValueError("[outcome] 'competing' needs task 'survival'")
+        if self.study.task not in ("survival", "effect") and out.competing:
+            raise ValueError("[outcome] 'competing' needs task 'survival' or 'effect'")
         if self.study.task == "risk" and out.column is None and len(out.at()) != 1:
             raise ValueError("[outcome] of a risk study needs 'column', or 'time', 'event' and one 'horizon_days'")
         return self
+
+    def _treatment(self) -> None:
+        out, estimand = self.outcome, self.estimand
+        if self.treatment is None:
+            if self.study.task == "effect":
+                raise ValueError("[study] 'task' effect compares treatments: add [treatment]")
+            for table in ("estimand", "policy", "sensitivity"):
+                if table in self.model_fields_set:
+                    raise ValueError(f"[{table}] is of effects: it needs task 'effect' and [treatment]")
+            nuisances = sorted(self.model.model_fields_set & {"outcome_model", "propensity_model"})
+            if nuisances:
+                raise ValueError(f"[model] '{nuisances[0]}' is of effects: it needs task 'effect' and [treatment]")
+            told = sorted(self.predictors.model_fields_set & {"adjust", "modifiers"})
+            if told:
+                raise ValueError(f"[predictors] '{told[0]}' is of effects: it needs task 'effect' and [treatment]")
+            dated = sorted(name for name, v in self.variables.items() if v.measured) or [""] * bool(out.known)
+            if dated:
+                where = f"[variables.{dated[0]}] 'measured'" if dated[0] else "[outcome] 'known'"
+                raise ValueError(f"{where} is held against the start of treatment: it needs task 'effect'")
+            if out.kind == "continuous":
+                raise ValueError("[outcome] kind = 'continuous' needs task 'effect' for now")
+            return
+        if self.study.task != "effect":
+            raise ValueError("[treatment] needs task 'effect'")
+        if self.images is not None:
+            raise ValueError("[treatment] and [images]: effects are estimated from a table")
+        for table, keys, why in _NOT_FOR_EFFECTS:
+            found = getattr(self, table).model_fields_set & keys
+            if found:
+                raise ValueError(f"[{table}] '{min(found)}' beside [treatment]: {why}")
+        if out.column is None and len(out.at()) != 1:
+            raise ValueError("[outcome] of an effect study needs 'column', or 'time', 'event' and one 'horizon_days'")
+        if out.column is not None and out.at():
+            raise ValueError("[outcome] 'column' is yes or no, or a number; it goes without a horizon")
+        if out.kind == "continuous" and (out.column is None or out.positive is not None):
+            raise ValueError("[outcome] kind = 'continuous' is a number in 'column'; it goes without 'positive'")
+        if out.measured_in and out.kind != "continuous":
+            raise ValueError("[outcome] 'measured_in' goes with kind = 'continuous'")
+        known = CONTRASTS[self.outcome_kind()]
+        asked = (*((estimand.contrast,) if estimand.contrast else ()), *estimand.also)
+        for name in asked:
+            if name not in known:
+                raise ValueError(f"[estimand] '{name}' is no contrast of this outcome: one of {', '.join(known)}")
+        if (out.known or any(v.measured for v in self.variables.values())) and not (
+            self.treatment.started or self.data.time
+        ):
+            raise ValueError("[treatment] 'started' names the date column that 'measured' and 'known' are held against")
+        if self.predictors.include is not None and {"adjust", "modifiers"} & self.predictors.model_fields_set:
+            raise ValueError("[predictors] 'include', or 'adjust' and 'modifiers'")
+        named = {*(self.predictors.adjust or ()), *(self.predictors.modifiers or ()), *(self.predictors.include or ())}
+        if self.treatment.column in named:
+            raise ValueError("[predictors] names the treatment column")
+
+    def outcome_kind(self) -> str:
+        """Return the kind of outcome of an effect study: binary, continuous, survival or competing."""
+        if self.outcome.column is not None:
+            return self.outcome.kind
+        return "competing" if self.outcome.competing else "survival"
+
+    def contrasts(self) -> tuple[str, ...]:
+        """Return the contrasts of an effect study, the primary one first."""
+        known = CONTRASTS[self.outcome_kind()]
+        return tuple(dict.fromkeys((self.estimand.contrast or known[0], *self.estimand.also)))
+
+    def effect_scale(self) -> str:
+        """Return the contrast that effects of single patients are on: the primary one, or the additive one nearest."""
+        first = self.contrasts()[0]
+        return first if first in _ADDITIVE else CONTRASTS[self.outcome_kind()][0]
 
     def _synthetic(self) -> None:
         asked = self.data.synthetic

@@ -32,6 +32,7 @@ from aimed.metrics.nonparametric import kaplan_meier
 from aimed.prognosis.coefficients import coefficients
 from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
+from aimed.study.arms import treated_of
 from aimed.study.describe import event_flags
 from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.linear import nomogram_of, proportional_hazards_of, readable_steps
@@ -108,7 +109,7 @@ def part_of(progress: Progress, low: float, high: float) -> Callable[..., None]:
 def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
     """Draw train, test and tuning folds as the study file says."""
     test, seed = spec.split.test, spec.study.seed
-    events = strata(cohort.outcome)
+    events = _strata_with_arms(spec, cohort)
     match test.by:
         case "time":
             if cohort.time is None:
@@ -123,6 +124,12 @@ def draw_split(spec: StudySpec, cohort: Cohort) -> Split:
         case _:
             parts = by_patient(cohort.patient, fraction=test.fraction, seed=seed, stratum=events)
     return with_folds(spec, cohort, parts)
+
+
+def _strata_with_arms(spec: StudySpec, cohort: Cohort) -> NDArray[np.int64]:
+    """Return what every part should hold its share of, the arms of a study of effects included."""
+    found = strata(cohort.outcome)
+    return found if spec.treatment is None else 2 * found + treated_of(cohort)
 
 
 def strata(outcome: Outcome | None) -> NDArray[np.int64]:
@@ -171,7 +178,7 @@ def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.i
         cohort.patient,
         folds=spec.split.tune.folds,
         seed=spec.study.seed + 1,
-        stratum=strata(cohort.outcome),
+        stratum=_strata_with_arms(spec, cohort),
     )
     return Split(parts=parts, by=spec.split.test.by, patient=cohort.patient, folds=folds)
 

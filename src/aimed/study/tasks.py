@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import Binary, Cohort, CompetingRisks, DataError, StudyFileError, Survival, UnknownNameError
+from aimed.metrics.evaluate_effects import MEASURES as EFFECT_MEASURES
 from aimed.metrics.evaluate_masks import known_masks
 from aimed.metrics.evaluate_multilabel import finding_key, known_multilabel
 from aimed.metrics.prepared_binary import MEASURES
@@ -17,6 +18,7 @@ from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, OVERALL_COMPETI
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
+from aimed.study.arms import assigned
 from aimed.study.spec import StudySpec
 
 __all__ = ["TASKS", "Task", "known_measures", "read_cohort", "targets"]
@@ -28,7 +30,7 @@ class Task:
 
     name: str
     title: str
-    kind: Literal["binary", "survival", "competing", "multilabel", "masks"]
+    kind: Literal["binary", "survival", "competing", "multilabel", "masks", "effect"]
     candidates: tuple[str, ...]
     baselines: tuple[str, ...]
     primary: str
@@ -36,6 +38,9 @@ class Task:
     design: str
     prediction: str
 
+
+OF_TRIAL = ("max_smd", "policy_gain")
+"""Measures of an effect study beside its contrasts and those of `aimed.metrics.evaluate_effects`."""
 
 _TABLE_MODELS = ("logistic", "decision_tree", "random_forest", "gradient_boosting")
 
@@ -106,6 +111,17 @@ TASKS: Mapping[str, Task] = {
         design="diagnostic",
         prediction="outline",
     ),
+    "effect": Task(
+        name="effect",
+        title="Effect of a treatment, on average and for single patients: effect with [treatment]",
+        kind="effect",
+        candidates=("risk_based", "effect_model", "causal_forest"),
+        baselines=("zero_effect", "constant_effect"),
+        primary="risk_difference",
+        tuning_metric="dr_loss",
+        design="causal",
+        prediction="effect",
+    ),
 }
 
 
@@ -119,8 +135,8 @@ def task_of(spec: StudySpec) -> Task:
 def table_kind(spec: StudySpec) -> Literal["binary", "survival", "competing"]:
     """Return the kind of outcome of a study of a table."""
     kind = task_of(spec).kind
-    if kind == "multilabel" or kind == "masks":
-        raise TypeError("a study of a table is needed")
+    if kind == "multilabel" or kind == "masks" or kind == "effect":
+        raise TypeError("a study of outcomes in a table is needed")
     return kind
 
 
@@ -132,13 +148,15 @@ def known_measures(spec: StudySpec) -> list[str]:
         return known_multilabel([finding_key(name) for name in spec.outcome.findings])
     if task_of(spec).kind == "masks":
         return known_masks([finding_key(name) for name in spec.outcome.regions])
+    if task_of(spec).kind == "effect":
+        return [*spec.contrasts(), *EFFECT_MEASURES, *OF_TRIAL]
     overall = OVERALL_COMPETING if task_of(spec).kind == "competing" else OVERALL
     return [*overall, *(at(name, horizon) for horizon in spec.outcome.at() for name in AT_HORIZON)]
 
 
 def primary_of(spec: StudySpec) -> str:
     """Return the primary measure, checked against what the study produces."""
-    name = spec.evaluate.primary or task_of(spec).primary
+    name = spec.evaluate.primary or (spec.contrasts()[0] if spec.treatment is not None else task_of(spec).primary)
     if name not in known_measures(spec):
         raise UnknownNameError("measure", name, known_measures(spec))
     return name
@@ -176,10 +194,12 @@ def declared_of(spec: StudySpec) -> dict[str, Declared]:
 
 
 def checklists_of(spec: StudySpec) -> tuple[str, ...]:
-    """Return the reporting guidelines of a study: those it names, else TRIPOD+AI, and CLAIM for images."""
+    """Return the reporting guidelines of a study: those it names, else TRIPOD+AI, CLAIM with it, or those of trials."""
     imaging = spec.images is not None or spec.volumes is not None
-    if "checklists" in spec.report.model_fields_set or not imaging:
+    if "checklists" in spec.report.model_fields_set or not (imaging or spec.treatment):
         return spec.report.checklists
+    if spec.treatment is not None:
+        return ("consort-2025", "ich-e9-r1")
     return (*spec.report.checklists, "claim")
 
 
@@ -198,6 +218,9 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         source = spec.folder / source
     horizons = out.at()
     split_column = [spec.split.test.column] if spec.split.test.column else []
+    include, apart = spec.predictors.include, list[str]()
+    if spec.treatment is not None:
+        include, apart = _of_effects(spec)
     cohort = read_table(
         source,
         patient=head.patient,
@@ -205,14 +228,16 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         site=head.site,
         time=head.time,
         include=head.include,
-        predictors=spec.predictors.include,
-        exclude=[*spec.predictors.exclude, *split_column],
+        predictors=include,
+        exclude=[*spec.predictors.exclude, *split_column, *apart],
         descriptors=[*spec.subgroups.columns, *split_column],
         bands=bands_of(spec),
         declared=declared_of(spec),
         outcome=OutcomeColumns(
             column=out.column,
             positive=out.positive,
+            continuous=out.kind == "continuous",
+            measured_in=out.measured_in,
             time=out.time,
             event=out.event,
             event_value=out.event_value,
@@ -224,6 +249,8 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         encoding=head.encoding,
         separator=head.separator,
     )
+    if spec.treatment is not None:
+        cohort = assigned(spec.treatment, cohort)
     if not cohort.predictors:
         raise DataError(
             "no column is left as a predictor",
@@ -234,10 +261,26 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
     return cohort
 
 
+def _of_effects(spec: StudySpec) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Return the columns that outcomes and effects may depend on, and those that are read for another end."""
+    said, treatment = spec.predictors, spec.treatment
+    if treatment is None:
+        raise TypeError("a study of effects is needed")
+    include = said.include
+    if said.adjust is not None or said.modifiers is not None:
+        include = tuple(dict.fromkeys((*(said.adjust or ()), *(said.modifiers or ()))))
+    others = [treatment.column, *treatment.strata, *spec.sensitivity.negative_outcomes]
+    dates = [treatment.started, spec.outcome.known, *(v.measured for v in spec.variables.values())]
+    others += [name for name in dates if name is not None]
+    return include, [name for name in dict.fromkeys(others) if name not in (include or ())]
+
+
 def check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
     """Refuse groups that would be single values: they say nothing and would show patients."""
     with_role = {spec.data.patient, spec.data.unit, spec.data.site, spec.data.time, spec.outcome.column}
     with_role |= set(spec.outcome.findings)
+    if spec.treatment is not None:
+        with_role |= {spec.treatment.column, *spec.sensitivity.negative_outcomes}
     if spec.images is not None:
         with_role |= {spec.images.column, spec.images.study}
     if spec.volumes is not None:
