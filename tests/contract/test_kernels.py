@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOM = Path(__file__).parents[2] / "src" / "aimed" / "metrics"
-FILES = sorted(p for room in ("metrics", "prognosis") for p in (ROOM.parent / room / "kernels").glob("*.py"))
+FILES = sorted(
+    p for room in ("fit", "metrics", "prognosis", "treatment") for p in (ROOM.parent / room / "kernels").glob("*.py")
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parts[-3]}-{p.stem}")

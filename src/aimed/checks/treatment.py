@@ -248,8 +248,8 @@ def _levels(v: Variable, codes: NDArray[np.int32], treated: NDArray[np.bool_], c
 def _separated(v: Variable, share: float, rows: int) -> Finding:
     return _SAY.stop(
         v.name,
-        f"'{v.name}' tells the arm of about {share:.0f} % of the rows: it is the treatment under another name, or the arms "
-        "do not overlap.",
+        f"'{v.name}' tells the arm of about {share:.0f} % of the rows: it is the treatment under another name, or the "
+        "arms do not overlap.",
         "Take it out of [predictors]; if it is a true difference between the patients, the arms cannot be compared.",
         rows=rows,
     )

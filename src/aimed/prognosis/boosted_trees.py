@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import DataError
-from aimed.prognosis.kernels.forest import MISSING, add_values, bin_rows, find_leaves
+from aimed.fit.kernels.bins import MISSING, bin_rows
+from aimed.prognosis.kernels.forest import add_values, find_leaves
 from aimed.prognosis.kernels.forest_shap import STEP, add_shapley, longest_path
 
 __all__ = ["BoostedTrees"]
@@ -35,7 +36,7 @@ class BoostedTrees:
         missing values go; bits of the bins on the left; training rows.
     value : float array, shape (leaves,)
     edges, edge_starts, nominal : arrays
-        How columns become bins; see `aimed.prognosis.kernels.forest.bin_rows`.
+        How columns become bins; see `aimed.fit.kernels.bins.bin_rows`.
     """
 
     start: float

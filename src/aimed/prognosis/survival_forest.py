@@ -18,6 +18,8 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from aimed.core import DataError, NotEstimableError, StudyFileError, UnknownNameError
+from aimed.fit.bins import Bins
+from aimed.fit.kernels.bins import MISSING
 from aimed.fit.recipe import Recipe
 from aimed.metrics.arrays import event_codes, weights_of
 from aimed.metrics.draws import threads_allowed
@@ -30,11 +32,9 @@ from aimed.prognosis.curves import (
     knot_times,
 )
 from aimed.prognosis.kernels.forest import (
-    MISSING,
     TIED,
     add_curves,
     add_values,
-    bin_rows,
     draw_rows,
     find_leaves,
     grow_tree,
@@ -50,75 +50,7 @@ __all__ = ["RECIPE", "SurvivalForest"]
 
 _SPLITTERS = ("log-rank-score", "log-rank", "extra-random")
 _BLOCK = 2048
-_SAMPLE = 200_000
 _WIDEST = 2**15 - 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Bins:
-    """How columns become bytes.
-
-    Parameters
-    ----------
-    edges : float array
-        Of all columns after each other, rising within each; the known categories of a nominal column.
-    starts : int array, shape (p + 1,)
-    nominal : bool array, shape (p,)
-    """
-
-    edges: NDArray[np.float64]
-    starts: NDArray[np.int64]
-    nominal: NDArray[np.bool_]
-
-    @classmethod
-    def learn(
-        cls, X: NDArray[np.float64], weight: NDArray[np.float64], nominal: NDArray[np.bool_], most: int,
-        names: Sequence[str],
-    ) -> _Bins:  # fmt: skip
-        n, p = X.shape
-        rows = np.random.default_rng(0).choice(n, _SAMPLE, replace=False) if n > _SAMPLE else None
-        edges = []
-        for j in range(p):
-            if nominal[j]:
-                levels = np.unique(X[:, j])
-                levels = levels[~np.isnan(levels)]
-                if levels.size > MISSING:
-                    raise DataError(
-                        f"column '{names[j]}' has {levels.size} categories", f"at most {MISSING}", "merge rare ones"
-                    )
-                edges.append(levels)
-                continue
-            column = X[:, j] if rows is None else X[rows, j]
-            edges.append(_edges(column, weight if rows is None else weight[rows], most))
-        starts = np.concatenate(([0], np.cumsum([e.size for e in edges]))).astype(np.int64)
-        return cls(np.concatenate([np.zeros(0), *edges]), starts, nominal)
-
-    @property
-    def levels(self) -> NDArray[np.int64]:
-        """Bins of each column, without that of missing values."""
-        return np.diff(self.starts) + np.where(self.nominal, 0, 1)
-
-    def transform(self, X: NDArray[np.float64]) -> NDArray[np.uint8]:
-        out = np.empty(X.shape, dtype=np.uint8)
-        bin_rows(np.ascontiguousarray(X), self.edges, self.starts, self.nominal, out)
-        return out
-
-
-def _edges(column: NDArray[np.float64], weight: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Return cuts halfway between neighbouring values: all of them, or those at quantiles of the weight."""
-    known = ~np.isnan(column)
-    order = np.argsort(column[known], kind="stable")
-    ordered = column[known][order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], ordered.size > 0))
-    values = ordered[last]
-    cuts = np.arange(values.size - 1)
-    if values.size > most:
-        total = np.cumsum(weight[known][order])[last]
-        wanted = total[-1] * np.arange(1, most) / most
-        cuts = np.unique(np.minimum(np.searchsorted(total, wanted, side="left"), values.size - 2))
-    low, high = values[cuts], values[cuts + 1]
-    middle = low / 2 + high / 2
-    return np.where((middle >= low) & (middle < high), middle, low)
 
 
 class _Line:
@@ -378,7 +310,7 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
             self.feature_names_in_ = np.asarray(names, dtype=object)
         self.n_features_in_, self.n_fitted_, self.n_events_, self.causes_ = p, n, int(event.sum()), kinds
 
-        self.bins_ = _Bins.learn(values[used] if used.size < n else values, weight[used], nominal, self.max_bins, names)
+        self.bins_ = Bins.learn(values[used] if used.size < n else values, weight[used], nominal, self.max_bins, names)
         bins = self.bins_.transform(values)
         self._warn_missing(bins, names)
         times, events = np.unique(time[used][event], return_counts=True)
@@ -986,7 +918,7 @@ class SurvivalForest(BaseEstimator):  # type: ignore[misc]
         sizes = _typed(arrays["pairs"], np.int64)
         arrays["starts"] = np.concatenate(([0], np.cumsum(sizes)))
         arrays.setdefault("kind", np.ones(np.shape(arrays["code"]), dtype=np.uint8))
-        model.bins_ = _Bins(
+        model.bins_ = Bins(
             _typed(arrays["edges"], np.float64), _typed(arrays["edge_starts"], np.int64),
             _typed(arrays["nominal"], np.bool_),
         )  # fmt: skip
@@ -1010,7 +942,7 @@ def _typed(array: Any, dtype: Any) -> NDArray[Any]:
     return np.ascontiguousarray(np.asarray(array).astype(dtype, casting="same_kind"))
 
 
-def _sound(trees: _Trees, bins: _Bins, p: int, times: NDArray[np.float64], kinds: int) -> bool:
+def _sound(trees: _Trees, bins: Bins, p: int, times: NDArray[np.float64], kinds: int) -> bool:
     """Say whether every number that a loop uses as a place lies inside its array, and every walk ends."""
     size, leaves = trees.feature.size, trees.starts.size - 1
     vectors = (trees.cut, trees.left, trees.missing_left, trees.cover)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aimed.fit.kernels.bins import MISSING
 from aimed.prognosis.kernels import forest as kernels
 
 TIES = 1e-9
@@ -53,8 +54,8 @@ class SlowTree:
     def candidates(self, rows, j, residuals):
         """Yield every way to send the rows of a node to the left by one column."""
         column = self.bins[:, j]
-        missing = [i for i in rows if column[i] == kernels.MISSING]
-        levels = sorted({int(column[i]) for i in rows if column[i] != kernels.MISSING})
+        missing = [i for i in rows if column[i] == MISSING]
+        levels = sorted({int(column[i]) for i in rows if column[i] != MISSING})
         if self.nominal[j]:
 
             def excess(b):
@@ -114,7 +115,7 @@ def rows_of(seed, n=60, kinds=1, missing=True, categories=True, whole=True):
     bins = rng.integers(0, 12, (n, 4)).astype(np.uint8)
     bins[:, 3] = rng.integers(0, 6, n)
     if missing:
-        bins[rng.random((n, 4)) < 0.15] = kernels.MISSING
+        bins[rng.random((n, 4)) < 0.15] = MISSING
     effect = 0.2 * np.where(bins[:, 0] == 255, 4, bins[:, 0]) + np.array([0.0, 2, -1, 1, 0, 3])[bins[:, 3] % 6]
     death, lost = rng.exponential(np.exp(-effect)), rng.exponential(0.3, n)
     time = np.ceil(np.minimum(death, lost) * 40)
@@ -145,7 +146,7 @@ def goes_left(tree, node, b):
     cut = tree[1][node]
     if cut < 0:
         return bool(tree[5][-1 - cut, b >> 3] >> (b & 7) & 1)
-    return bool(tree[3][node]) if b == kernels.MISSING else b <= cut
+    return bool(tree[3][node]) if b == MISSING else b <= cut
 
 
 def follow(tree, bins):
@@ -230,20 +231,3 @@ def test_rows_are_drawn_evenly_and_as_many_as_asked():
     assert counts.sum() == 20_000
     assert ((counts - 20_000 / 7) ** 2 / (20_000 / 7)).sum() < 22.5  # chi-square, 6 df, p = .001
     assert kernels.draw_rows(state, 3, 0).tolist() == [1, 1, 1]
-
-
-def test_bins_are_the_number_of_edges_below():
-    rng = np.random.default_rng(0)
-    X = np.round(rng.normal(size=(500, 2)), 1)
-    X[::7, 0] = np.nan
-    edges = [np.unique(np.round(rng.normal(size=40), 1)), np.unique(X[::3, 1])]
-    starts = np.cumsum([0, edges[0].size, edges[1].size])
-    out = np.empty((500, 2), np.uint8)
-    kernels.bin_rows(X, np.concatenate(edges), starts, np.array([False, True]), out)
-    known = ~np.isnan(X[:, 0])
-    np.testing.assert_array_equal(out[known, 0], np.searchsorted(edges[0], X[known, 0], side="left"))
-    assert (out[~known, 0] == kernels.MISSING).all()
-    same = np.isin(X[:, 1], edges[1])
-    np.testing.assert_array_equal(edges[1][out[same, 1]], X[same, 1])
-    assert not same.all()
-    assert (out[~same, 1] == kernels.MISSING).all()

@@ -1,0 +1,1 @@
+"""Compiled loops of the prognosis models, one file a topic."""
