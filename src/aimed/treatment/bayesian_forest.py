@@ -139,7 +139,7 @@ class BayesianCausalForest(EffectLearner):
     alpha, beta : float
         A node of mu at depth d is split with prior chance alpha (1 + d)^-beta.
     effect_alpha, effect_beta : float
-        The same of tau. Hahn et al. use .25 and 3: the spread of tau is then smoother and the intervals shorter.
+        The same of tau; the defaults are those of Hahn et al., few and shallow trees: effects vary less than outcomes.
     outcome : {"auto", "gaussian", "probit"}
         ``"probit"`` is for 0/1 outcomes: c + mu + ... is then the mean of a latent normal outcome, and effects are
         differences of risks. ``"auto"`` takes it where Y is 0/1 and there is no W; with W the noise is normal and the
@@ -204,12 +204,12 @@ class BayesianCausalForest(EffectLearner):
     def __init__(
         self,
         n_estimators: int = 200,
-        n_effect_estimators: int = 100,
+        n_effect_estimators: int = 50,
         *,
         alpha: float = 0.95,
         beta: float = 2.0,
-        effect_alpha: float = 0.95,
-        effect_beta: float = 2.0,
+        effect_alpha: float = 0.25,
+        effect_beta: float = 3.0,
         outcome: str = "auto",
         n_chains: int = 4,
         n_warm_up: int = 500,
