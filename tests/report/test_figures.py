@@ -25,7 +25,7 @@ def _loaded(name):
     return module
 
 
-sample, sample_masks = _loaded("sample"), _loaded("sample_masks")
+sample, sample_masks, effects = _loaded("sample"), _loaded("sample_masks"), _loaded("effect_record")
 
 B, S, C = sample.binary(), sample.survival(), sample.competing()
 M = sample.multilabel(("effusion", "lung_nodule"))
@@ -133,6 +133,7 @@ CASES = {
         CONTEXT,
     ),
     "effects": ({"effects": B["explanation"]["effects"]}, LATER),
+    **{kind: (data, CONTEXT) for kind, data in effects.drawings().items()},
 }
 
 

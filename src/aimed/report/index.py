@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from aimed.report import names, numbers, sentences, view
+from aimed.report import contrast, names, numbers, sentences, view
 from aimed.report.parts import Cell, Table, num
 from aimed.report.render import html
 
@@ -54,6 +54,8 @@ def render_index(entries: Sequence[Mapping[str, Any]], left_out: Sequence[str] =
 def _row(results: view.Results, href: str) -> list[Cell | str]:
     study, perf = view.block(results, "study") or {}, view.block(results, "performance") or {}
     name, measure = view.primary(results)
+    if view.effect(results):
+        return _effect_row(results, href)
     best = view.best_baseline(results, name)
     title = str(study.get("title") or study.get("id") or "Untitled study")
     return [
@@ -63,6 +65,23 @@ def _row(results: view.Results, href: str) -> list[Cell | str]:
         num(f"{view.baseline_title(results, best[0])} {numbers.fixed(best[1]['value'])}" if best else numbers.ABSENT),
         num(numbers.count(perf.get("n")), perf.get("n")),
         num(numbers.ABSENT) if view.masks(results) else num(numbers.count(perf.get("events")), perf.get("events")),
+        str(results.get("created") or "")[:10],
+    ]
+
+
+def _effect_row(results: view.Results, href: str) -> list[Cell | str]:
+    study, asked = view.block(results, "study") or {}, contrast.question(results)
+    name, measure = view.primary(results)
+    arms = view.block(results, "effect", "arms") or []
+    counts = [sum(a[k] for a in arms) if arms and all(numbers.is_number(a.get(k)) for a in arms) else None
+              for k in ("n", "events")]  # fmt: skip
+    raw = (view.block(results, "effect", "crude") or {}).get(name)
+    return [
+        Cell(str(study.get("title") or study.get("id") or "Untitled study"), href=_safe(href)),
+        Cell(str(view.block(results, "verdict", "state") or "no criteria"), "state"),
+        num(f"{asked.scale(name).title} {asked.scale(name).interval(measure)}", (measure or {}).get("value")),
+        num(f"Unadjusted {asked.scale(name).interval(raw)}" if raw else numbers.ABSENT),
+        *(num(numbers.count(c), c) for c in counts),
         str(results.get("created") or "")[:10],
     ]
 

@@ -204,6 +204,120 @@ MEASURES: dict[str, MeasureName] = {
     "panoptic_quality": MeasureName(
         "Panoptic quality", "higher", None, "Lesions", "Detection of lesions times the mean IoU of those found."
     ),
+    "risk_difference": MeasureName(
+        "Risk difference", "target", 0.0, "Effect", "Risk under treatment less that under control."
+    ),
+    "risk_ratio": MeasureName("Risk ratio", "target", 1.0, "Effect", "Risk under treatment over that under control."),
+    "odds_ratio": MeasureName("Odds ratio", "target", 1.0, "Effect", "Odds under treatment over those under control."),
+    "hazard_ratio": MeasureName(
+        "Hazard ratio", "target", 1.0, "Effect", "Hazard under treatment over that under control, over all follow-up."
+    ),
+    "relative_risk_reduction": MeasureName(
+        "Relative risk reduction", "target", 0.0, "Effect", "Share of the risk under control that is taken away."
+    ),
+    "number_needed_to_treat": MeasureName(
+        "Number needed to treat", "target", None, "Effect", "Patients to treat for one to benefit.", "", 1
+    ),
+    "rmst_difference": MeasureName(
+        "Difference in restricted mean time", "target", 0.0, "Effect", "Mean time without the event up to the horizon."
+    ),
+    "rmst_ratio": MeasureName(
+        "Ratio of restricted mean times", "target", 1.0, "Effect", "Mean time without the event up to the horizon."
+    ),
+    "time_lost_difference": MeasureName(
+        "Difference in time lost", "target", 0.0, "Effect", "Mean time lost to the event up to the horizon."
+    ),
+    "mean_difference": MeasureName(
+        "Difference in means", "target", 0.0, "Effect", "Mean under treatment less that under control."
+    ),
+    "dr_loss": MeasureName(
+        "Excess doubly robust loss",
+        "lower",
+        0.0,
+        "Heterogeneity",
+        "Squared distance of predicted effects to doubly robust scores, less that of one effect for everyone.",
+        "",
+        4,
+    ),
+    "autoc": MeasureName(
+        "AUTOC",
+        "higher",
+        0.0,
+        "Heterogeneity",
+        "Area under the gain over the average effect when those with most predicted benefit are treated first.",
+        "",
+        4,
+    ),
+    "qini": MeasureName(
+        "Qini coefficient",
+        "higher",
+        0.0,
+        "Heterogeneity",
+        "The same area, weighted by the share treated: large groups count more.",
+        "",
+        4,
+    ),
+    "best_linear_predictor": MeasureName(
+        "Slope of the best linear predictor",
+        "target",
+        1.0,
+        "Heterogeneity",
+        "How far true effects follow predicted ones: 0 not at all, 1 one to one.",
+        "",
+        2,
+    ),
+    "calibration_test": MeasureName(
+        "Slope from residuals", "target", 1.0, "Heterogeneity", "The same slope from residuals, as in grf.", "", 2
+    ),
+    "benefit_slope": MeasureName(
+        "Calibration slope for benefit",
+        "target",
+        1.0,
+        "Heterogeneity",
+        "How far observed benefit follows predicted benefit; below 1 predictions are too extreme.",
+        "",
+        2,
+    ),
+    "benefit_difference": MeasureName(
+        "Observed less predicted benefit", "target", 0.0, "Heterogeneity", "What predictions miss on average."
+    ),
+    "e_avg_for_benefit": MeasureName(
+        "Distance of predicted from observed benefit", "lower", 0.0, "Heterogeneity", "Mean over matched pairs."
+    ),
+    "group_effects": MeasureName(
+        "Benefit of the top quarter less the bottom one",
+        "higher",
+        0.0,
+        "Heterogeneity",
+        "Observed effects in the quarters with most and least predicted benefit.",
+    ),
+    "average_effect": MeasureName(
+        "Average effect", "target", 0.0, "Heterogeneity", "Mean of the doubly robust scores of the test part."
+    ),
+    "mean_prediction": MeasureName("Mean predicted effect", "target", None, "Heterogeneity", "Over the test part."),
+    "r_loss": MeasureName(
+        "Excess R-loss", "lower", 0.0, "Heterogeneity", "R-loss less that of one effect for everyone.", "", 4
+    ),
+    "effect_share_explained": MeasureName(
+        "Share of the scores explained",
+        "higher",
+        0.0,
+        "Heterogeneity",
+        "Of the variance of the scores, most of which is noise, what predictions explain beyond one effect for all.",
+    ),
+    "max_smd": MeasureName(
+        "Largest standardised difference of the arms", "lower", 0.0, "Balance", "Of all variables and levels.", "", 2
+    ),
+    "policy_gain": MeasureName(
+        "Gain of treating by benefit", "higher", 0.0, "Policy", "Over treating everyone, net of burden and cost."
+    ),
+    "c_for_benefit": MeasureName(
+        "C-for-benefit",
+        "higher",
+        0.5,
+        "Heterogeneity",
+        "Share of pairs of matched patients ranked by observed benefit; not a proper score.",
+    ),
 }
 """Base name → words, in the order of the tables."""
 
@@ -253,7 +367,7 @@ _POOLS = {
 }
 _PROPER = (
     *("Dice", "HD95", "IoU", "Hausdorff", "AUROC", "AUC", "Harrell's C", "Uno's C", "Brier"),
-    *("O/E", "ICI", "E50", "E90", "PPV", "NPV", "LR", "F1"),
+    *("O/E", "ICI", "E50", "E90", "PPV", "NPV", "LR", "F1", "AUTOC", "Qini", "C-for-benefit"),
 )
 
 

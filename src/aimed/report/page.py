@@ -103,6 +103,8 @@ def _meta(results: view.Results) -> str:
             if view.masks(results):
                 events = " scans"
             parts.append(f"{key}: {numbers.count(part.get('n'))}{events}")
+    for arm in view.block(results, "effect", "arms") or []:
+        parts.append(f"{arm.get('label') or arm.get('key')}: {numbers.count(arm.get('n'))}")
     if results.get("created"):
         parts.append(f"run on {str(results['created'])[:10]}")
     return " · ".join(parts) or "The patients of this run were not described."

@@ -309,6 +309,10 @@ class Context:
         Whether other events can come first, so that risks are cumulative incidences.
     salt : str
         What the ids of a drawing start with, where one page draws it for several findings.
+    predicts : str
+        What the model predicts, such as a risk or an effect.
+    measured : str
+        Unit of what is predicted.
     """
 
     outcome: str = "outcome"
@@ -319,6 +323,8 @@ class Context:
     measures: dict[str, Any] = field(default_factory=dict)
     competing: bool = False
     salt: str = ""
+    predicts: str = "risk"
+    measured: str = "percentage points"
 
     @property
     def observed(self) -> str:

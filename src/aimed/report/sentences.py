@@ -547,10 +547,15 @@ def model(block: Record, unit: str = "day") -> str:
     start = f"{title} {how}"
     if said and len(candidates) > 1:
         start = f"{names.in_words(said, str(chosen['metric']), unit)}. {title}"
-    sentence = f"{start} reached {metric} {numbers.short(chosen['mean'])}"
+    digits = names.describe(str(chosen["metric"])).digits
+
+    def said_as(value: float) -> str:
+        return numbers.fixed(value, digits) if digits > 3 else numbers.short(value)
+
+    sentence = f"{start} reached {metric} {said_as(chosen['mean'])}"
     if baselines:
         rival = pick(baselines, key=lambda r: float(r["mean"]))
-        sentence += f", against {numbers.short(rival['mean'])} for {rival['title']}"
+        sentence += f", against {said_as(rival['mean'])} for {rival['title']}"
     return sentence + "."
 
 
@@ -813,7 +818,7 @@ def explanation(block: Record, unit: str = "day") -> str:
     if not rows:
         return "No importance was computed." + doubt
     sure = [r for r in rows if numbers.is_number(r.get("lower")) and r["lower"] > 0]
-    measure = names.title(str(block.get("measure") or ""), unit)
+    measure = names.lower(str(block.get("measure") or ""), unit)
     if not sure:
         return f"No variable is shown to matter for {measure} when its values are shuffled." + doubt
     top = max(sure, key=lambda r: float(r["value"]))

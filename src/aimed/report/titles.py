@@ -858,8 +858,8 @@ def importance(rows: Sequence[Record], key: str) -> str:
     return f"{first} matters most, clearly more than {second}" if clear else f"{first} and {second} matter most"
 
 
-def effects(rows: Sequence[Record]) -> str:
-    """Return the title of the effect curves: which variable changes the predicted risk over the widest range.
+def effects(rows: Sequence[Record], predicts: str = "risk", measured: str = "percentage points") -> str:
+    """Return the title of the effect curves: which variable changes what is predicted over the widest range.
 
     A category has no order, hence no local effect: its partial dependence is used.
 
@@ -881,13 +881,14 @@ def effects(rows: Sequence[Record]) -> str:
     top = max(rows, key=span, default=None)
     if top is None or not any(values(r) for r in rows):
         return "No effect could be drawn"
-    if span(top) < 0.0005:
-        return "The predicted risk does not change with any variable shown"
-    size = numbers.fixed(100 * span(top), 0 if span(top) >= 0.02 else 1)
-    text = f"The predicted risk changes most with {top.get('label') or top.get('variable')}"
+    if span(top) < 0.0005 and measured == "percentage points":
+        return f"The predicted {predicts} does not change with any variable shown"
+    shares = measured == "percentage points"
+    size = numbers.fixed(100 * span(top), 0 if span(top) >= 0.02 else 1) if shares else numbers.number(span(top))
+    text = f"The predicted {predicts} changes most with {top.get('label') or top.get('variable')}"
     if top.get("kind") == "category":
-        return f"{text}, by {size} percentage points between its levels"
+        return f"{text}, by {size} {measured} between its levels"
     net = values(top)[-1] - values(top)[0]
     if abs(net) < 0.5 * span(top):
-        return f"{text}, by {size} percentage points and not in one direction"
-    return f"{text}, {'rising' if net > 0 else 'falling'} by up to {size} percentage points over its range"
+        return f"{text}, by {size} {measured} and not in one direction"
+    return f"{text}, {'rising' if net > 0 else 'falling'} by up to {size} {measured} over its range"

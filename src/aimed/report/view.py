@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aimed.report import names, numbers
+from aimed.report import contrast, names, numbers
 from aimed.report.parts import Block, Context, Facts, Heading, Table, num
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "chosen_threshold",
     "competing",
     "context",
+    "effect",
     "finding",
     "horizons",
     "key",
@@ -76,7 +77,8 @@ def unit(results: Results) -> names.Unit:
     >>> unit({"performance": {"unit": "days"}}), unit({})
     ('day', 'day')
     """
-    found = block(results, "performance", "unit") or block(results, "outcome", "unit") or "day"
+    asked = block(results, "effect", "estimand", "unit")
+    found = block(results, "performance", "unit") or block(results, "outcome", "unit") or asked or "day"
     text = str(found)
     return names.Unit(text[:-1] if text.endswith("s") and len(text) > 2 else text, labels(results))
 
@@ -150,6 +152,17 @@ def masks(results: Results) -> bool:
     return "masks" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
 
 
+def effect(results: Results) -> bool:
+    """Return whether the study asks what a treatment does.
+
+    Examples
+    --------
+    >>> effect({"task": "effect"}), effect({"effect": {"estimand": None}}), effect({"task": "survival"})
+    (True, True, False)
+    """
+    return results.get("task") == "effect" or bool(block(results, "effect"))
+
+
 def finding(results: Results, name: str) -> dict[str, Any]:
     """Return the results as if one finding were the only outcome, so that what draws a yes/no outcome draws it.
 
@@ -184,12 +197,22 @@ def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
     ('uno_c', {'value': 0.7})
     """
     found = measures(results)
+    if effect(results):
+        return _average(results)
     named = block(results, "study", "primary")
     for name in (named, "macro_auroc", "auroc", "mean_dice", "uno_c", "harrell_c", "cause_specific_c", *found):
         if name in found:
             return str(name), found[str(name)]
     usual = "macro_auroc" if multilabel(results) else "mean_dice" if masks(results) else "auroc"
     return str(named or usual), None
+
+
+def _average(results: Results) -> tuple[str, dict[str, Any] | None]:
+    contrast = str(block(results, "effect", "estimand", "contrast") or "risk_difference")
+    rows = block(results, "effect", "average") or []
+    chosen = next((r for r in rows if r.get("primary")), rows[0] if rows else {})
+    measure = (chosen.get("measures") or {}).get(contrast) or (block(results, "effect", "crude") or {}).get(contrast)
+    return contrast, dict(measure) if isinstance(measure, Mapping) else None
 
 
 def horizons(results: Results) -> list[str]:
@@ -250,7 +273,13 @@ def context(results: Results, horizon: str | None = None) -> Context:
         measures=measures(results),
         competing=competing(results),
         salt=str(results.get("salt") or ""),
+        **({"predicts": "effect", "measured": _measured(results)} if effect(results) else {}),
     )
+
+
+def _measured(results: Results) -> str:
+    asked = contrast.question(results)
+    return {"risk": "percentage points", "time": f"{asked.unit}s"}.get(asked.kind, "units of the outcome")
 
 
 def main_context(results: Results) -> Context:

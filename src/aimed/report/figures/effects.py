@@ -37,7 +37,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     deep = math.ceil(len(rows) / ACROSS)
     width = (WIDTH - LEFT - GAP * (ACROSS - 1) - 10) / ACROSS
     low, high = _limits(rows)
-    axis = f"Change in predicted risk{context.when} (percentage points)"
+    axis = f"Change in predicted {context.predicts}{context.when} ({context.measured})"
     with style.drawing("effects"):
         fig, add = style.canvas(WIDTH, CELL_H * deep + 22)
         style.place(fig, 4, 10, axis, color=style.MUTED, size=11)
@@ -48,7 +48,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             ax.axhline(0, color=style.LINE, lw=1)
             ax.set_ylim(low, high)
             ax.yaxis.get_major_locator().set_params(nbins=5)
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: numbers.points(v, 0 if high - low > 0.04 else 1)))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _ticks(v, high - low, context)))
             if _levels(row):
                 _category(ax, row)
             else:
@@ -58,10 +58,10 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         svg = style.to_svg(fig, "effects")
     return Figure(
         svg,
-        titles.effects(rows),
+        titles.effects(rows, context.predicts, context.measured),
         f"{_key(rows, context)} One vertical scale{_strips(rows)}. They describe the model, not what would happen if "
         "a value were changed.",
-        f"Small panels: {axis} with each variable. " + " ".join(_say(r) for r in rows),
+        f"Small panels: {axis} with each variable. " + " ".join(_say(r, context) for r in rows),
         _table(rows, context),
         WIDTH,
     )
@@ -71,13 +71,14 @@ def _key(rows: list[Any], context: Context) -> str:
     said = []
     if any(r.get("ale") for r in rows):
         said.append(
-            f"Solid line or filled point: accumulated local effect, the change in predicted risk{context.when} around "
-            f"its mean, with its {context.band}; dashed grey or hollow: partial dependence, shifted to the same mean."
+            "Solid line or filled point: accumulated local effect, the change in predicted "
+            f"{context.predicts}{context.when} around its mean, with its {context.band}; dashed grey or "
+            "hollow: partial dependence, shifted to the same mean."
         )
     if any(not r.get("ale") for r in rows):
         said.append(
-            "Levels of a category: mean predicted risk with everyone at that level, less the mean over patients, "
-            f"with its {context.band}."
+            f"Levels of a category: mean predicted {context.predicts} with everyone at that level, less the mean over "
+            f"patients, with its {context.band}."
         )
     return " ".join(said)
 
@@ -162,16 +163,39 @@ def _ends(row: Mapping[str, Any]) -> list[int]:
     return sorted({0, n // 4, n // 2, 3 * n // 4, n - 1}) if n else []
 
 
-def _say(row: Mapping[str, Any]) -> str:
+def _say(row: Mapping[str, Any], context: Context) -> str:
     change = _curves(row)[0]
     ends = _ends(row)
     picks = ends if _levels(row) else ends[:: max(1, len(ends) - 1)]
-    parts = [f"{_grid(row['grid'][i])}: {numbers.points(change[i])}" for i in picks if i < change.size]
+    parts = [f"{_grid(row['grid'][i])}: {_spelt(change[i], context)}" for i in picks if i < change.size]
     return f"{row.get('label') or row['variable']}, {', '.join(parts)}."
 
 
 def _grid(value: object) -> str:
     return numbers.number(float(f"{value:.4g}")) if isinstance(value, (int, float)) else str(value)
+
+
+def _shares(context: Context) -> bool:
+    return context.measured == "percentage points"
+
+
+def _spelt(value: float | None, context: Context) -> str:
+    if _shares(context):
+        return numbers.points(value)
+    text = numbers.fixed(value, 2)
+    return f"+{text}" if numbers.is_number(value) and value > 0 and text.strip("0.") else text
+
+
+def _ticks(value: float, span: float, context: Context) -> str:
+    if not _shares(context):
+        return f"{value:+.3g}".replace("-", numbers.MINUS)
+    return numbers.points(value, 0 if span > 0.04 else 1)
+
+
+def _level(value: float | None, context: Context) -> str:
+    if context.predicts == "risk":
+        return numbers.percent(value)
+    return _spelt(value, context)
 
 
 def _table(rows: list[Any], context: Context) -> Table:
@@ -181,16 +205,18 @@ def _table(rows: list[Any], context: Context) -> Table:
         curves = _curves(r)[:3]
         for i in _ends(r):
             change, low, high = (float(c[i]) if i < c.size else None for c in curves)
-            text = numbers.points(change)
+            text = _spelt(change, context)
             if numbers.is_number(low) and numbers.is_number(high):
-                text += f" ({numbers.points(low)} to {numbers.points(high)})"
+                text += f" ({_spelt(low, context)} to {_spelt(high, context)})"
             body.append(
                 [
                     str(r.get("label") or r["variable"]),
                     num(_grid(r["grid"][i])),
                     num(text),
-                    num(numbers.percent(float(pd[i]) if i < pd.size else None)),
+                    num(_level(float(pd[i]) if i < pd.size else None, context)),
                 ]
             )
-    head = ["Variable", "Value", f"Change in risk, points ({context.band})", "Mean predicted risk at that value"]
+    measured = "points" if _shares(context) else context.measured
+    moved = f"Change in {context.predicts}, {measured} ({context.band})"
+    head = ["Variable", "Value", moved, f"Mean predicted {context.predicts} at that value"]
     return Table(head, body)

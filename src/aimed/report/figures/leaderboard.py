@@ -26,7 +26,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     """
     every = list(data["leaderboard"])
     metric = str(every[0].get("metric") or "score")
-    low = names.describe(metric).better == "lower"
+    words = names.describe(metric)
+    low, digits = words.better == "lower", words.digits
     known = sorted(
         (r for r in every if numbers.is_number(r.get("mean"))), key=lambda r: float(r["mean"]) * (1 if low else -1)
     )
@@ -35,7 +36,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     title = names.title(metric, context.unit)
     with style.drawing("leaderboard"):
         fig, add = style.canvas(WIDTH, height)
-        ax = add(LABEL, 6, WIDTH - LABEL - 190, ROW * len(rows))
+        ax = add(LABEL, 6, WIDTH - LABEL - (190 if digits < 4 else 216), ROW * len(rows))
         for i, row in enumerate(rows):
             chosen = bool(row.get("chosen"))
             colour = style.ACCENT if chosen else style.BASE
@@ -51,7 +52,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
                 weight=weight,
                 color=ink,
             )
-            text = numbers.interval(row.get("mean"), row.get("lower"), row.get("upper"))
+            text = numbers.interval(row.get("mean"), row.get("lower"), row.get("upper"), digits)
             style.place(fig, WIDTH - 4, y, text, ha="right", weight=weight, color=ink)
             if not numbers.is_number(row.get("mean")):
                 continue
@@ -73,7 +74,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         [
             Cell(str(r.get("title") or r["name"]), strong=bool(r.get("chosen"))),
             str(r.get("kind") or ""),
-            num(numbers.interval(r.get("mean"), r.get("lower"), r.get("upper")), r.get("mean")),
+            num(numbers.interval(r.get("mean"), r.get("lower"), r.get("upper"), digits), r.get("mean")),
             num(numbers.count(r.get("trials")), r.get("trials")),
             num(numbers.seconds(r.get("seconds")), r.get("seconds")),
             "chosen" if r.get("chosen") else "",
@@ -81,7 +82,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
         for r in rows
     ]
     said = "; ".join(
-        f"{r.get('title') or r['name']} {numbers.interval(r.get('mean'), r.get('lower'), r.get('upper'))}" for r in rows
+        f"{r.get('title') or r['name']} {numbers.interval(r.get('mean'), r.get('lower'), r.get('upper'), digits)}"
+        for r in rows
     )
     return Figure(
         svg,

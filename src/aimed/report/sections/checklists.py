@@ -28,8 +28,21 @@ _HOMES = {
     "case_uncertainty": "robustness",
     "gallery": "failures",
     "human_factors": "human-factors",
+    "effect": "performance",
+    "effect.estimand": "verdict",
+    "effect.flow": "data",
+    "effect.balance": "data",
+    "effect.overlap": "data",
+    "effect.arms": "outcome",
+    "effect.crude": "outcome",
+    "effect.curves": "outcome",
+    "effect.subgroups": "subgroups",
+    "effect.sensitivity": "uncertainty",
+    "effect.placebos": "uncertainty",
+    "effect.patients": "explanation",
+    "effect.policy": "deployment",
 }
-"""First key of a path into the results → section that shows it."""
+"""First key or keys of a path into the results → section that shows it."""
 
 _RANK = {"missing": 0, "drafted": 1, "filled": 2, "not applicable": 3}
 
@@ -74,6 +87,8 @@ def link(evidence: str) -> Cell:
     >>> link("#data").href, link("model.preparation").href, link("elsewhere").href
     ('#data', '#model', '')
     """
-    key = evidence.lstrip("#").replace("/", ".").strip(".").split(".")[0]
-    home = key if evidence.startswith("#") and key in SECTIONS.entries() else _HOMES.get(key, "")
+    keys = evidence.lstrip("#").replace("/", ".").strip(".").split(".")
+    key, deeper = keys[0], ".".join(keys[:2])
+    found = _HOMES.get(deeper, _HOMES.get(key, ""))
+    home = key if evidence.startswith("#") and key in SECTIONS.entries() else found
     return Cell(evidence, href=f"#{home}" if home else "")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from aimed.report import numbers, sentences, view
+from aimed.report import contrast, effect_sentences, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Facts, Heading, Section, Table, num
-from aimed.report.sections import pictures, scans
+from aimed.report.sections import pictures, scans, trial_flow
 
 
 def build(results: view.Results) -> Section:
     """Return the section of the data."""
     block = view.block(results, "data")
-    if not block:
+    arms = trial_flow.participants(results)
+    if not block and not arms:
         return Section("data", "Data", sentences.absent("The data"), (), False)
+    block = block or {}
     context = view.context(results)
     dates = block.get("dates") or {}
     what = "Pictures" if block.get("images") else "Scans" if block.get("volumes") else "Rows"
@@ -28,18 +30,23 @@ def build(results: view.Results) -> Section:
     if block.get("sites"):
         facts.append(("Sites", numbers.count(len(block["sites"]))))
     facts.append(("SHA-256 of the content", numbers.number(block.get("digest"))))
-    blocks: list[Block] = [Facts(facts)]
-    if block.get("flow"):
+    blocks: list[Block] = [Facts(facts), *arms] if block else [*arms]
+    if block.get("flow") and not arms:
         words = {"events": "with a finding"} if view.multilabel(results) else {}
         words = {"events": "with a region", "row": "scan"} if view.masks(results) else words
         blocks.append(FIGURES["flow"]({"flow": block["flow"], "parts": block.get("parts"), **words}, context))
     blocks += pictures.files(results) + scans.files(results)
+    if view.block(results, "effect"):
+        blocks += trial_flow.balance(results)
     if (block.get("table1") or {}).get("rows"):
         blocks += [Heading("Table 1: the parts compared"), table1(block["table1"], block.get("parts") or {})]
     missing = [m for m in block.get("missing") or [] if m.get("fraction")]
     if missing:
         blocks.append(FIGURES["missingness"]({"missing": block["missing"]}, context))
-    return Section("data", "Data", sentences.data(block), blocks)
+    lead = (
+        effect_sentences.participants(results["effect"], contrast.question(results)) if arms else sentences.data(block)
+    )
+    return Section("data", "Data", lead, blocks)
 
 
 def table1(block: view.Results, parts: view.Results) -> Table:

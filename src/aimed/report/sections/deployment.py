@@ -5,12 +5,18 @@ from __future__ import annotations
 from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Heading, Items, Section, Table
 from aimed.report.sections import scans
+from aimed.report.sections.policy import policy
 
 
 def build(results: view.Results) -> Section:
     """Return the section of deployment limits."""
     title = "Deployment limits"
     block = view.block(results, "limits")
+    worth = policy(results)
+    said = str(view.block(results, "effect", "policy", "sentence") or "") if worth else ""
+    if not block and worth:
+        lead = f"{said} {sentences.absent('Deployment limits')}".strip()
+        return Section("deployment", title, lead, worth)
     if not block:
         return Section("deployment", title, sentences.absent("Deployment limits"), (), False)
     blocks: list[Block] = []
@@ -38,7 +44,7 @@ def build(results: view.Results) -> Section:
     blocks += scans.seen(results)
     if block.get("limitations"):
         blocks += [Heading("Limitations"), Items([str(t) for t in block["limitations"]])]
-    return Section("deployment", title, sentences.deployment(block), blocks)
+    return Section("deployment", title, f"{said} {sentences.deployment(block)}".strip(), [*worth, *blocks])
 
 
 def allowed(item: view.Results) -> str:

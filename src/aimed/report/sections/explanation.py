@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from aimed.report import names, numbers, sentences, view
+from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Note, Section
 from aimed.report.sections import contrasts, maps
+from aimed.report.sections.patients import patients
 
 
 def build(results: view.Results) -> Section:
     """Return the section of explanation."""
     block = view.block(results, "explanation")
+    stated = patients(results)
+    if not block and stated:
+        lead = sentences.absent("What the effect depends on", many=False)
+        return Section("explanation", "Explanation", lead, stated)
     if not block:
         return Section("explanation", "Explanation", sentences.absent("The explanation"), (), False)
     if block.get("kind") == "volumes":
@@ -29,6 +34,9 @@ def build(results: view.Results) -> Section:
         )
     permutation = [r for r in block.get("permutation") or [] if numbers.is_number(r.get("value"))]
     measure = names.title(str(block.get("measure") or "score"), context.unit)
+    changes = f"Loss of {measure}"
+    if view.effect(results) and names.describe(str(block.get("measure"))).better == "lower":
+        changes = f"Rise of {titles.inside(measure)}"
     if permutation:
         repeats = permutation[0].get("repeats")
         often = f", {numbers.count(repeats)} times a variable" if numbers.is_number(repeats) else ""
@@ -37,9 +45,9 @@ def build(results: view.Results) -> Section:
                 {
                     "rows": permutation,
                     "key": "value",
-                    "axis": f"Loss of {measure}",
+                    "axis": changes,
                     "salt": "permutation",
-                    "caption": f"Loss of {measure} on the test part when the values of one variable "
+                    "caption": f"{changes} on the test part when the values of one variable "
                     f"are shuffled{often}; lines are "
                     f"{context.band}s. Variables that carry the same information share their importance.",
                 },
@@ -66,5 +74,9 @@ def build(results: view.Results) -> Section:
     if block.get("effects"):
         first = next(iter(view.horizons(results)), None)
         blocks.append(FIGURES["effects"]({"effects": block["effects"]}, view.context(results, first)))
-    blocks.append(Note("These figures describe the model. They do not show what causes the outcome."))
-    return Section("explanation", "Explanation", sentences.explanation(block, context.unit), blocks)
+    about = "They do not show what causes the outcome."
+    if view.effect(results):
+        about = "They do not show what makes the treatment work."
+    blocks.append(Note(f"These figures describe the model. {about}"))
+    lead = sentences.explanation(block, context.unit)
+    return Section("explanation", "Explanation", lead, [*blocks, *stated])

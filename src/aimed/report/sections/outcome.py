@@ -7,13 +7,16 @@ from typing import Any
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Facts, Figure, Section, Table, num
-from aimed.report.sections import scans
+from aimed.report.sections import average_effect, scans
 
 
 def build(results: view.Results) -> Section:
     """Return the section of the outcome and its reference standard."""
     title = "Outcome and reference standard"
     block = view.block(results, "outcome")
+    arms = average_effect.crude(results)
+    if arms and not block:
+        return Section("outcome", title, average_effect.observed(results), arms)
     if not block:
         return Section("outcome", title, sentences.absent("The outcome"), (), False)
     unit = view.unit(results)
@@ -53,11 +56,12 @@ def build(results: view.Results) -> Section:
             )
         )
     curve = block.get("curve")
-    if curve and curve.get("times"):
+    if curve and not view.block(results, "effect", "curves") and curve.get("times"):
         kind = "incidence_stack" if curve.get("causes") else "outcome_curve" if curve.get("survival") else ""
         if kind:
             blocks.append(FIGURES[kind]({**curve, "horizons": block.get("horizons") or []}, view.context(results)))
-    return Section("outcome", title, sentences.outcome(block), blocks)
+    lead = average_effect.observed(results) if arms else sentences.outcome(block)
+    return Section("outcome", title, lead, [*blocks, *arms])
 
 
 _PARTS = ("test", "train", "all")
@@ -116,6 +120,7 @@ def _kind(kind: object) -> str:
         "competing": "time to the first of several events",
         "multilabel": "several findings, each present or not",
         "masks": "regions outlined in each scan",
+        "effect": "compared between two arms",
     }
     return words.get(str(kind)) or numbers.number(kind)
 

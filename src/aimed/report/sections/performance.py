@@ -7,7 +7,10 @@ from typing import Any
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Figure, Fold, Heading, Note, Pair, Section
+from aimed.report.sections import average_effect
+from aimed.report.sections.heterogeneity import heterogeneity
 from aimed.report.sections.masks import outlines
+from aimed.report.sections.risk_quarters import risk_quarters
 from aimed.report.sections.tables import (
     counts_table,
     decisions_table,
@@ -22,6 +25,9 @@ from aimed.report.sections.verdict import worst_finding
 def build(results: view.Results) -> Section:
     """Return the section of performance on the test part."""
     perf = view.block(results, "performance")
+    if view.block(results, "effect"):
+        parts = [*average_effect.average(results), *risk_quarters(results), *heterogeneity(results)]
+        return Section("performance", "Performance", " ".join(average_effect.lines(results)), parts)
     if not perf:
         return Section("performance", "Performance", sentences.absent("Performance"), (), False)
     if view.multilabel(results):

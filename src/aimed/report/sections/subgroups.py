@@ -7,12 +7,15 @@ from typing import Any
 from aimed.report import names, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Heading, Note, Section, Table, num
+from aimed.report.sections import effect_subgroups
 
 
 def build(results: view.Results) -> Section:
     """Return the section of subgroups and fairness."""
     title = "Subgroups and fairness"
     block = view.block(results, "subgroups")
+    if view.effect(results):
+        return effect_subgroups.build(results)
     if not block or not block.get("columns"):
         why = "" if not block else "the study file names no subgroup column"
         return Section("subgroups", title, sentences.absent("Subgroups", why), (), False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from aimed.report import names, numbers, sentences, view
+from aimed.report import effect_sentences, names, numbers, sentences, view
 from aimed.report.parts import Block, Facts, Heading, Note, Section
+from aimed.report.sections.sensitivity import placebos, sensitivity
 
 
 def build(results: view.Results) -> Section:
@@ -11,12 +12,13 @@ def build(results: view.Results) -> Section:
     title = "Uncertainty and stability"
     perf, stability = view.block(results, "performance"), view.block(results, "stability")
     optimism = view.block(results, "model", "optimism")
-    if not (perf or stability or optimism):
+    doubts = [*sensitivity(results), *placebos(results)]
+    if not (perf or stability or optimism or doubts):
         return Section("uncertainty", title, sentences.absent("Uncertainty"), (), False)
     name, _ = view.primary(results)
     unit = view.unit(results)
-    blocks: list[Block] = []
-    if perf:
+    blocks: list[Block] = [*doubts]
+    if perf and not view.effect(results):
         facts = [
             ("Intervals", numbers.number(perf.get("interval_method"))),
             ("Draws", numbers.count(perf.get("draws"))),
@@ -30,6 +32,9 @@ def build(results: view.Results) -> Section:
         blocks += _stability(stability)
     else:
         blocks.append(Note(sentences.absent("Stability under refitting"), "absent"))
+    if view.effect(results):
+        lead = effect_sentences.sensitivity(results.get("effect") or {})
+        return Section("uncertainty", title, lead or sentences.absent("Sensitivity", many=False), blocks)
     return Section("uncertainty", title, sentences.uncertainty(perf, name, optimism, unit), blocks)
 
 

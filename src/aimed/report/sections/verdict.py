@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 from aimed.report import names, numbers, sentences, view
-from aimed.report.parts import Block, Criterion, Facts, Key, Section, Strip, Verdict
+from aimed.report.parts import Block, Criterion, Facts, Key, Note, Section, Strip, Verdict
+from aimed.report.sections import average_effect
+from aimed.report.sections.estimand import estimand
 from aimed.report.sections.masks import worst_region
 
 
 def build(results: view.Results) -> Section:
     """Return the verdict section."""
     verdict = view.block(results, "verdict")
-    blocks: list[Block] = []
+    blocks: list[Block] = [Note(text) for text in average_effect.lines(results)]
     unit = view.unit(results)
     if verdict:
         rows = [
@@ -47,6 +49,7 @@ def build(results: view.Results) -> Section:
     keys = _keys(results)
     if keys:
         blocks.append(Strip(keys))
+    blocks += estimand(results)
     study = view.block(results, "study") or {}
     facts = [
         ("Intended use", study.get("intended_use")),
@@ -86,7 +89,8 @@ def criterion(results: view.Results, measure: str, unit: str = "day") -> str:
     """
     call = _CALL.fullmatch(measure)
     if call is None:
-        return names.title(measure, unit)
+        # A criterion is written on the scale of the results; elsewhere on the page risks are in percentage points.
+        return names.title(measure, unit) + (" (as a fraction)" if measure.startswith("risk_difference") else "")
     kind, inside, after = call.groups()
     if kind == "worst_subgroup":
         return f"{names.title(inside, unit)} of the worst subgroup"
@@ -107,6 +111,8 @@ def openings(n: object) -> str:
 
 
 def _keys(results: view.Results) -> list[Key]:
+    if view.effect(results):
+        return average_effect.keys(results)
     if view.multilabel(results):
         return _of_findings(results)
     if view.masks(results):
