@@ -52,6 +52,12 @@ def _beside(name):
 
 
 @pytest.fixture(scope="session")
+def trials():
+    """Return the module that simulates small trials and writes studies of them."""
+    return _beside("trials")
+
+
+@pytest.fixture(scope="session")
 def scans():
     """Return the module that writes DICOM series of a made-up patient."""
     pytest.importorskip("imagecodecs", reason="the imaging extra is not installed")

@@ -276,3 +276,49 @@ def outlines(scan_sample):
 @pytest.fixture
 def pictures(picture_sample):
     return copy.deepcopy(picture_sample)
+
+
+@pytest.fixture(scope="session")
+def effect_samples():
+    """Whole records of studies of effects, as the report's tests make them: a trial, care as it was, little."""
+    path = Path(__file__).parents[1] / "report" / "effect_record.py"
+    spec = importlib.util.spec_from_file_location("report_effect_record", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {name: make() for name, make in module.KINDS.items()}
+
+
+@pytest.fixture
+def trial(effect_samples):
+    """A randomised trial with survival; strata, an overall population and what the model is worth added."""
+    found = copy.deepcopy(effect_samples["trial"])
+    found["study"].update(population="adults after resection", setting="Five hospitals", primary="risk_difference")
+    found["effect"]["estimand"].update(strata=["depth"], estimator="doubly_robust", scale="risk_difference")
+    found["outcome"]["followup"] = {"median": 2100.0, "lower": 2050.0, "upper": 2150.0}
+    found["performance"] = {
+        "kind": "effect",
+        "n": 186,
+        "events": 84,
+        "unit": "day",
+        "level": 0.95,
+        "interval_method": "influence functions by patient",
+        "measures": {
+            "risk_difference": measure("risk_difference", -0.11, -0.18, -0.04, 619, 0),
+            "max_smd": measure("max_smd", 0.12, 0.12, 0.12, 619, 0),
+            "autoc": measure("autoc", 0.0213, -0.022, 0.0646, 186, 0),
+            "dr_loss": measure("dr_loss", -0.00234, -0.0041, 0.0008, 186, 0),
+            "c_for_benefit": measure("c_for_benefit", None, n=186, events=0),
+        },
+        "differences": {"constant_effect": {"dr_loss": measure("dr_loss", -0.0011, -0.0034, 0.0012, 186, 0)}},
+    }
+    return found
+
+
+@pytest.fixture
+def care(effect_samples):
+    return copy.deepcopy(effect_samples["care"])
+
+
+@pytest.fixture
+def plain(effect_samples):
+    return copy.deepcopy(effect_samples["plain"])

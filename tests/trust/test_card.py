@@ -238,3 +238,92 @@ def test_the_card_of_a_study_of_masks_names_regions_and_follows_the_results(outl
     assert "Output: masks of whole tumour, tumour core and enhancing tumour" in body
     for word in ("picture", "heart", "Events", " days"):
         assert word not in body
+
+
+@pytest.mark.parametrize("kind", ["trial", "care", "plain"])
+def test_the_card_of_a_study_of_effects_follows_the_results(kind, request):
+    record = request.getfixturevalue(kind)
+    front, body = split(model_card(record))
+    assert front["pipeline_tag"] == "tabular-regression"
+    assert "treatment-effects" in front["tags"]
+    assert "clinical-prediction" not in front["tags"]
+    seen = []
+    for cells, path in tables(body):
+        source = follow(record, path)
+        seen.append(path)
+        if "value" not in source or "text" in source or path.startswith("effect.subgroups.inter"):
+            continue
+        if source["value"] is None:
+            assert cells[1:3] == ["not estimable", "–"]
+            continue
+        assert float(cells[1]) == pytest.approx(source["value"], abs=5e-4)
+        low, high = (float(part) for part in cells[2].split(" to "))
+        assert (low, high) == pytest.approx((source["lower"], source["upper"]), abs=5e-4)
+        if len(cells) > 4 and path.startswith(("effect.", "performance.")):
+            assert int(cells[3].replace(",", "")) == source["n"]
+    assert {"effect.average[3].measures." + record["effect"]["estimand"]["contrast"], "effect.arms[0].rate"} <= set(
+        seen
+    )
+    assert record["effect"]["estimand"]["sentence"] in body
+    assert "never" not in body
+
+
+def test_the_card_of_a_trial_holds_its_effects_and_parts_them_from_those_of_the_model(trial):
+    front, body = split(model_card(trial))
+    whole, test = front["model-index"][0]["results"]
+    assert (whole["dataset"]["split"], test["dataset"]["split"]) == ("all", "test")
+    assert [m["type"] for m in whole["metrics"]] == ["risk_difference", "max_smd"]
+    assert [m["type"] for m in test["metrics"]] == ["autoc", "dr_loss"]
+    paths = {path for _, path in tables(body)}
+    assert {
+        "effect.average[0].measures.risk_difference",
+        "effect.crude.number_needed_to_treat",
+        "effect.risk_quarters.rows[3].difference",
+        "effect.policy.rows[4].value",
+        "effect.policy.rows[4].against_all",
+        "effect.subgroups.rows[0].effect",
+        "effect.subgroups.interactions[2]",
+        "performance.measures.autoc",
+        "performance.differences.constant_effect.dr_loss",
+    } <= paths
+    assert "performance.measures.risk_difference" not in paths
+    assert "Primary estimator: Doubly robust, cross-fitted (`effect.average[3]`)." in body
+    assert "- Conclusion: No evidence that the effect differs between patients; the average effect stands" in body
+    assert "(`effect.heterogeneity.state`)" in body
+    assert "(`effect.policy.sentence`)" in body
+    assert "- Intercurrent event: Stopping the drug: treatment\\_policy (`effect.estimand.intercurrent[0]`)" in body
+    assert "| excess doubly robust loss | -0.0023 | -0.0041 to 0.0008 | 186 | – |" in body
+    assert "| Levamisole + 5-FU | 0.398 | 0.342 to 0.454 | 304 | 119 | `effect.arms[0].rate` |" in body
+    assert "- Groups examined: Positive nodes (`effect.subgroups.rows`)" in body
+    assert "fairness was not assessed" not in body
+
+
+def test_an_arm_without_events_is_counted_and_an_endless_interval_is_in_words(trial):
+    trial["effect"]["arms"][0].update(events=0)
+    crude = trial["effect"]["crude"]["number_needed_to_treat"]
+    crude.update(value=20.0, lower=5.1, upper=-26.9, note="NNTB 20 (95 % interval NNTB 5.1 to inf to NNTH 26.9)")
+    body = split(model_card(trial))[1]
+    assert "| 304 | 0 | `effect.arms[0].rate` |" in body
+    assert "| 20.000 | NNTB 20 (95 % interval NNTB 5.1 to inf to NNTH 26.9) |" in body
+
+
+def test_statements_on_a_trial_are_in_its_card(trial):
+    trial["study"]["statements"] = {"consort-2025:27": "Two deaths by treatment."}
+    assert "- Harms: Two deaths by treatment. (`study.statements.consort-2025:27`)" in model_card(trial)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_names_of_a_study_of_effects_cannot_break_out(trial, text):
+    headings = [line for line in model_card(trial).splitlines() if line.startswith("#")]
+    effect = trial["effect"]
+    effect["estimand"].update(treatment=text, control=text, outcome=text, sentence=text)
+    effect["arms"][0]["label"] = effect["policy"]["rows"][0]["title"] = effect["placebos"][0]["title"] = text
+    effect["subgroups"]["rows"][0]["level"] = effect["subgroups"]["interactions"][0]["label"] = text
+    effect["heterogeneity"]["sentence"] = effect["sensitivity"]["sentence"] = effect["overlap"]["sentence"] = text
+    effect["estimand"]["intercurrent"] = [{"event": text, "strategy": text}]
+    body = split(model_card(trial))[1]
+    assert [line for line in model_card(trial).splitlines() if line.startswith("#")] == headings
+    assert "<img" not in body
+    assert not re.search(r"(?<!\\)\[[^\]]*(?<!\\)\]\(", body)
+    widths = {len(re.split(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")}
+    assert widths <= {7, 8}

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimed.trust import effect_words as effects
 from aimed.trust import scan_words as scans
 from aimed.trust.tripod import augmentation, labels, network, of_pictures
 from aimed.trust.words import at, number, plural, title
@@ -80,6 +81,7 @@ def model_card(results: Mapping[str, Any]) -> str:
         _details(results),
         _use(results),
         _factors(results),
+        _effects(results),
         _metrics(results),
         _data(results),
         _analyses(results),
@@ -115,32 +117,49 @@ def _front(r: Mapping[str, Any]) -> list[str]:
     licence = str(at(r, "study.license") or "")
     shown = _chosen(r, at(r, "performance.measures") or {}, ("auroc",))
     known = {name: m for name, m in shown.items() if m.get("value") is not None}
+    # Contrasts are of all patients, what is said of the model is of the test part.
+    whole = {name: m for name, m in known.items() if name in _of_everyone(r)}
+    known = {name: m for name, m in known.items() if name not in whole}
     data = "image" if of_pictures(r) or scans.of_scans(r) else "tabular"
-    does = "segmentation" if scans.of_scans(r) else "classification"
+    does = "segmentation" if scans.of_scans(r) else "regression" if effects.of_effects(r) else "classification"
     lines = ["---", 'library_name: "aimed"', f'pipeline_tag: "{data}-{does}"']
-    lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', '  - "clinical-prediction"']
+    kind = "treatment-effects" if effects.of_effects(r) else "clinical-prediction"
+    lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', f'  - "{kind}"']
     plain = re.fullmatch(r"[A-Za-z0-9.+-]+", licence)
     lines.append(f"license: {_yaml(licence.lower() if plain else 'other')}")
     if licence and not plain:
         lines.append(f"license_name: {_yaml(licence)}")
-    if known:
-        lines.append(f"metrics: {_yaml([_metric(name) for name in known])}")
+    if known or whole:
+        lines.append(f"metrics: {_yaml([_metric(name) for name in (*whole, *known)])}")
         lines += ["model-index:", f"  - name: {_yaml(str(at(r, 'study.id') or 'model'))}", "    results:"]
-        lines += ["      - task:", f'          type: "{data}-{does}"']
-        lines += [f"          name: {_yaml(str(at(r, 'study.outcome_label') or at(r, 'outcome.label') or 'outcome'))}"]
-        lines += ["        dataset:", f"          name: {_yaml(str(at(r, 'data.source') or 'unknown'))}"]
-        lines += [f'          type: "{data}"', '          split: "test"']
-        if at(r, "data.digest"):
-            lines.append(f"          revision: {_yaml(str(at(r, 'data.digest')))}")
-        lines.append("        metrics:")
-        for name, m in known.items():
-            lines += [f"          - type: {_yaml(_metric(name))}", f"            name: {_yaml(_title(r, name))}"]
-            lines += [f"            value: {_yaml(float(m['value']))}"]
-            bounds = [None if m.get(key) is None else float(m[key]) for key in ("lower", "upper")]
-            lines.append(
-                f"            args: {{lower: {_yaml(bounds[0])}, upper: {_yaml(bounds[1])}, n: {_yaml(m.get('n'))}}}"
-            )
+        lines += [*_result(r, f"{data}-{does}", "all", whole), *_result(r, f"{data}-{does}", "test", known)]
     return [*lines, "---", ""]
+
+
+def _of_everyone(r: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of measures that are of all patients and of no model."""
+    return (*(at(r, "effect.estimand.contrasts") or ()), "max_smd") if effects.of_effects(r) else ()
+
+
+def _result(r: Mapping[str, Any], task: str, part: str, known: Mapping[str, Any]) -> list[str]:
+    """Return the measures of one part of the data for the front matter; nothing where there are none."""
+    if not known:
+        return []
+    lines = ["      - task:", f'          type: "{task}"']
+    lines += [f"          name: {_yaml(str(at(r, 'study.outcome_label') or at(r, 'outcome.label') or 'outcome'))}"]
+    lines += ["        dataset:", f"          name: {_yaml(str(at(r, 'data.source') or 'unknown'))}"]
+    lines += [f'          type: "{task.partition("-")[0]}"', f'          split: "{part}"']
+    if at(r, "data.digest"):
+        lines.append(f"          revision: {_yaml(str(at(r, 'data.digest')))}")
+    lines.append("        metrics:")
+    for name, m in known.items():
+        lines += [f"          - type: {_yaml(_metric(name))}", f"            name: {_yaml(_title(r, name))}"]
+        lines += [f"            value: {_yaml(float(m['value']))}"]
+        bounds = [None if m.get(key) is None else float(m[key]) for key in ("lower", "upper")]
+        lines.append(
+            f"            args: {{lower: {_yaml(bounds[0])}, upper: {_yaml(bounds[1])}, n: {_yaml(m.get('n'))}}}"
+        )
+    return lines
 
 
 def _metric(name: str) -> str:
@@ -167,9 +186,18 @@ def _head(r: Mapping[str, Any]) -> list[str]:
 def _cells(m: Mapping[str, Any]) -> list[str]:
     if m.get("value") is None:
         return ["not estimable", "–"]
+    digits = _DIGITS.get(str(m.get("name")), 3)
+    value = number(float(m["value"]), digits)
     if m.get("lower") is None or m.get("upper") is None:
-        return [number(float(m["value"])), "–"]
-    return [number(float(m["value"])), f"{number(float(m['lower']))} to {number(float(m['upper']))}"]
+        return [value, "–"]
+    if float(m["lower"]) > float(m["upper"]) and m.get("note"):
+        # The interval of a number needed may pass through infinity.
+        return [value, escape(m["note"])]
+    return [value, f"{number(float(m['lower']), digits)} to {number(float(m['upper']), digits)}"]
+
+
+_DIGITS = {"dr_loss": 4, "r_loss": 4}
+"""Decimals of measures that are small by nature; others have 3."""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -239,8 +267,12 @@ def _use(r: Mapping[str, Any]) -> list[str]:
 
 def _factors(r: Mapping[str, Any]) -> list[str]:
     columns = [str(c.get("label") or c["column"]) for c in at(r, "subgroups.columns") or []]
+    path = "subgroups.columns"
+    if effects.of_effects(r):
+        path, rows = "effect.subgroups.rows", at(r, "effect.subgroups.rows") or []
+        columns = list(dict.fromkeys(str(row.get("column_label") or row.get("column")) for row in rows))
     sites = at(r, "data.sites")
-    facts = [("Groups examined", name, "subgroups.columns") for name in columns]
+    facts = [("Groups examined", name, path) for name in columns]
     facts.append(("Sites", number(len(sites)) if sites else "not recorded", "data.sites"))
     return ["## Factors", "", *_facts(facts)]
 
@@ -249,6 +281,8 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
     block = at(r, "performance") or {}
     lines = ["## Metrics", ""]
     digest = at(r, "data.digest")
+    if effects.of_effects(r):
+        lines += ["Of effects of single patients as the model predicts them; average effects are above.", ""]
     if digest:
         lines += [f"All on the test part of the data with SHA-256 `{escape(digest)}`.", ""]
     if block.get("interval_method"):
@@ -257,6 +291,7 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
     rows = [
         _measure_row(r, _title(r, k), m, f"performance.measures.{k}")
         for k, m in _chosen(r, block.get("measures") or {}).items()
+        if k not in _of_everyone(r)
     ]
     head = [*_HEAD[:4], "With the region", *_HEAD[5:]] if scans.of_scans(r) else _HEAD
     lines += _table(head, rows) or ["No measures in the results.", ""]
@@ -287,12 +322,16 @@ def _metrics(r: Mapping[str, Any]) -> list[str]:
 _HEAD = ["Measure", "Value", "Interval", "n", "Events", "Source"]
 
 
-def _measure_row(r: Mapping[str, Any], name: str, m: Mapping[str, Any], path: str) -> list[str]:
+def _measure_row(
+    r: Mapping[str, Any], name: str, m: Mapping[str, Any], path: str, counted: int | None = None
+) -> list[str]:
+    # Most estimates of effects do not count events, and then hold none.
+    events = counted if counted is not None else m.get("events") or (None if effects.of_effects(r) else m.get("events"))
     return [
         escape(name),
         *_cells(m),
         escape(number(m.get("n"))),
-        escape(number(m.get("events"))),
+        escape(number(events)),
         f"`{path.replace('`', '')}`",
     ]
 
@@ -363,6 +402,8 @@ def _pictures(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
 
 def _analyses(r: Mapping[str, Any]) -> list[str]:
     lines = ["## Quantitative analyses by group", ""]
+    if effects.of_effects(r):
+        return [*lines, *_effects_by_group(r)]
     columns = at(r, "subgroups.columns") or []
     if not columns:
         return [*lines, "No groups were declared, so fairness was not assessed.", ""]
@@ -384,10 +425,189 @@ def _analyses(r: Mapping[str, Any]) -> list[str]:
     return [*lines, escape(note), ""] if note else lines
 
 
+def _effects_by_group(r: Mapping[str, Any]) -> list[str]:
+    """Return the effect in each declared group, with the tests that it is one."""
+    rows = at(r, "effect.subgroups.rows") or []
+    if not rows:
+        return ["No groups were declared, so fairness was not assessed.", ""]
+    lines = []
+    for name in dict.fromkeys(str(row.get("column_label") or row.get("column")) for row in rows):
+        table = [
+            _measure_row(
+                r, str(row.get("level")), row["effect"], f"effect.subgroups.rows[{k}].effect", row.get("events")
+            )
+            for k, row in enumerate(rows)
+            if str(row.get("column_label") or row.get("column")) == name and row.get("effect")
+        ]
+        head = [
+            "Group",
+            _title(r, str(at(r, "effect.estimand.scale") or at(r, "effect.estimand.contrast"))),
+            *_HEAD[2:],
+        ]
+        lines += [f"### {escape(name)}", "", *_table(head, table)]
+    tests = [
+        [
+            escape(one.get("label") or one.get("column")),
+            _p(one.get("p")),
+            _p(one.get("p_adjusted")),
+            escape(one.get("method") or "–"),
+            f"`effect.subgroups.interactions[{k}]`",
+        ]
+        for k, one in enumerate(at(r, "effect.subgroups.interactions") or [])
+    ]
+    lines += ["### Interaction", "", *_table(["Column", "p", "p adjusted", "Method", "Source"], tests)]
+    said = at(r, "effect.subgroups.sentence")
+    return [*lines, *([f"{escape(said)} (`effect.subgroups.sentence`)", ""] if said else [])]
+
+
+def _p(value: Any) -> str:
+    return "–" if value is None else "&lt;0.001" if float(value) < 0.001 else number(float(value))
+
+
+def _effects(r: Mapping[str, Any]) -> list[str]:
+    """Return what the treatment does: on average, by baseline risk, for single patients, and what a rule gains."""
+    if not effects.of_effects(r):
+        return []
+    asked = {
+        "Question": "sentence",
+        "Treatment": "treatment",
+        "Control": "control",
+        "Assignment": "assignment",
+        "Outcome": "outcome",
+        "Better": "better",
+        "Population": "population",
+    }
+    facts = [(name, at(r, f"effect.estimand.{key}"), f"effect.estimand.{key}") for name, key in asked.items()]
+    facts += [
+        ("Intercurrent event", f"{one.get('event')}: {one.get('strategy')}", f"effect.estimand.intercurrent[{k}]")
+        for k, one in enumerate(at(r, "effect.estimand.intercurrent") or [])
+    ]
+    lines = ["## Effects", "", *_facts(facts)]
+    found = effects.primary(r)
+    if found is not None:
+        place, row = found
+        lines += [
+            "### Average effect",
+            "",
+            f"Primary estimator: {escape(row.get('title'))} (`effect.average[{place}]`).",
+        ]
+        lines += ["", *_contrasts(r, row.get("measures") or {}, f"effect.average[{place}].measures")]
+    first = str(at(r, "effect.estimand.contrast"))
+    rest = [
+        _measure_row(r, str(row.get("title")), row["measures"][first], f"effect.average[{k}].measures.{first}")
+        for k, row in effects.others(r)
+        if (row.get("measures") or {}).get(first)
+    ]
+    if fewer := effects.trimmed(r):
+        rest.append(_measure_row(r, fewer, at(r, "effect.overlap.trimmed.measure"), "effect.overlap.trimmed.measure"))
+    head = ["Estimator", _title(r, first), *_HEAD[2:]]
+    lines += ["### The same by other estimators", "", *_table(head, rest)] if rest else []
+    lines += _observed(r)
+    lines += _who_benefits(r)
+    return [*lines, *_rules(r), *_sensitivity(r)]
+
+
+def _contrasts(r: Mapping[str, Any], measures: Mapping[str, Any], path: str) -> list[str]:
+    return _table(_HEAD, [_measure_row(r, _title(r, k), m, f"{path}.{k}") for k, m in measures.items() if m])
+
+
+def _observed(r: Mapping[str, Any]) -> list[str]:
+    """Return the outcome of the arms as it was, and the contrasts without adjustment."""
+    arms = [
+        _measure_row(r, str(arm.get("label")), arm["rate"], f"effect.arms[{k}].rate", arm.get("events"))
+        for k, arm in enumerate(at(r, "effect.arms") or [])
+        if arm.get("rate")
+    ]
+    crude = _contrasts(r, at(r, "effect.crude") or {}, "effect.crude")
+    if not arms and not crude:
+        return []
+    return ["### The arms as observed", "", *_table(["Arm", "Outcome", *_HEAD[2:]], arms), *crude]
+
+
+def _who_benefits(r: Mapping[str, Any]) -> list[str]:
+    """Return the effect by baseline risk, and whether it differs between patients."""
+    rows = [
+        _measure_row(r, str(row.get("label")), row["difference"], f"effect.risk_quarters.rows[{k}].difference")
+        for k, row in enumerate(at(r, "effect.risk_quarters.rows") or [])
+        if row.get("difference")
+    ]
+    trend = at(r, "effect.risk_quarters.trend.sentence")
+    lines = ["### By baseline risk", "", *_table(["Patients", "Difference", *_HEAD[2:]], rows)] if rows else []
+    lines += [f"{escape(trend)} (`effect.risk_quarters.trend.sentence`)", ""] if trend else []
+    said = effects.conclusion(r)
+    if not said:
+        return lines
+    facts = [
+        ("Conclusion", f"{said[:1].upper()}{said[1:]}", "effect.heterogeneity.state"),
+        ("Why", at(r, "effect.heterogeneity.sentence"), "effect.heterogeneity.sentence"),
+        ("Rule", at(r, "effect.heterogeneity.rule"), "effect.heterogeneity.rule"),
+    ]
+    return [*lines, "### Does the effect differ between patients?", "", *_facts(facts)]
+
+
+def _rules(r: Mapping[str, Any]) -> list[str]:
+    """Return what rules of treatment are worth on the test part."""
+    rows = at(r, "effect.policy.rows") or []
+    worth = [
+        _measure_row(r, str(row.get("title")), row["value"], f"effect.policy.rows[{k}].value")
+        for k, row in enumerate(rows)
+        if row.get("value")
+    ]
+    if not worth:
+        return []
+    gained = [
+        _measure_row(r, str(row.get("title")), row["against_all"], f"effect.policy.rows[{k}].against_all")
+        for k, row in enumerate(rows)
+        if row.get("against_all")
+    ]
+    facts = [
+        ("Conclusion", at(r, "effect.policy.sentence"), "effect.policy.sentence"),
+        *[("Tree", rule, "effect.policy.tree.rules") for rule in at(r, "effect.policy.tree.rules") or []],
+    ]
+    lines = ["### Rules of treatment", "", *_table(["Rule", "Mean outcome", *_HEAD[2:]], worth)]
+    return [*lines, *_table(["Rule", "Gain over treating everyone", *_HEAD[2:]], gained), *_facts(facts)]
+
+
+def _sensitivity(r: Mapping[str, Any]) -> list[str]:
+    """Return how alike the arms are, and how strong something unmeasured would have to be."""
+    largest = at(r, "effect.balance.max_smd")
+    weighted = at(r, "effect.balance.max_smd_weighted")
+    facts = [
+        ("Largest standardised difference", number(largest), "effect.balance.max_smd"),
+        (
+            "The same after weighting",
+            number(weighted) if weighted is not None else None,
+            "effect.balance.max_smd_weighted",
+        ),
+        ("Overlap", at(r, "effect.overlap.sentence"), "effect.overlap.sentence"),
+        *[
+            ("Something unmeasured", at(r, f"effect.sensitivity.{key}"), f"effect.sensitivity.{key}")
+            for key in ("sentence", "robustness.sentence", "missing.sentence")
+        ],
+        *[
+            (str(one.get("title")), one.get("sentence"), f"effect.placebos[{k}].sentence")
+            for k, one in enumerate(at(r, "effect.placebos") or [])
+        ],
+    ]
+    known = [(escape(name), value, path) for name, value, path in facts if value not in (None, "", "–")]
+    return ["### Balance, overlap and sensitivity", "", *_facts(known)] if known else []
+
+
+_TOLD = {
+    "3c": "Health inequalities",
+    "14": "Fairness",
+    "17": "Ethical approval",
+    "19": "Patient involvement",
+    "consort-2025:2": "Registration",
+    "consort-2025:8": "Patient and public involvement",
+    "consort-2025:27": "Harms",
+}
+"""Statements of the author that the card repeats."""
+
+
 def _ethics(r: Mapping[str, Any]) -> list[str]:
     said = at(r, "study.statements") or {}
-    names = {"3c": "Health inequalities", "14": "Fairness", "17": "Ethical approval", "19": "Patient involvement"}
-    pairs = [(name, said.get(item), f"study.statements.{item}") for item, name in names.items() if said.get(item)]
+    pairs = [(name, said.get(item), f"study.statements.{item}") for item, name in _TOLD.items() if said.get(item)]
     if not pairs:
         return ["## Ethical considerations", "", "The author has written nothing here yet.", ""]
     return ["## Ethical considerations", "", *_facts(pairs)]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from aimed.core import UnknownNameError
-from aimed.trust import CHECKLISTS, claim, tripod
-from aimed.trust.tripod import NotApplicable, Writer
+from aimed.trust import CHECKLISTS, claim, consort, estimand, tripod
+from aimed.trust.tripod import NotApplicable, Results, Writer
 from aimed.trust.words import at
 
-__all__ = ["STATES", "Checklist", "claim_2024", "fill", "tripod_ai"]
+__all__ = ["STATES", "Checklist", "claim_2024", "consort_2025", "fill", "ich_e9_r1", "tripod_ai"]
 
 _DEFAULT = "tripod+ai"
 
@@ -34,15 +34,24 @@ class Checklist:
         the results; one of several that | parts is enough) and ``anchor`` (section of the report).
     writers : mapping of str to callable
         Item → writer; see `aimed.trust.tripod.Writer`.
+    unfit : callable
+        Results → why the whole guideline does not apply to such a study; None where it does.
     """
 
     about: Mapping[str, Any]
     writers: Mapping[str, Writer]
+    unfit: Callable[[Results], NotApplicable | None]
 
     def fill(self, results: Mapping[str, Any], statements: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the checklist filled from results and statements; see `fill`."""
         said = self.said(statements or {})
-        rows = [self._row(row, results, said.get(row["item"])) for row in self.about["items"]]
+        unfit = self.unfit(results)
+        rows = [
+            self._row(row, results, said.get(row["item"]))
+            if unfit is None
+            else self._put(row, "not applicable", " ".join(filter(None, (unfit.reason, said.get(row["item"])))))
+            for row in self.about["items"]
+        ]
         head = {key: self.about[key] for key in ("title", "version", "licence", "source", "attribution")}
         return {**head, "items": rows, "counts": {state: sum(r["state"] == state for r in rows) for state in STATES}}
 
@@ -89,8 +98,12 @@ class Checklist:
             # Machine evidence stays beside what the author adds to it; drafts and gaps are replaced.
             text = f"{text} {statement}" if state == "filled" else statement
             state = "filled"
-        kept = {key: row[key] for key in ("item", "section", "asks")}
-        return {**kept, "class": row["class"], "state": state, "text": text, "evidence": evidence}
+        return self._put(row, state, text, evidence)
+
+    @staticmethod
+    def _put(row: Mapping[str, Any], state: str, text: str, evidence: str = "") -> dict[str, Any]:
+        kept = {key: row[key] for key in ("item", "section", "asks", "class")}
+        return {**kept, "state": state, "text": text, "evidence": evidence or f"#{row['anchor']}"}
 
     def _ask(self, row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         key = row["item"] if self.about["id"] == _DEFAULT else f"{self.about['id']}:{row['item']}"
@@ -107,10 +120,19 @@ def _there(results: Mapping[str, Any], path: str) -> str:
     return next((one for one in path.split("|") if at(results, one) is not None), "")
 
 
+_GUIDELINES = {
+    "tripod_ai": (tripod.WRITERS, tripod.unfit),
+    "claim": (claim.WRITERS, tripod.unfit),
+    "consort_2025": (consort.WRITERS, consort.unfit),
+    "ich_e9_r1": (estimand.WRITERS, estimand.unfit),
+}
+"""File of items → its writers, and what says that the guideline does not apply."""
+
+
 @cache
-def _load(file: str) -> Checklist:
-    text = files("aimed.trust").joinpath("checklists", file).read_text(encoding="utf-8")
-    return Checklist(json.loads(text), claim.WRITERS if file == "claim.json" else tripod.WRITERS)
+def _load(name: str) -> Checklist:
+    text = files("aimed.trust").joinpath("checklists", f"{name}.json").read_text(encoding="utf-8")
+    return Checklist(json.loads(text), *_GUIDELINES[name])
 
 
 def tripod_ai() -> Checklist:
@@ -125,7 +147,7 @@ def tripod_ai() -> Checklist:
     >>> len(tripod_ai().about["items"])
     52
     """
-    return _load("tripod_ai.json")
+    return _load("tripod_ai")
 
 
 def claim_2024() -> Checklist:
@@ -140,7 +162,37 @@ def claim_2024() -> Checklist:
     >>> len(claim_2024().about["items"])
     44
     """
-    return _load("claim.json")
+    return _load("claim")
+
+
+def consort_2025() -> Checklist:
+    """Return CONSORT, the 2025 guideline for reports of randomised trials.
+
+    References
+    ----------
+    Hopewell et al., BMJ 2025;389:e081123 (CC BY 4.0). What is asked is given in words of our own.
+
+    Examples
+    --------
+    >>> len(consort_2025().about["items"])
+    42
+    """
+    return _load("consort_2025")
+
+
+def ich_e9_r1() -> Checklist:
+    """Return a list made of ICH E9(R1), the addendum on estimands, which has no numbered list of its own.
+
+    References
+    ----------
+    ICH E9(R1), step 4, 20 November 2019. What is asked is given in words of our own.
+
+    Examples
+    --------
+    >>> len(ich_e9_r1().about["items"])
+    15
+    """
+    return _load("ich_e9_r1")
 
 
 def fill(
@@ -171,7 +223,8 @@ def fill(
     Notes
     -----
     *filled*: evidence of the run, or the author's statement. *drafted*: text made from the study file and the run,
-    for the author to confirm. *missing*: neither. *not applicable*: the text says why.
+    for the author to confirm. *missing*: neither. *not applicable*: the text says why; where that is the whole
+    guideline, what the author says of an item follows the reason.
 
     Examples
     --------

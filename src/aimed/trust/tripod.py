@@ -9,7 +9,18 @@ from typing import Any, TypeAlias
 from aimed.trust import scan_words as scans
 from aimed.trust.words import at, estimate, listed, number, plural, title
 
-__all__ = ["WRITERS", "NotApplicable", "Results", "Writer", "join", "labels", "of_pictures", "said_of"]
+__all__ = [
+    "WRITERS",
+    "NotApplicable",
+    "Results",
+    "Writer",
+    "followup",
+    "join",
+    "labels",
+    "of_pictures",
+    "said_of",
+    "unfit",
+]
 
 Results: TypeAlias = Mapping[str, Any]
 
@@ -35,6 +46,16 @@ def join(*parts: str | None) -> str | None:
     """
     said = [part.strip() for part in parts if part and part.strip()]
     return " ".join(part if part[-1] in ".!?" else f"{part}." for part in said) or None
+
+
+def unfit(r: Results) -> NotApplicable | None:
+    """Return why guidelines for models that predict do not apply; None where they do."""
+    if at(r, "task") != "effect":
+        return None
+    return NotApplicable(
+        "This study estimates what a treatment does and predicts no outcome: CONSORT 2025 or TARGET 2025, and ICH "
+        "E9(R1), apply."
+    )
 
 
 def _unit(r: Results) -> str:
@@ -198,12 +219,12 @@ def dates(r: Results) -> str | None:
     block = at(r, "data.dates")
     if not block:
         return None
-    followup = at(r, "outcome.followup") or {}
-    span = _followup(r, followup)
+    span = followup(r, at(r, "outcome.followup") or {})
     return join(f"Index dates from {block.get('first')} to {block.get('last')}", span)
 
 
-def _followup(r: Results, block: Mapping[str, Any]) -> str | None:
+def followup(r: Results, block: Mapping[str, Any]) -> str | None:
+    """Return how long patients were followed; None where that is not recorded."""
     if block.get("median") is None:
         return None
     lower, upper = number(block.get("lower"), 1), number(block.get("upper"), 1)
@@ -671,7 +692,7 @@ def flow(r: Results) -> str | None:
     return join(
         f"{_rows(r, int(steps[-1]['remaining']))} stayed after {number(removed)} were removed",
         _parts(r),
-        _followup(r, at(r, "outcome.followup") or {}),
+        followup(r, at(r, "outcome.followup") or {}),
     )
 
 

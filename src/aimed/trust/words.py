@@ -42,9 +42,25 @@ _TITLES = {
     "surface_dice": "surface Dice",
     "volume_difference": "volume difference (ml)",
     "relative_volume_difference": "relative volume difference",
+    "rmst_difference": "difference in restricted mean time",
+    "time_lost_difference": "difference in time lost",
+    "average_effect": "average effect by doubly robust scores",
+    "dr_loss": "excess doubly robust loss",
+    "r_loss": "excess R-loss",
+    "autoc": "AUTOC",
+    "qini": "Qini coefficient",
+    "c_for_benefit": "C-for-benefit",
+    "e_avg_for_benefit": "Eavg-for-benefit",
+    "best_linear_predictor": "best linear predictor: slope",
+    "policy_gain": "gain of treating by predicted benefit over treating everyone",
+    "max_smd": "largest standardised difference of the arms",
     "prevalence": "prevalence",
     "risk": "risk",
 }
+
+
+_IN_TIME = ("rmst_difference", "time_lost_difference")
+"""Measures whose values are times."""
 
 
 def at(results: Any, path: str) -> Any:
@@ -79,13 +95,15 @@ def title(name: str, unit: str = "day", labels: Mapping[str, str] | None = None)
     --------
     >>> title("auc@365"), title("macro_auroc"), title("oe@mass", labels={"mass": "Lung mass"}), title("mean_dice")
     ('cumulative/dynamic AUC at 365 days', 'macro AUROC', 'observed/expected ratio of Lung mass', 'mean Dice')
+    >>> title("rmst_difference", "month")
+    'difference in restricted mean time (months)'
     """
     stem, _, where = name.partition("@")
     pool = next((word for word in ("macro", "mean") if stem.startswith(f"{word}_")), "")
     stem, pool = stem.removeprefix(f"{pool}_"), f"{pool} " if pool else ""
     words = pool + _TITLES.get(stem, stem.replace("_", " "))
     if not where:
-        return words
+        return f"{words} ({unit}s)" if stem in _IN_TIME else words
     if where.replace(".", "", 1).isdigit():
         return f"{words} at {where} {unit}s"
     return f"{words} of {(labels or {}).get(where, where.replace('_', ' '))}"
