@@ -37,7 +37,7 @@ test: $(VENV)/.dev lint  ## what CI runs
 test-all: $(VENV)/.dev lint  ## with the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine, the metrics, radiographs and outlines beside their peers
+bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survival engine, the metrics, radiographs, outlines and effects beside their peers
 	$(PIP) statsmodels
 	$(PIP) --no-deps confidenceinterval==1.0.5
 	$(BIN)/python benchmarks/startup.py
@@ -47,6 +47,10 @@ bench: $(VENV)/.dev  ## start-up, the demo by stage, one million rows, the survi
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/imaging.py
 	$(BIN)/python benchmarks/segmentation.py
+	$(BIN)/python benchmarks/causal_forest.py
+	$(BIN)/python benchmarks/effects.py
+	$(BIN)/python benchmarks/effects_truth.py
+	$(BIN)/python benchmarks/heterogeneity.py
 
 docs: $(VENV)/.dev  ## write the reference pages from the code
 	$(BIN)/python docs/generate.py

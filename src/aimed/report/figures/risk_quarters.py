@@ -96,7 +96,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         effect_sentences.quarters(data, question),
-        f"Patients of both arms in groups of rising baseline risk{model}, blind to the arm. Left: outcome under "
+        f"Patients of both arms in groups of rising baseline risk{model}. Left: outcome under "
         f"control and active treatment; right: their difference, dashed for all patients. Lines are {context.band}s.",
         f"Outcome by arm and difference in groups of baseline risk. {said}.",
         Table(head + (["Risk ratio"] if ratio else []), body),

@@ -16,7 +16,7 @@ def patients(results: view.Results) -> list[Block]:
     --------
     >>> one = {"title": "A man of 60", "fewer": 9.0, "lower": 2.0, "upper": 16.0}
     >>> [part.type for part in patients({"effect": {"patients": [one]}})]
-    ['heading', 'note', 'note']
+    ['heading', 'note', 'note', 'note']
     """
     found = [p for p in view.block(results, "effect", "patients") or [] if p]
     if not found:
@@ -30,6 +30,14 @@ def patients(results: view.Results) -> list[Block]:
             "effect in such patients; what one patient would have had without treatment is never known."
         ),
     ]
+    if view.block(results, "effect", "heterogeneity", "state") != "evidence":
+        out.append(
+            Note(
+                "This study did not show that effects differ between patients. Until another one does, the average "
+                "effect stands for all of these, and the differences between them may be chance.",
+                "warn",
+            )
+        )
     figures: list[Figure] = []
     rest: list[Block] = []
     for k, p in enumerate(found):
