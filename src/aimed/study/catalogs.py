@@ -19,20 +19,21 @@ from aimed.study.shipped import SHIPPED
 from aimed.study.spec import SYNTHETIC
 from aimed.study.tasks import TASKS
 from aimed.treatment import AVERAGE, LEARNERS
+from aimed.treatment.base_learners import BASE_LEARNERS
 from aimed.trust import CHECKLISTS
 
 __all__ = ["CATALOGS", "catalogs"]
 
 CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
-    "learners of individual effects": LEARNERS,
-    "estimators of the average effect": AVERAGE,
     "picture models": PICTURE_MODELS,
     "volume models": VOLUME_MODELS,
     "networks": NETWORKS,
     "losses": LOSSES,
     "volume networks": VOLUME_NETWORKS,
     "segmentation losses": SEGMENTATION_LOSSES,
+    "learners": LEARNERS,
+    "average effects": AVERAGE,
     "scores": SCORES,
     "metrics": METRICS,
     "checks": CHECKS,
@@ -49,6 +50,7 @@ def catalogs() -> dict[str, dict[str, str]]:
     """Return name → summary of every entry, by catalogue; nothing heavy is imported."""
     out = {"tasks": {name: task.title for name, task in TASKS.items()}}
     out |= {title: {e.name: e.summary for e in found.entries().values()} for title, found in CATALOGS.items()}
+    out["base learners"] = dict(BASE_LEARNERS)
     out["builtin data"] = {f"builtin:{name}": f"{s.summary} ({s.package})" for name, s in BUILTIN.items()}
     out["builtin data"][SYNTHETIC] = "Drawn chest X-rays with five known findings and their masks (no patients)."
     out["studies"] = {

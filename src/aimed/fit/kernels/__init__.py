@@ -1,1 +1,1 @@
-"""Compiled loops of the prognosis models, one file a topic."""
+"""Compiled loops that the rooms of models share, one file a topic."""
