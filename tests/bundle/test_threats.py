@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import skops.io
-from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
@@ -229,7 +229,7 @@ def test_pickle_in_place_of_the_estimator(copy, tmp_path):
 def foreign():
     tree = DecisionTreeClassifier(max_depth=1).fit([[0.0], [1.0]], [0, 1])
     return {
-        "another sklearn model that skops trusts": LogisticRegression(),
+        "another sklearn model that skops trusts": GaussianNB(),
         "a function to call": FunctionTransformer(os.system),
         "a pipeline around a good tree": Pipeline([("call", FunctionTransformer(np.exp)), ("tree", tree)]),
         "a class of one's own": Evil("x"),
@@ -440,6 +440,6 @@ def test_unsafe_or_taken_extra_members(lab, tmp_path, name):
 
 def test_an_estimator_outside_the_list_cannot_be_packed(lab, tmp_path):
     model, X = lab.fitted("random_forest")
-    model.estimator = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    model.estimator = GaussianNB().fit([[0.0], [1.0]], [0, 1])
     with pytest.raises(BundleError, match="not on the fixed list"):
         pack(model, tmp_path / "b", meta=lab.META, schema=describe(model, X))

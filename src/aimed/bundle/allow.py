@@ -42,6 +42,8 @@ ALLOWED_TYPES = frozenset(
         f"{_BOOSTING}.gradient_boosting.HistGradientBoostingRegressor",
         f"{_BOOSTING}.predictor.TreePredictor",
         "aimed.treatment.gaussian_process.GaussianProcess",
+        "aimed.treatment.quantile_codes.QuantileCodes",
+        "aimed.treatment.ridge.RidgeByValidation",
         "sklearn._loss._loss.CyHalfBinomialLoss",
         "sklearn._loss._loss.CyHalfSquaredError",
         "sklearn._loss.link.IdentityLink",
@@ -144,10 +146,20 @@ def load_estimators(data: bytes) -> dict[str, Any]:
     for name, part in parts.items():
         if not isinstance(name, str) or not hasattr(part, "predict"):
             raise BundleError("model.skops holds a part that does not predict", "fitted estimators by name", _AGAIN)
-        last = part.steps[-1][1] if hasattr(part, "steps") else part
-        if hasattr(last, "_predictors") or hasattr(last, "tree_") or hasattr(last, "estimators_"):
-            _check_trees(last)
+        try:
+            for one in _inner(part):
+                if hasattr(one, "_predictors") or hasattr(one, "tree_") or hasattr(one, "estimators_"):
+                    _check_trees(one)
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            raise BundleError("model.skops holds a part that is not as aimed fits it", "fitted parts", _AGAIN) from None
     return parts
+
+
+def _inner(part: Any) -> list[Any]:
+    """Return every step of a pipeline, those of pipelines inside it included, or the part itself."""
+    if not hasattr(part, "steps"):
+        return [part]
+    return [one for _, step in part.steps for one in _inner(step)]
 
 
 def load_estimator(data: bytes, expected: type) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ _TOLD = 0.9
 _FORETOLD = 0.6
 _WEAK = 0.8
 _SEPARATED = 0.99
+_CARRIED_OUT = ("treatment policy", "composite", "competing risk")
+"""Strategies that lie in how the outcome is defined; the others need an analysis of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class Compared:
         Date column: when treatment began.
     measured : mapping of str to str
         Predictor, or ``"outcome"``, and the date column that says when it was measured.
+    strategies : mapping of str to str
+        What may happen after treatment began, and the strategy of ICH E9(R1) declared for it.
     """
 
     assignment: Literal["randomised", "observational"] = "randomised"
@@ -61,6 +65,7 @@ class Compared:
     strata: tuple[str, ...] = ()
     started: str | None = None
     measured: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    strategies: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def check(context: Context) -> list[Finding]:
@@ -68,11 +73,11 @@ def check(context: Context) -> list[Finding]:
 
     * STOP: nobody of an arm is followed to the horizon, or an arm has no event at all in a study of events; a predictor
       or a level of it tells the arm of everybody who has it (no overlap); a predictor was measured after treatment
-      began, or the outcome was known before it.
+      began, or the outcome was known by that day.
     * WARN: fewer than 20 rows or 10 events in an arm; shares of the arms that the ratio of a trial does not explain
       (p < 0.001, exact binomial test); a trial in which a predictor foretells the arm (AUC 0.6 or more, p < 0.001
       corrected); in other data a predictor that nearly separates the arms (AUC 0.8 or more).
-    * NOTE: rows and events of the arms.
+    * NOTE: rows and events of the arms; small levels with one treatment, which chance explains.
 
     Examples
     --------
@@ -91,13 +96,14 @@ def check(context: Context) -> list[Finding]:
     found = _arms(context, name[0], treated)
     if compared.assignment == "randomised" and compared.share is not None:
         found += _ratio(cohort, name[0], treated, compared.share)
-    tested = max(1, len(cohort.predictors))
-    for v in cohort.predictors:
-        found += _overlap(cohort, v, treated, compared, tested)
+    looked_at = [*cohort.predictors]
     for stratum in compared.strata:
         if cohort.variable(stratum).role != "predictor" and cohort.variable(stratum).kind == "category":
-            found += _overlap(cohort, cohort.variable(stratum), treated, compared, tested)
-    return [*found, *_order(cohort, compared)]
+            looked_at.append(cohort.variable(stratum))
+    patient = np.unique(cohort.patient, return_inverse=True)[1]
+    for v in looked_at:
+        found += _overlap(v, cohort.column(v.name), treated, patient, compared, len(looked_at))
+    return [*found, *_order(cohort, compared), *_strategies(compared)]
 
 
 def _arms(context: Context, name: str, treated: NDArray[np.bool_]) -> list[Finding]:
@@ -168,14 +174,17 @@ def _followed(
     free = mask & ~(ended & (outcome.time <= horizon))
     if not free.any() or (outcome.time[free] >= horizon).any():
         return []
-    last = float(outcome.time[mask].max())
+    # The longest time of all would be that of one patient.
+    longest = np.sort(outcome.time[mask])[-_ONE_ARM_ROWS:]
+    known = longest.size == _ONE_ARM_ROWS
+    at_most = f"at most {longest[0]:g} {outcome.unit}s" if known else "a shorter time"
     return [
         _SAY.stop(
             name,
             f"Nobody of the {arm} arm is followed to the horizon of {horizon:g} {outcome.unit}s.",
-            f"Choose a horizon of at most {last:g} {outcome.unit}s; beyond it nothing is known of this arm.",
+            f"Choose a horizon of {at_most}; beyond the last follow-up nothing is known of this arm.",
             horizon=horizon,
-            longest=last,
+            followed=float(longest[0]) if known else None,
         )
     ]
 
@@ -199,58 +208,95 @@ def _ratio(cohort: Cohort, name: str, treated: NDArray[np.bool_], share: float) 
     ]
 
 
-def _overlap(cohort: Cohort, v: Variable, treated: NDArray[np.bool_], compared: Compared, tested: int) -> list[Finding]:
-    column = cohort.column(v.name)
+def _overlap(
+    v: Variable,
+    column: NDArray[Any],
+    treated: NDArray[np.bool_],
+    patient: NDArray[np.int64],
+    compared: Compared,
+    tested: int,
+) -> list[Finding]:
     if v.kind == "category":
-        return _levels(v, column, treated, compared)
+        return _levels(v, column, treated, patient, compared, tested)
     if v.kind != "number":
         return []
-    known = ~np.isnan(column)
+    known = np.flatnonzero(~np.isnan(column))
+    if np.unique(column[known]).size == 2:
+        codes = np.full(column.size, -1, dtype=np.int64)
+        codes[known] = column[known] == column[known].max()
+        return _levels(v, codes, treated, patient, compared, tested)
+    # Rows of a patient share the arm: one of them is what chance had to deal with.
+    known = known[np.unique(patient[known], return_index=True)[1]]
     x, arm = column[known], treated[known]
     if arm.all() or not arm.any():
         return []
-    if np.unique(x).size == 2:
-        return _levels(v, np.where(known, (column == x.max()).astype(np.int32), -1), treated, compared)
     auc, error = _auc(x, arm)
     strength, z = max(auc, 1.0 - auc), abs(auc - 0.5) / error if error > 0 else 0.0
-    if strength >= _SEPARATED:
-        return [_separated(v, 100.0 * strength, int(known.sum()))]
+    beyond_chance = 2 * norm.sf(z) * tested < _ALPHA
+    if strength >= _SEPARATED and beyond_chance:
+        return [_separated(v, 100.0 * strength, int(known.size))]
     trial = compared.assignment == "randomised"
-    foretold = trial and strength >= _FORETOLD and 2 * norm.sf(z) * tested < _ALPHA
-    if foretold or (not trial and strength >= _WEAK):
+    if strength >= (_FORETOLD if trial else _WEAK) and beyond_chance:
         return [_foretells(v, strength, trial)]
     return []
 
 
-def _levels(v: Variable, codes: NDArray[np.int32], treated: NDArray[np.bool_], compared: Compared) -> list[Finding]:
-    """Look for levels that one arm only has."""
-    levels = np.unique(codes[codes >= 0])
-    alone = [int(c) for c in levels if (codes == c).sum() >= _ONE_ARM_ROWS and treated[codes == c].all()]
-    alone += [int(c) for c in levels if (codes == c).sum() >= _ONE_ARM_ROWS and not treated[codes == c].any()]
-    if not alone:
-        return []
-    rows = int(np.isin(codes, alone).sum())
-    if rows >= _TOLD * max(1, int((codes >= 0).sum())):
-        return [_separated(v, 100.0 * rows / codes.size, rows)]
-    say = _SAY.warn if compared.assignment == "randomised" else _SAY.stop
-    return [
-        say(
-            v.name,
-            f"{plural(len(alone), 'level')} of '{v.name}' with {plural(rows, 'row')} had one treatment only.",
-            "Nothing is known of the other treatment there: leave these rows out with [data] include and say so in the "
-            "population, or put levels together.",
-            levels=len(alone),
-            rows=rows,
+def _levels(
+    v: Variable,
+    codes: NDArray[Any],
+    treated: NDArray[np.bool_],
+    patient: NDArray[np.int64],
+    compared: Compared,
+    tested: int,
+) -> list[Finding]:
+    """Look for levels that one arm only has, and whether chance explains that."""
+    known = codes >= 0
+    rows = np.bincount(codes[known])
+    active = np.bincount(codes[known], weights=treated[known], minlength=rows.size)
+    share, there = float(treated.mean()), int((rows > 0).sum())
+    alone, by_chance = list[int](), list[int]()
+    for c in np.flatnonzero((rows >= _ONE_ARM_ROWS) & ((active == 0) | (active == rows))):
+        each = share if active[c] else 1.0 - share
+        likely = each ** np.unique(patient[codes == c]).size * there * tested
+        (alone if likely < _ALPHA else by_chance).append(int(c))
+    told = int(rows[alone].sum())
+    if alone and told >= _TOLD * int(known.sum()):
+        return [_separated(v, 100.0 * told / codes.size, told)]
+    found = []
+    if alone:
+        say = _SAY.warn if compared.assignment == "randomised" else _SAY.stop
+        found.append(
+            say(
+                v.name,
+                f"{plural(len(alone), 'level')} of '{v.name}' with {plural(told, 'row')} had one treatment only.",
+                "Nothing is known of the other treatment there: leave these rows out with [data] include and say so in "
+                "the population, or put levels together.",
+                levels=len(alone),
+                rows=told,
+            )
         )
-    ]
+    if by_chance:
+        few = int(rows[by_chance].sum())
+        found.append(
+            _SAY.note(
+                v.name,
+                f"{plural(len(by_chance), 'small level')} of '{v.name}' with {plural(few, 'row')} had one treatment "
+                "only, as may happen by chance.",
+                "Put rare levels together.",
+                levels=len(by_chance),
+                rows=few,
+            )
+        )
+    return found
 
 
 def _separated(v: Variable, share: float, rows: int) -> Finding:
+    where = "[predictors]" if v.role == "predictor" else "[treatment] strata"
     return _SAY.stop(
         v.name,
         f"'{v.name}' tells the arm of about {share:.0f} % of the rows: it is the treatment under another name, or the "
         "arms do not overlap.",
-        "Take it out of [predictors]; if it is a true difference between the patients, the arms cannot be compared.",
+        f"Take it out of {where}; if it is a true difference between the patients, the arms cannot be compared.",
         rows=rows,
     )
 
@@ -283,6 +329,21 @@ def _auc(x: NDArray[np.float64], arm: NDArray[np.bool_]) -> tuple[float, float]:
     return auc, math.sqrt(max(variance, 0.0))
 
 
+def _strategies(compared: Compared) -> list[Finding]:
+    """Say which declared strategies are not those of the analysis, which compares patients as they were assigned."""
+    other = sorted({strategy for strategy in compared.strategies.values() if strategy not in _CARRIED_OUT})
+    return [
+        _SAY.warn(
+            "estimand",
+            f"The strategy '{strategy}' is declared and is not carried out: patients are compared as they were "
+            "assigned, whatever happened afterwards.",
+            "Read the estimate as that of a treatment policy, or analyse the trial for that strategy elsewhere.",
+            strategy=strategy,
+        )
+        for strategy in other
+    ]
+
+
 def _order(cohort: Cohort, compared: Compared) -> list[Finding]:
     """Look for what was measured on the wrong side of the start of treatment."""
     begun = cohort.column(compared.started) if compared.started is not None else cohort.time
@@ -297,7 +358,7 @@ def _order(cohort: Cohort, compared: Compared) -> list[Finding]:
             continue
         n, total = int(wrong.sum()), int(both.sum())
         if name == "outcome":
-            message = f"The outcome was known before treatment began in {of(n, total)}."
+            message = f"The outcome was known by the day treatment began in {of(n, total)}."
             advice = "Leave these rows out with [data] include: treatment cannot change what has happened."
         else:
             message = f"'{name}' was measured after treatment began in {of(n, total)}."

@@ -134,10 +134,10 @@ def read_outcome(
 ) -> tuple[Outcome, NDArray[np.bool_] | None]:
     """Return the outcome, and which rows have one when follow-up ended too early in some."""
     if spec.column is not None and spec.continuous:
-        values = _numbers(table[f"outcome:{spec.column}"], spec.column, "outcome")
-        if np.ptp(values) == 0.0:
+        measured = _numbers(table[f"outcome:{spec.column}"], spec.column, "outcome")
+        if np.ptp(measured) == 0.0:
             raise DataError(f"the outcome column '{spec.column}' has one value only", "values that differ")
-        return Continuous(values=values, unit=spec.measured_in, label=spec.label), None
+        return Continuous(values=measured, unit=spec.measured_in, label=spec.label), None
     if spec.column is not None:
         return Binary(
             values=_binary_values(table[f"outcome:{spec.column}"], spec.positive, spec.column), label=spec.label

@@ -28,9 +28,14 @@ def arm_labels(treatment: TreatmentPart) -> Mapping[str, str]:
     'placebo'
     """
     return {
-        "active": treatment.label or str(treatment.active),
-        "control": treatment.control_label or str(treatment.control),
+        "active": treatment.label or _called(treatment, treatment.active),
+        "control": treatment.control_label or _called(treatment, treatment.control),
     }
+
+
+def _called(treatment: TreatmentPart, value: Any) -> str:
+    """Return a value of the treatment column as a name; a bare number says nothing in a sentence."""
+    return value if isinstance(value, str) else f"{treatment.column} {str(value).lower()}"
 
 
 def treated_of(cohort: Cohort) -> NDArray[np.bool_]:
@@ -41,7 +46,7 @@ def treated_of(cohort: Cohort) -> NDArray[np.bool_]:
     return np.asarray(cohort.column(name[0]) == 1.0)
 
 
-def assigned(treatment: TreatmentPart, cohort: Cohort) -> Cohort:
+def assigned(treatment: TreatmentPart, cohort: Cohort, site: str | None = None) -> Cohort:
     """Return the rows of the two arms, with the treatment as a column of 0 and 1; the others are counted.
 
     Parameters
@@ -49,6 +54,8 @@ def assigned(treatment: TreatmentPart, cohort: Cohort) -> Cohort:
     treatment : TreatmentPart
     cohort : Cohort
         With the treatment among its columns.
+    site : str, optional
+        Name of the column of sites; as a stratum it joins the columns.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def assigned(treatment: TreatmentPart, cohort: Cohort) -> Cohort:
     both = np.intersect1d(cohort.patient[active], cohort.patient[control]).size
     if both:
         raise DataError(
-            f"{both} patients have rows of both arms",
+            f"{both} {'patient has' if both == 1 else 'patients have'} rows of both arms",
             "one treatment a patient",
             "keep the first assignment; crossover designs are not supported",
         )
@@ -97,6 +104,12 @@ def assigned(treatment: TreatmentPart, cohort: Cohort) -> Cohort:
     )
     variables = [told if v.name == name else v for v in taken.variables]
     columns: dict[str, NDArray[Any]] = {**taken.columns, name: active[kept].astype(np.float64)}
+    if site in treatment.strata and taken.site is not None:
+        levels, codes = np.unique(taken.site, return_inverse=True)
+        columns[site] = codes.astype(np.int32)
+        variables.append(
+            Variable(name=site, kind="category", role="descriptor", categories=tuple(str(v) for v in levels))
+        )
     return replace(taken, variables=variables, columns=columns, flow=flow)
 
 

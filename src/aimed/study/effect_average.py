@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from aimed.core import (
     Measure,
     NotEstimableError,
     Split,
+    StudyFileError,
     Survival,
     Variable,
     is_missing,
@@ -25,7 +28,7 @@ from aimed.core.errors import DataError
 from aimed.metrics.arrays import FloatArray
 from aimed.metrics.result import Estimate
 from aimed.study.arms import ARMS, arm_labels
-from aimed.study.effect_data import EffectData, Rows
+from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.groups import subgroup_labels
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, silent
@@ -62,7 +65,14 @@ _OF_AVERAGE = {
     "odds_ratio": "odds_ratio",
 }
 _SCALE_OF = {"rmst_difference": "rmst_difference", "time_lost_difference": "time_lost_difference"}
+_OF_HAZARDS = ("unadjusted", "standardisation")
+"""Estimators beside which a hazard ratio stands: of Cox regressions without and with the covariates."""
+_ASKED = {
+    "rmst_difference": "difference of restricted mean time without",
+    "time_lost_difference": "difference of mean time lost to",
+}
 _BALANCED = 0.1
+_PLACES = re.compile(r"\bcolumns? (\d+(?:, \d+)*)")
 _STRENGTHS = (1.25, 1.5, 2.0, 3.0, 5.0)
 _QUARTERS = ("Lowest risk", "Second quarter", "Third quarter", "Highest risk")
 
@@ -71,7 +81,14 @@ def primary_estimator(spec: StudySpec) -> str:
     """Return the estimator that answers the question: named in the study file, or by how patients were assigned."""
     if spec.treatment is None:
         raise TypeError("a study of effects is needed")
-    usual = "standardisation" if spec.treatment.assignment == "randomised" else "doubly_robust"
+    hazards = spec.contrasts()[0] == "hazard_ratio"
+    usual = "standardisation" if spec.treatment.assignment == "randomised" or hazards else "doubly_robust"
+    if hazards and spec.estimand.estimator not in (None, *_OF_HAZARDS):
+        raise StudyFileError(
+            f"[estimand] estimator '{spec.estimand.estimator}' gives no hazard ratio",
+            f"one of: {', '.join(_OF_HAZARDS)}",
+            "leave the estimator out, or choose another contrast",
+        )
     return spec.estimand.estimator or usual
 
 
@@ -97,7 +114,10 @@ class Whole:
         self.treatment, self.level, self.seed = spec.treatment, spec.evaluate.level, spec.study.seed
         self.data = EffectData(spec, cohort)
         every = np.arange(cohort.n)
-        self.preparations = self.data.preparations(every)
+        # Chance made the arms alike in what is missing too, and the few rows of an indicator often have one outcome,
+        # which leaves the regression of an arm open.
+        asked = "missing" in spec.predictors.model_fields_set or self.treatment.assignment != "randomised"
+        self.preparations = self.data.preparations(every, None if asked else "mean")
         self.rows: Rows = self.data.rows(every, self.preparations)
         with warnings.catch_warnings():
             # Weak overlap is a block of its own.
@@ -118,8 +138,8 @@ class Whole:
         how = "randomised to" if self.treatment.assignment == "randomised" else "who were given"
         sentence = (
             f"In {spec.study.population or told.population or 'the patients of the table'}, what is the "
-            f"{contrasts[0].replace('_', ' ')} of {outcome_label(spec)}{by} between {labels['active']} and "
-            f"{labels['control']}, in patients {how} either?"
+            f"{_ASKED.get(contrasts[0]) or contrasts[0].replace('_', ' ') + ' of'} {outcome_label(spec)}{by} between "
+            f"{labels['active']} and {labels['control']}, in patients {how} either?"
         )
         return {
             "population": told.population,
@@ -391,8 +411,18 @@ class Whole:
             "n": {"active": found.n_treated, "control": found.n_control},
             "trimmed": self._trimmed(cut),
             "auc": record(found.auc, "auc"),
-            "sentence": "The arms overlap." if found.good else "The arms overlap poorly: see the trimmed estimate.",
+            "sentence": self._overlap_sentence(found),
         }
+
+    def _overlap_sentence(self, found: Any) -> str:
+        if found.good:
+            return "The arms overlap."
+        labels = arm_labels(self.treatment)
+        return (
+            f"The arms overlap poorly: weighted, {found.n_treated} patients with {labels['active']} count as "
+            f"{found.effective_treated:.0f} and {found.n_control} with {labels['control']} as "
+            f"{found.effective_control:.0f}, so that few patients decide; the trimmed estimate is the safer one."
+        )
 
     def _trimmed(self, cut: Any) -> dict[str, Any] | None:
         if cut.n == self.cohort.n:
@@ -443,15 +473,20 @@ class Whole:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)
                     found = self._crude() if name == "unadjusted" else self._estimated(name, self.rows)
-                note = found.note
+                note = self._named(found.note)
                 measures = {c: self._contrast(name, found, c) for c in self.spec.contrasts()}
                 answer = found if name == primary else answer
             except (NotEstimableError, DataError) as error:
                 if name == primary:
-                    raise
-                note = error.got
+                    raise type(error)(
+                        self._named(error.got),
+                        error.expected,
+                        "adjust for fewer columns in [predictors], or name another [estimand] estimator, such as "
+                        f"'{'unadjusted' if name == 'doubly_robust' else 'doubly_robust'}'",
+                    ) from None
+                note = self._named(error.got)
                 scale = self.spec.effect_scale()
-                measures = {scale: missing(scale, error.got, self.cohort.n, self.level)}
+                measures = {scale: missing(scale, note, self.cohort.n, self.level)}
             table.append(
                 {
                     "name": name,
@@ -465,11 +500,26 @@ class Whole:
             raise TypeError("no estimator answers the question")
         return table, answer
 
+    def _named(self, text: str) -> str:
+        """Return what an estimator says with the names of columns in place of their places in its table."""
+        modifiers, others = self.preparations["modifiers"], self.preparations["others"]
+        names = list(modifiers.feature_origin_) if modifiers is not None else []
+        if self.rows.W is not None and others is not None:
+            names += others.feature_origin_
+
+        def spelt(found: re.Match[str]) -> str:
+            told = list(dict.fromkeys(names[int(k)] for k in found[1].split(", ") if int(k) < len(names)))
+            if not told:
+                return found[0]
+            return f"column{'s' if ',' in found[1] else ''} " + ", ".join(f"'{name}'" for name in told)
+
+        return _PLACES.sub(spelt, text)
+
     def _contrast(self, name: str, found: AverageEffect, contrast: str) -> dict[str, Any] | None:
         """Return one contrast by one estimator; None where only others have it."""
         if contrast == "hazard_ratio":
             adjusted = name == "standardisation"
-            return self._hazard(adjusted=adjusted) if adjusted or name == "unadjusted" else None
+            return self._hazard(adjusted=adjusted) if name in _OF_HAZARDS else None
         if contrast in _SCALE_OF and contrast != self.spec.effect_scale():
             if name != "unadjusted" or self.crude is None:
                 return None
@@ -482,6 +532,12 @@ class Whole:
         """Return doubly robust scores of the effect, cross-fitted over all patients."""
         return self.nuisances.scores(self.rows.Y, self.rows.T)
 
+    def _by_arm(self) -> tuple[FloatArray, FloatArray] | None:
+        """Return scores of the outcome in either arm where chance did not make the arms alike; None in a trial."""
+        if self.treatment.assignment == "randomised":
+            return None
+        return self.nuisances.scores_by_arm(self.rows.Y, self.rows.T)
+
     # ------------------------------------------------------------------------------------- who benefits, in groups
 
     def risk_quarters(self, risk: FloatArray, title: str) -> dict[str, Any]:
@@ -491,8 +547,9 @@ class Whole:
             self.rows.T.astype(np.int8),
             risk,
             scores=self.scores(),
+            by_arm=self._by_arm(),
             patient=self.rows.patient,
-            better=self.spec.estimand.better,
+            better=better_effect(self.spec),
             level=self.level,
         ).to_dict()
         rows = []
@@ -529,10 +586,11 @@ class Whole:
             self.rows.T.astype(np.int8),
             {name: (labels.astype(str), title, order) for name, (labels, title, order) in groups.items()},
             scores=self.scores(),
+            by_arm=self._by_arm(),
             events=events,
             min_events=self.spec.subgroups.min_events,
             patient=self.rows.patient,
-            better=self.spec.estimand.better,
+            better=better_effect(self.spec),
             level=self.level,
         )
         record_ = found.to_dict()
@@ -565,7 +623,7 @@ class Whole:
             ],
             "overall": record_["overall"]["difference"],
             "sentence": " ".join(c["sentence"] for c in record_["columns"]),
-            "credibility": [c["credibility"] for c in record_["columns"] if c["credibility"]],
+            "credibility": [f"{c['title']}: {c['credibility']}" for c in record_["columns"] if c["credibility"]],
         }
 
     # -------------------------------------------------------------------------------------------------- sensitivity
@@ -578,7 +636,7 @@ class Whole:
                 found = e_value(answer.ratio, measure="risk_ratio")
                 grid = bounding_table(answer.ratio, strengths=_STRENGTHS)
             else:
-                found = e_value(answer.difference, measure="difference", sd=float(np.std(self.rows.Y)))
+                found = e_value(answer.difference, measure="difference", sd=self._outcome_sd())
                 grid = None
         except (NotEstimableError, DataError) as error:
             out["sentence"] = f"No E-value: {error.got}."
@@ -601,6 +659,12 @@ class Whole:
         if self.treatment.assignment == "randomised":
             out["sentence"] += " In a trial this speaks of what happened after randomisation, such as unequal drop-out."
         return out
+
+    def _outcome_sd(self) -> float:
+        """Return the standard deviation of the outcome itself: that of pseudo-outcomes holds the noise of censoring."""
+        _, seen, weights = self.rows.fully_seen()
+        middle = float(np.average(seen, weights=weights))
+        return math.sqrt(float(np.average((seen - middle) ** 2, weights=weights)))
 
     def _robustness(self) -> dict[str, Any] | None:
         modifiers, others = self.preparations["modifiers"], self.preparations["others"]
@@ -628,13 +692,23 @@ class Whole:
             "benchmark": None
             if strongest is None
             else {
-                "covariate": strongest.covariate,
+                "covariate": self._titles().get(strongest.covariate, strongest.covariate),
                 "times": strongest.times,
                 "effect": strongest.effect,
                 "lower": strongest.lower,
                 "upper": strongest.upper,
             },
         }
+
+    def _titles(self) -> dict[str, str]:
+        """Return what prepared columns are called by people."""
+        found: dict[str, str] = {}
+        for preparation in self.preparations.values():
+            if preparation is None:
+                continue
+            for name, origin in zip(preparation.feature_names_out_, preparation.feature_origin_, strict=True):
+                found[name] = name.replace(origin, self.cohort.variable(origin).title, 1)
+        return found
 
     def placebos(self, progress: Progress = silent) -> list[dict[str, Any]]:
         """Return effects that ought to be none: of permuted treatments, and on outcomes treatment cannot change."""
@@ -652,6 +726,8 @@ class Whole:
                     draws=draws,
                     strata=self._shuffled_within(),
                     seed=self.seed,
+                    # Shuffles have better overlap than the arms had, and so smaller errors for weights.
+                    studentised=self.nuisances.known_propensity,
                     progress=progress,
                     **common,
                 )
@@ -667,7 +743,8 @@ class Whole:
                     }
                 )
             except (NotEstimableError, DataError) as error:
-                out.append(_failed("permuted_treatment", "Treatment permuted", error.got, self.cohort.n, self.level))
+                why = self._named(error.got)
+                out.append(_failed("permuted_treatment", "Treatment permuted", why, self.cohort.n, self.level))
         for name in self.spec.sensitivity.negative_outcomes:
             title = f"Outcome that treatment cannot change: {self.cohort.variable(name).title}"
             values = np.asarray(self.cohort.column(name), dtype=np.float64)
@@ -698,7 +775,7 @@ class Whole:
                     }
                 )
             except (NotEstimableError, DataError) as error:
-                out.append(_failed(name, title, error.got, int(known.sum()), self.level))
+                out.append(_failed(name, title, self._named(error.got), int(known.sum()), self.level))
         return out
 
     def _of_draws(self, found: Any, scale: str) -> dict[str, Any]:
@@ -722,13 +799,25 @@ class Whole:
 
     def _quick(self, Y: Any, T: Any, X: Any, **options: Any) -> Estimate:
         """Estimate as placebos are tried: by the primary estimator, or where that is slow by one without folds."""
-        name = primary_estimator(self.spec)
-        if name == "doubly_robust":
-            name = "weighting" if self.treatment.assignment == "observational" else "standardisation"
+        name = self._quick_name
         if name == "unadjusted":
             X = None
         found: AverageEffect = AVERAGE[name](Y, T, X, level=self.level, patient=options.get("patient"))
         return found.difference
+
+    @cached_property
+    def _quick_name(self) -> str:
+        """The estimator of placebos; in a trial too small for covariates the arms as they are."""
+        name, trial = primary_estimator(self.spec), self.treatment.assignment == "randomised"
+        if name == "doubly_robust":
+            name = "standardisation" if trial else "weighting"
+        if trial and name != "unadjusted":
+            X = self.rows.X if self.rows.W is None else np.column_stack([self.rows.X, self.rows.W])
+            try:
+                AVERAGE[name](self.rows.Y, self.rows.T.astype(np.int8), X, patient=self.rows.patient)
+            except (NotEstimableError, DataError):
+                return "unadjusted"
+        return name
 
 
 # ---------------------------------------------------------------------------------------------------------- records

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.core import Binary, Cohort, CompetingRisks, Continuous, StudyFileError, Survival, Variable
+from aimed.core import (
+    Binary,
+    Cohort,
+    CompetingRisks,
+    Continuous,
+    DataError,
+    NotEstimableError,
+    StudyFileError,
+    Survival,
+    Variable,
+)
 from aimed.fit.prepare import Preparation
 from aimed.metrics.arrays import FloatArray
 from aimed.study.arms import treated_of
@@ -18,7 +29,7 @@ from aimed.study.spec import StudySpec
 from aimed.treatment.censored import Contrast, PseudoOutcome, pseudo_outcome
 from aimed.treatment.nuisances import Nuisances, fit_nuisances
 
-__all__ = ["EffectData", "Rows"]
+__all__ = ["EffectData", "Rows", "better_effect"]
 
 _PSEUDO: dict[str, Contrast] = {
     "risk_difference": "risk",
@@ -26,6 +37,16 @@ _PSEUDO: dict[str, Contrast] = {
     "time_lost_difference": "time_lost",
 }
 """What is made of a time to event for each scale of effects."""
+
+_FOLDS = 5
+
+
+def better_effect(spec: StudySpec) -> Literal["lower", "higher"]:
+    """Return which effects are good: [estimand] better is of the outcome, and time without an event turns it round."""
+    better = spec.estimand.better
+    if spec.effect_scale() != "rmst_difference":
+        return better
+    return "higher" if better == "lower" else "lower"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +103,38 @@ class Rows:
 
     def nuisances(self, spec: StudySpec, folds: int | None = None) -> Nuisances:
         """Fit what the estimators share on these rows."""
-        return fit_nuisances(
-            self.Y,
-            self.T,
-            self.X,
-            self.W,
-            outcome_model=spec.model.outcome_model,
-            propensity_model=spec.model.propensity_model,
-            propensity=self.propensity,
-            folds=folds or spec.split.tune.folds,
-            patient=self.patient,
-            random_state=spec.study.seed,
-        )
+        try:
+            with warnings.catch_warnings():
+                # Weak overlap is a block of its own in the record.
+                warnings.simplefilter("ignore", UserWarning)
+                found = fit_nuisances(
+                    self.Y,
+                    self.T,
+                    self.X,
+                    self.W,
+                    outcome_model=spec.model.outcome_model,
+                    propensity_model=spec.model.propensity_model,
+                    propensity=self.propensity,
+                    folds=folds or spec.split.tune.folds,
+                    patient=self.patient,
+                    random_state=spec.study.seed,
+                )
+        except NotEstimableError as error:
+            raise NotEstimableError(
+                f"{error.got}, in {self.Y.size} rows of the study",
+                error.expected,
+                "lower [split] tune.folds, or take a study with more patients in either arm",
+            ) from None
+        return replace(found, mu0=self._possible(found.mu0), mu1=self._possible(found.mu1))
+
+    def _possible(self, mean: FloatArray) -> FloatArray:
+        """Return expected outcomes moved into what there can be: stand-ins of times are learned without bounds.
+
+        One patient far from the others would else decide an average, by an expected risk of many hundred per cent.
+        """
+        if self.pseudo is None:
+            return mean
+        return np.clip(mean, 0.0, 1.0 if self.pseudo.contrast == "risk" else self.pseudo.horizon)
 
     def judged_by(self, nuisances: Nuisances) -> Nuisances:
         """Return what models fitted on other rows say of these."""
@@ -102,8 +143,8 @@ class Rows:
         if known is None:
             raise TypeError("nuisances without a model of treatment need a known chance of it")
         return Nuisances(
-            mu0=mu0,
-            mu1=mu1,
+            mu0=self._possible(mu0),
+            mu1=self._possible(mu1),
             propensity=known,
             fold=np.zeros(self.Y.size, dtype=np.int64),
             known_propensity=nuisances.known_propensity,
@@ -143,28 +184,30 @@ class EffectData:
         adjust = [v for v in self._variables(self.spec.predictors.adjust) if v.name not in inside]
         known = inside | {v.name for v in adjust}
         strata = [self.cohort.variable(name) for name in self.treatment.strata if name not in known]
+        for v in strata:
+            if v.kind not in ("number", "category"):
+                raise StudyFileError(
+                    f"[treatment] strata names '{v.name}', a {v.kind} column", "a number or a category"
+                )
         return (*adjust, *strata)
 
     def _variables(self, named: tuple[str, ...] | None) -> tuple[Variable, ...]:
         if named is None:
             return self.cohort.predictors
-        found = tuple(self.cohort.variable(name) for name in named)
-        for v in found:
-            if v.kind not in ("number", "category"):
-                raise StudyFileError(f"[predictors] names '{v.name}', a {v.kind} column", "a number or a category")
-        return found
+        return tuple(self.cohort.variable(name) for name in named)
 
     def matrix(self, variables: tuple[Variable, ...], rows: NDArray[np.int64]) -> FloatArray:
         """Return raw columns of some rows, NaN where missing."""
         return self.cohort.matrix([v.name for v in variables])[rows]
 
-    def preparation(self, variables: tuple[Variable, ...], rows: NDArray[np.int64]) -> Preparation:
+    def preparation(
+        self, variables: tuple[Variable, ...], rows: NDArray[np.int64], missing: str | None = None
+    ) -> Preparation:
         """Return a preparation fitted on some rows, without their outcomes."""
-        said, options = self.spec.predictors, dict[str, Any]()
-        options["missing"] = said.missing if said.missing in ("mean_indicators", "mean") else "mean_indicators"
-        inside = {v.name for v in variables}
-        options["nonlinear"] = {k: v for k, v in said.nonlinear.items() if k in inside}
-        return Preparation(variables, **options).fit(self.matrix(variables, rows))
+        said, inside = self.spec.predictors, {v.name for v in variables}
+        nonlinear = {k: v for k, v in said.nonlinear.items() if k in inside}
+        found = Preparation(variables, missing=missing or said.missing, nonlinear=nonlinear)
+        return found.fit(self.matrix(variables, rows))
 
     def readable(self, rows: NDArray[np.int64]) -> Preparation:
         """Return a preparation of the modifiers in their own units, for rules that people read."""
@@ -201,14 +244,18 @@ class EffectData:
         if not isinstance(outcome, Survival | CompetingRisks):
             raise TypeError("an outcome of effects is needed")
         code = outcome.cause if isinstance(outcome, CompetingRisks) else outcome.event
+        who, treated = np.unique(self.cohort.patient[rows], return_index=True)[1], self.treated[rows]
+        smallest = min(int(treated[who].sum()), int((~treated[who]).sum()))
         found = pseudo_outcome(
             np.asarray(code)[rows],
             np.asarray(outcome.time)[rows],
-            self.treated[rows],
+            treated,
             covariates,
             horizon=self.spec.outcome.at()[0],
             contrast=_PSEUDO[self.spec.effect_scale()],
             method="aipw",
+            # Few rows are held out of a small study; each fold has two patients of either arm at the least.
+            folds=max(1, min(_FOLDS, smallest // 2)),
             patient=None if self.patient is None else self.patient[rows],
             random_state=self.spec.study.seed,
         )
@@ -235,9 +282,34 @@ class EffectData:
             pseudo,
         )
 
-    def preparations(self, rows: NDArray[np.int64]) -> dict[str, Preparation | None]:
-        """Fit the preparations of modifiers and of further covariates on some rows."""
+    def preparations(self, rows: NDArray[np.int64], missing: str | None = None) -> dict[str, Preparation | None]:
+        """Fit the preparations of modifiers and of further covariates on some rows.
+
+        Parameters
+        ----------
+        rows : int array
+        missing : str, optional
+            In place of what the study file says of missing values.
+
+        Raises
+        ------
+        DataError
+            If no modifier differs between the patients.
+        """
+        if not self.modifiers:
+            raise StudyFileError(
+                "no column of [predictors] may modify the effect",
+                "at least one",
+                "name columns measured before treatment in [predictors] modifiers",
+            )
+        modifiers = self.preparation(self.modifiers, rows, missing)
+        if not modifiers.feature_names_out_:
+            raise DataError(
+                f"none of the {len(self.modifiers)} columns of [predictors] modifiers differs in {rows.size} rows",
+                "at least one number or category with two values",
+                "name other columns in [predictors] modifiers",
+            )
         return {
-            "modifiers": self.preparation(self.modifiers, rows),
-            "others": self.preparation(self.others, rows) if self.others else None,
+            "modifiers": modifiers,
+            "others": self.preparation(self.others, rows, missing) if self.others else None,
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from aimed.metrics.evaluate_effects import evaluate_effects
 from aimed.metrics.targeting import rate
 from aimed.study.arms import arm_labels
 from aimed.study.effect_average import Whole, missing
-from aimed.study.effect_data import EffectData, Rows
+from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.effect_models import TITLES as LEARNER_TITLES
 from aimed.study.effect_models import effect_learners_of
 from aimed.study.effect_patients import typical_patients
@@ -46,6 +48,8 @@ _TESTS = {
     "rate": "Gain of treating the top first (AUTOC)",
 }
 _FUNCTION_ROWS = 200
+_EXPLAINED = 1000
+"""Test rows that importance, SHAP values and partial dependence are computed on: forests of effects are slow to ask."""
 _MATTERS = 0.1
 """Difference of risk differences between quarters of the patients that would matter: 10 of 100 patients."""
 
@@ -70,10 +74,13 @@ def evaluate(
     whole = Whole(spec, cohort, split)
     average, answer = whole.average()
     balance = whole.balance()
-    judged = _Judged(spec, cohort, split, model, fitted)
+    judged = _Judged(spec, cohort, split, model)
     progress(0.3, "who benefits")
     block = judged.block()
-    policy = _policy(spec, judged, calibrated)
+    with warnings.catch_warnings():
+        # Weak overlap is a block of its own.
+        warnings.simplefilter("ignore", UserWarning)
+        policy = _policy(spec, judged, calibrated)
     risk, title = _baseline_risk(spec, whole)
     quarters: dict[str, Any] | None
     try:
@@ -115,9 +122,7 @@ def evaluate(
 class _Judged:
     """The test part of a study of effects: outcomes of its own, nuisances of the training part, predicted effects."""
 
-    def __init__(
-        self, spec: StudySpec, cohort: Cohort, split: Split, model: EffectsModel, fitted: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, spec: StudySpec, cohort: Cohort, split: Split, model: EffectsModel) -> None:
         self.spec, self.model = spec, model
         self.data = EffectData(spec, cohort)
         train, self.test = split.parts["train"], split.parts["test"]
@@ -130,11 +135,21 @@ class _Judged:
         self.effect: FloatArray = model.effect(self.raw)
         self.benefit = benefit_of(spec, self.effect)
         self.constant = float(model.average["value"])
-        self.others = {
-            name: np.asarray(fitted_learner(spec, name, self.learned, self.of_train).effect(self.rows.X))
-            for name in effect_learners_of(spec)[0]
-            if name != fitted["name"]
-        }
+
+    @cached_property
+    def others(self) -> dict[str, FloatArray]:
+        """The effects that the learners which were not chosen predict, fitted when first asked for."""
+        found: dict[str, FloatArray] = {}
+        for name in effect_learners_of(self.spec)[0]:
+            if name == self.model.name:
+                continue
+            try:
+                learner = fitted_learner(self.spec, name, self.learned, self.of_train)
+            except NotEstimableError:
+                # The leaderboard says which learner could not be fitted, and why.
+                continue
+            found[name] = np.asarray(learner.effect(self.rows.X), dtype=np.float64)
+        return found
 
     def block(self) -> dict[str, Any]:
         """Return the whole evaluation of the chosen model."""
@@ -142,22 +157,25 @@ class _Judged:
 
     def _evaluated(self, effect: FloatArray, comparators: Mapping[str, Any]) -> dict[str, Any]:
         rows, n = self.rows, self.nuisances
-        return evaluate_effects(
-            rows.Y,
-            rows.T.astype(np.int8),
-            effect,
-            better=self.spec.estimand.better,
-            propensity=n.propensity,
-            mu0=n.mu0,
-            mu1=n.mu1,
-            patient=rows.patient,
-            level=self.spec.evaluate.level,
-            draws=min(self.spec.evaluate.draws, 200),
-            seed=self.spec.study.seed,
-            comparators=comparators,
-            covariates=rows.X,
-            margin=_MATTERS if self.model.of_risk else None,
-        )
+        with warnings.catch_warnings():
+            # Weak overlap is a block of its own.
+            warnings.simplefilter("ignore", UserWarning)
+            return evaluate_effects(
+                rows.Y,
+                rows.T.astype(np.int8),
+                effect,
+                better=better_effect(self.spec),
+                propensity=n.propensity,
+                mu0=n.mu0,
+                mu1=n.mu1,
+                patient=rows.patient,
+                level=self.spec.evaluate.level,
+                draws=min(self.spec.evaluate.draws, 200),
+                seed=self.spec.study.seed,
+                comparators=comparators,
+                covariates=rows.X,
+                margin=_MATTERS if self.model.of_risk else None,
+            )
 
     def losses(self) -> list[dict[str, Any]]:
         """Return of every learner how it stands to the constant and to no effect, each fitted on the training part."""
@@ -175,6 +193,17 @@ class _Judged:
                     "against_zero": found["zero_effect"]["dr_loss"],
                 }
             )
+        none = self._evaluated(np.zeros(self.effect.size), {"constant_effect": self.constant})["differences"]
+        out.append(
+            {
+                "name": "zero_effect",
+                "title": LEARNER_TITLES["zero_effect"],
+                "kind": "comparator",
+                "chosen": False,
+                "difference": none["constant_effect"]["dr_loss"],
+                "against_zero": None,
+            }
+        )
         constant = np.full(self.effect.size, self.constant)
         found = self._evaluated(constant, {"zero_effect": 0.0})["differences"]
         out.append(
@@ -248,10 +277,12 @@ def _columns(points: Any) -> dict[str, Any] | None:
 
 
 def _baseline_risk(spec: StudySpec, whole: Whole) -> tuple[FloatArray, str]:
-    """Return the outcome expected without treatment of all patients, from models that did not see them."""
-    if whole.of_risk:
-        return np.clip(whole.nuisances.mu0, 0.0, 1.0), "Outcome under control, cross-fitted"
-    return whole.nuisances.mu0, "Outcome under control, cross-fitted"
+    """Return the outcome expected of all patients whatever their treatment, from models that did not see them.
+
+    A risk learned from the control arm alone would share the errors of the effects that it is set against.
+    """
+    risk, title = whole.nuisances.blind_risk, "Outcome expected whatever the treatment, cross-fitted"
+    return np.clip(risk, 0.0, 1.0) if whole.of_risk else risk, title
 
 
 # -------------------------------------------------------------------------------------------------------------- policy
@@ -261,7 +292,7 @@ def _policy(spec: StudySpec, judged: _Judged, calibrated: Mapping[str, Any]) -> 
     """Return what rules of treatment are worth on the test part, against treating all, nobody and as was done."""
     rows, n, preferences = judged.rows, judged.nuisances, preferences_of(spec)
     common: dict[str, Any] = {
-        "better": spec.estimand.better,
+        "better": better_effect(spec),
         "preferences": preferences,
         "propensity": n.propensity,
         "mu0": n.mu0,
@@ -282,14 +313,15 @@ def _policy(spec: StudySpec, judged: _Judged, calibrated: Mapping[str, Any]) -> 
     }
     if spec.policy.budget is not None:
         rules["by_budget"] = (
-            f"Treat the {100 * spec.policy.budget:.0f} % with the largest predicted benefit",
+            f"Treat the {100 * spec.policy.budget:g} % with the largest predicted benefit",
             treat_top(judged.benefit, spec.policy.budget, preferences),
         )
     tree = calibrated.get("tree")
     if tree is not None:
         rebuilt = PolicyTree.from_state(tree["state"])
         readable = judged.data.readable(judged.learned.rows)
-        rules["policy_tree"] = ("Policy tree", np.asarray(rebuilt.predict(readable.transform(judged.raw)), dtype=float))
+        named = "Policy tree" if spec.policy.budget is None else "Policy tree, whatever the budget"
+        rules["policy_tree"] = (named, np.asarray(rebuilt.predict(readable.transform(judged.raw)), dtype=float))
     table, T = [], rows.T.astype(np.int8)
     for name, (title, rule) in rules.items():
         try:
@@ -329,7 +361,9 @@ def _policy(spec: StudySpec, judged: _Judged, calibrated: Mapping[str, Any]) -> 
 
 
 def _policy_sentence(row: Mapping[str, Any] | None) -> str:
-    gain = (row or {}).get("against_all")
+    gain, share = (row or {}).get("against_all"), (row or {}).get("treated_share")
+    if share == 1.0:
+        return "Predicted benefit is above the limit for everyone of the test part: the rule would treat everyone."
     if gain is None or gain["value"] is None or gain["lower"] is None:
         return "Whether treating by predicted benefit gains over treating everyone could not be estimated."
     if gain["lower"] > 0:
@@ -347,13 +381,16 @@ def _performance(
 ) -> dict[str, Any]:
     """Return the block that criteria and tables read: contrasts of all patients, measures of the test part."""
     primary = next(row for row in effect["average"] if row["primary"])["measures"]
-    crude: Mapping[str, Any] = next(
-        (row for row in effect["average"] if row["name"] == "unadjusted"), {"measures": {}}
-    )["measures"]
+    # Some contrasts have one adjusted estimator only, as hazards have, and some none: then the arms as they are.
+    by_name: dict[str, Mapping[str, Any]] = {row["name"]: row["measures"] for row in effect["average"]}
+    adjusted, crude = by_name.get("standardisation", {}), by_name.get("unadjusted", {})
     measures: dict[str, Any] = {}
     for name in spec.contrasts():
         measures[name] = (
-            primary.get(name) or crude.get(name) or missing(name, "no estimator gave it", cohort.n, spec.evaluate.level)
+            primary.get(name)
+            or adjusted.get(name)
+            or _as_observed(crude.get(name))
+            or missing(name, "no estimator gave it", cohort.n, spec.evaluate.level)
         )
     measures |= block["measures"]
     weighted = effect["balance"]["max_smd_weighted"]
@@ -390,6 +427,14 @@ def _performance(
     }
 
 
+def _as_observed(measure: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a measure with the note that nothing was adjusted for."""
+    if measure is None:
+        return None
+    notes = [str(measure.get("note") or ""), "the arms as they are: nothing was adjusted for"]
+    return {**measure, "note": "; ".join(note for note in notes if note)}
+
+
 # --------------------------------------------------------------------------------------------------------- explanation
 
 
@@ -397,7 +442,7 @@ def explain(
     spec: StudySpec, cohort: Cohort, split: Split, model: EffectsModel, progress: Progress = silent
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Say what predicted effects depend on, and what they mean for typical patients in absolute numbers."""
-    judged = _Judged(spec, cohort, split, model, {"name": model.name})
+    judged = _Judged(spec, cohort, split, model)
     scores = benefit_of(spec, judged.nuisances.scores(judged.rows.Y, judged.rows.T))
 
     def metric(benefit: FloatArray, rows: NDArray[np.int64]) -> float:
@@ -432,6 +477,8 @@ def explain(
         n_effects=spec.explain.effects,
         level=spec.evaluate.level,
         seed=spec.study.seed,
+        most_rows=_EXPLAINED,
+        importance_rows=_EXPLAINED,
         progress=progress,
     )
     labels = arm_labels(judged.data.treatment)

@@ -79,6 +79,9 @@ def learner_named(spec: StudySpec, name: str) -> Any:
                 f"[model] parameters.{name} has '{key}', which {TITLES.get(name, name)} does not take",
                 f"one of: {', '.join(sorted(known))}" if known else "none",
             )
+    if "doubly_robust" in known and (spec.treatment is None or spec.treatment.assignment != "randomised"):
+        # A regression on risk alone adjusts for risk alone.
+        given.setdefault("doubly_robust", True)
     if "random_state" in known:
         given.setdefault("random_state", spec.study.seed)
     return kind(**given)

@@ -21,6 +21,7 @@ _GROUPS = (
     "A patient with a large predicted benefit",
 )
 _SHOWN = 8
+_TIMES = {"rmst_difference": "without", "time_lost_difference": "lost to"}
 
 
 def typical_patients(
@@ -88,12 +89,13 @@ def _statement(
 ) -> dict[str, Any]:
     """Return counts of 100 for risks, differences otherwise, and the sentence."""
     percent = f"{100 * spec.evaluate.level:g} %"
+    by = "" if model.horizon is None else f" by {model.horizon:g} {spec.outcome.unit}s"
     if not model.of_risk:
         interval = "" if lower is None or upper is None else f" ({percent} interval {lower:.3g} to {upper:.3g})"
-        sentence = (
-            f"{labels['active']} instead of {labels['control']} changes {outcome_label(spec)} by {effect:+.3g} "
-            f"{model.unit}{interval}."
-        )
+        what = f"{outcome_label(spec)} by {effect:+.3g} {model.unit}".rstrip()
+        if model.scale in _TIMES:
+            what = f"the mean time {_TIMES[model.scale]} {outcome_label(spec)}{by} by {effect:+.3g} {model.unit}s"
+        sentence = f"{labels['active']} instead of {labels['control']} changes {what}{interval}."
         return {
             "control_of_100": None,
             "active_of_100": None,
@@ -111,14 +113,13 @@ def _statement(
     high: float | None = None
     if lower is not None and upper is not None:
         low, high = (float(np.clip(-100.0 * v, 100.0 * (control - 1.0), 100.0 * control)) for v in (upper, lower))
-    by = "" if model.horizon is None else f" by {model.horizon:g} {spec.outcome.unit}s"
     word = "fewer" if fewer >= 0 else "more"
     sentence = (
         f"Of 100 patients like this, about {100 * control:.0f} have the event ({outcome_label(spec)}){by} with "
         f"{labels['control']} and {100 * active:.0f} with {labels['active']}: about {abs(fewer):.0f} {word}"
     )
     if low is not None and high is not None:
-        sentence += f"; {percent} interval {_count(low)} to {_count(high)}"
+        sentence += f"; {percent} interval {_counts(low, high)}"
     return {
         "control_of_100": 100.0 * control,
         "active_of_100": 100.0 * active,
@@ -130,12 +131,16 @@ def _statement(
     }
 
 
-def _count(fewer: float) -> str:
-    """Return a number of events in words.
+def _counts(low: float, high: float) -> str:
+    """Return an interval of how many fewer events there are in words, the smaller number first.
 
     Examples
     --------
-    >>> _count(2.4), _count(-1.6)
-    ('2 fewer', '2 more')
+    >>> _counts(2.4, 16.0), _counts(-9.7, -1.6), _counts(-1.6, 9.7)
+    ('2 to 16 fewer', '2 to 10 more', '2 more to 10 fewer')
     """
-    return f"{abs(fewer):.0f} {'fewer' if fewer >= 0 else 'more'}"
+    if low >= 0:
+        return f"{low:.0f} to {high:.0f} fewer"
+    if high <= 0:
+        return f"{abs(high):.0f} to {abs(low):.0f} more"
+    return f"{abs(low):.0f} more to {high:.0f} fewer"

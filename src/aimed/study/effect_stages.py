@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from aimed.bundle.schema import Schema
 from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.checks.treatment import Compared
-from aimed.core import Cohort, Finding, Split, StudyFileError
+from aimed.core import Cohort, Finding, NotEstimableError, Split, StudyFileError
 from aimed.metrics.arrays import FloatArray
 from aimed.metrics.result import Estimate
 from aimed.study.arms import arm_labels
-from aimed.study.effect_data import EffectData, Rows
+from aimed.study.effect_average import primary_estimator
+from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.effect_models import COMPARATORS, TITLES, effect_learners_of, learner_named
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, silent
@@ -50,6 +52,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         done += 1
 
     require_adjusted(spec, EffectData(spec, cohort))
+    primary_estimator(spec)
     measured = {name: v.measured for name, v in spec.variables.items() if v.measured is not None}
     if spec.outcome.known is not None:
         measured["outcome"] = spec.outcome.known
@@ -67,6 +70,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
             strata=compared.strata,
             started=compared.started,
             measured=measured,
+            strategies=dict(spec.estimand.intercurrent),
         ),
         progress=step,
     )
@@ -80,7 +84,7 @@ def require_adjusted(spec: StudySpec, data: EffectData) -> None:
     StudyFileError
         If there are covariates that are no modifiers and a learner has no place for them.
     """
-    if data.treatment.assignment == "randomised" or not data.others:
+    if not data.others or data.treatment.assignment == "randomised":
         return
     for name in effect_learners_of(spec)[0]:
         if not getattr(LEARNERS[name], "accepts_w", True):
@@ -104,6 +108,7 @@ class _Tried:
     folds: list[float]
     seconds: float = 0.0
     note: str = ""
+    failed: NotEstimableError | None = None
 
     def against_constant(self, constant: FloatArray, patient: Any, level: float) -> Estimate:
         """Return the mean loss less that of the constant effect."""
@@ -157,12 +162,33 @@ def fit(
             progress((k + j / len(names)) / (len(split.folds) + 1), f"fold {k + 1}: {TITLES[name]}")
             began = time.monotonic()
             one = tried[name]
-            effect = np.asarray(fitted_learner(spec, name, learns, nuisances).effect(held.X), dtype=np.float64)
+            told: list[str] = []
+            try:
+                effect = np.asarray(
+                    fitted_learner(spec, name, learns, nuisances, told).effect(held.X), dtype=np.float64
+                )
+            except NotEstimableError as error:
+                one.failed = one.failed or error
+                continue
+            one.note = "; ".join(dict.fromkeys([*([one.note] * bool(one.note)), *told]))
             one.seconds += time.monotonic() - began
             one.effect[rows], one.loss[rows] = effect, (scores - effect) ** 2
             one.folds.append(float(one.loss[rows].mean()))
     progress(len(split.folds) / (len(split.folds) + 1), "the chosen learner on the whole training part")
-    chosen, why = _choose([tried[name] for name in candidates], tried["constant_effect"], whole, spec.evaluate.level)
+    ready = [tried[name] for name in candidates if tried[name].failed is None]
+    if not ready:
+        failed = tried[candidates[0]].failed
+        raise NotEstimableError(
+            f"no learner can be fitted: {failed.got if failed else ''}",
+            failed.expected if failed else "",
+            "name fewer [predictors] modifiers, fewer [split] tune.folds, or other [model] candidates",
+        )
+    chosen, why = _choose(ready, tried["constant_effect"], whole, spec.evaluate.level)
+    why += "".join(
+        f" {TITLES[name]} could not be fitted on every tuning fold: {why_not.got}."
+        for name in candidates
+        if (why_not := tried[name].failed) is not None
+    )
     nuisances = whole.nuisances(spec)
     model = _model(spec, data, chosen.name, whole, nuisances, preparations)
     out_of_fold = np.full(cohort.n, np.nan)
@@ -188,21 +214,28 @@ def fit(
     return payload, model, out_of_fold
 
 
-def fitted_learner(spec: StudySpec, name: str, rows: Rows, nuisances: Nuisances) -> Any:
+def fitted_learner(spec: StudySpec, name: str, rows: Rows, nuisances: Nuisances, told: list[str] | None = None) -> Any:
     """Return a learner fitted on some rows.
 
     In a trial a learner without a place for further covariates goes without them: the arms are comparable as they are.
+    What it warns of is added to ``told``.
     """
     learner = learner_named(spec, name)
-    return learner.fit(
-        rows.Y,
-        rows.T.astype(np.int8),
-        X=rows.X,
-        W=rows.W if getattr(learner, "accepts_w", True) else None,
-        patient=rows.patient,
-        propensity=rows.propensity,
-        nuisances=nuisances,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = learner.fit(
+            rows.Y,
+            rows.T.astype(np.int8),
+            X=rows.X,
+            W=rows.W if getattr(learner, "accepts_w", True) else None,
+            patient=rows.patient,
+            propensity=rows.propensity,
+            nuisances=nuisances,
+        )
+    if told is not None:
+        # People read a report, not what a library says beside it.
+        told += [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+    return fitted
 
 
 def _choose(candidates: Sequence[_Tried], constant: _Tried, whole: Rows, level: float) -> tuple[_Tried, str]:
@@ -234,20 +267,20 @@ def _board_row(
 ) -> dict[str, Any]:
     constant = tried["constant_effect"]
     gap = one.against_constant(constant.loss, whole.patient, spec.evaluate.level)
-    alone = one is constant
+    alone, ready = one is constant, one.failed is None
     return {
         "name": one.name,
         "title": TITLES[one.name],
         "kind": "baseline" if one.name in COMPARATORS else "candidate",
         "metric": "dr_loss",
-        "mean": float(gap),
-        "lower": None if alone else float(gap.lower),
-        "upper": None if alone else float(gap.upper),
-        "folds": [a - b for a, b in zip(one.folds, constant.folds, strict=True)],
+        "mean": float(gap) if ready else None,
+        "lower": None if alone or not ready else float(gap.lower),
+        "upper": None if alone or not ready else float(gap.upper),
+        "folds": [a - b for a, b in zip(one.folds, constant.folds, strict=True)] if ready else [],
         "trials": 1,
         "seconds": round(one.seconds, 2),
         "parameters": dict(spec.model.parameters.get(one.name, {})),
-        "note": "what the others are compared with" if alone else one.note,
+        "note": "what the others are compared with" if alone else one.failed.got if one.failed else one.note,
         "chosen": one is chosen,
     }
 
@@ -281,7 +314,7 @@ def _model(
         learner,
         baseline,
         scale=spec.effect_scale(),
-        better=spec.estimand.better,
+        better=better_effect(spec),
         horizon=spec.outcome.at()[0] if spec.outcome.at() else None,
         unit=spec.outcome.measured_in or spec.outcome.unit,
         average={
@@ -311,7 +344,7 @@ def preferences_of(spec: StudySpec) -> Preferences:
 
 def benefit_of(spec: StudySpec, effect: FloatArray) -> FloatArray:
     """Return effects turned so that larger is better."""
-    return -effect if spec.estimand.better == "lower" else effect
+    return -effect if better_effect(spec) == "lower" else effect
 
 
 def calibrate(
@@ -370,6 +403,11 @@ def package(
     """Write the bundle, with what was found of heterogeneity beside the model."""
     found, data = results.get("effect") or {}, EffectData(spec, cohort)
     model.evidence = str((found.get("heterogeneity") or {}).get("state") or "")
+    measures: Mapping[str, Any] = next((row["measures"] for row in found.get("average") or [] if row["primary"]), {})
+    answer = measures.get(model.scale)
+    if answer is not None and answer["lower"] is not None:
+        # What stands for everyone is the answer of the report, from all patients; learning had the training part only.
+        model.average = {name: answer[name] for name in ("value", "lower", "upper", "n", "level")}
     pack_effects(
         model,
         home.file("bundle"),

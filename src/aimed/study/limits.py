@@ -115,6 +115,13 @@ def _of_effects(record: Mapping[str, Any]) -> list[str]:
             "Treatment was not randomised: effects are right only if everything that led to treatment and to the "
             "outcome was measured and adjusted for. The E-value says how strong something unmeasured would have to be."
         )
+    overlap = effect["overlap"]
+    if overlap["trimmed"] is not None and "poorly" in overlap["sentence"]:
+        cut, measure = overlap["trimmed"], overlap["trimmed"]["measure"]
+        said.append(
+            f"{overlap['sentence']} Among the {cut['kept']} of {cut['n']} patients who could have had either treatment "
+            f"the effect is {measure['value']:.3g} ({measure['lower']:.3g} to {measure['upper']:.3g})."
+        )
     if not effect["estimand"]["intercurrent"]:
         said.append("What happened after treatment began, such as stopping or switching it, was not declared.")
     found = effect["heterogeneity"]

@@ -250,6 +250,8 @@ class TreatmentPart(_Strict):
     def _two_arms(self) -> TreatmentPart:
         if str(self.control).strip().lower() == str(self.active).strip().lower():
             raise ValueError("'control' and 'active' are the same value")
+        if (self.label or str(self.active)) == (self.control_label or str(self.control)):
+            raise ValueError("'label' and 'control_label' are the same: nobody could tell the arms apart")
         if self.ratio is not None and self.assignment != "randomised":
             raise ValueError("'ratio' is that of a randomised trial: active to control, such as [1, 1]")
         return self
@@ -263,7 +265,17 @@ class EstimandPart(_Strict):
     population: str = "intention to treat"
     better: Literal["lower", "higher"] = "lower"
     estimator: Literal["unadjusted", "standardisation", "weighting", "doubly_robust", "matching"] | None = None
-    intercurrent: dict[str, str] = Field(default_factory=dict)
+    intercurrent: dict[
+        str,
+        Literal[
+            "treatment policy",
+            "composite",
+            "competing risk",
+            "hypothetical",
+            "while on treatment",
+            "principal stratum",
+        ],
+    ] = Field(default_factory=dict)
 
 
 class PolicyPart(_Strict):
@@ -716,6 +728,8 @@ class StudySpec(_Strict):
             found = getattr(self, table).model_fields_set & keys
             if found:
                 raise ValueError(f"[{table}] '{min(found)}' beside [treatment]: {why}")
+        if self.predictors.missing not in ("mean_indicators", "mean"):
+            raise ValueError("[predictors] 'missing' of an effect study is 'mean_indicators' or 'mean'")
         if out.column is None and len(out.at()) != 1:
             raise ValueError("[outcome] of an effect study needs 'column', or 'time', 'event' and one 'horizon_days'")
         if out.column is not None and out.at():

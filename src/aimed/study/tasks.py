@@ -129,7 +129,8 @@ def task_of(spec: StudySpec) -> Task:
     """Return the task of a study."""
     if spec.outcome.findings:
         return TASKS["classify, findings"]
-    return TASKS["survival, competing" if spec.outcome.competing else spec.study.task]
+    competing = spec.outcome.competing and spec.study.task == "survival"
+    return TASKS["survival, competing" if competing else spec.study.task]
 
 
 def table_kind(spec: StudySpec) -> Literal["binary", "survival", "competing"]:
@@ -250,7 +251,7 @@ def read_cohort(spec: StudySpec, data: Any = None) -> Cohort:
         separator=head.separator,
     )
     if spec.treatment is not None:
-        cohort = assigned(spec.treatment, cohort)
+        cohort = assigned(spec.treatment, cohort, head.site)
     if not cohort.predictors:
         raise DataError(
             "no column is left as a predictor",

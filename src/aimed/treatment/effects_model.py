@@ -55,7 +55,8 @@ class EffectsModel:
     Notes
     -----
     The effect is E[Y(1) - Y(0)] given the modifiers, on the scale of the outcome. The outcomes with and without
-    treatment lie half the effect to either side of their mean, and a risk is kept within 0 and 1.
+    treatment lie half the effect to either side of their mean, so that an effect on a risk is cut to what leaves both
+    risks within 0 and 1.
     """
 
     def __init__(
@@ -99,22 +100,40 @@ class EffectsModel:
         return np.asarray(self.preparation.transform(X), dtype=np.float64)
 
     def effect(self, X: NDArray[np.float64]) -> FloatArray:
-        """Return the effect for each row of raw modifiers, shape (n,)."""
-        return np.asarray(self.learner.effect(self.prepared(X)), dtype=np.float64)
+        """Return the effect for each row of raw modifiers, shape (n,), cut to what a risk leaves room for."""
+        return self._effect(self.prepared(X))
+
+    def _effect(self, Z: FloatArray) -> FloatArray:
+        raw = np.asarray(self.learner.effect(Z), dtype=np.float64)
+        if not self.of_risk:
+            return raw
+        room = self._room(Z)
+        return np.clip(raw, -room, room)
+
+    def _room(self, Z: FloatArray) -> FloatArray:
+        """Return the largest effect that leaves both risks within 0 and 1, shape (n,)."""
+        middle = predict_mean(self.baseline, Z, binary=True)
+        return np.asarray(2.0 * np.minimum(middle, 1.0 - middle), dtype=np.float64)
 
     def effect_interval(self, X: NDArray[np.float64], level: float = 0.95) -> tuple[FloatArray, FloatArray] | None:
         """Return the interval of each row's effect; None where the learner has none."""
+        Z = self.prepared(X)
         try:
-            lower, upper = self.learner.effect_interval(self.prepared(X), alpha=1.0 - level)
+            lower, upper = self.learner.effect_interval(Z, alpha=1.0 - level)
         except NotEstimableError:
             return None
-        return np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+        lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+        if not self.of_risk:
+            return lower, upper
+        # The room rests on an estimated mean: cutting limits to it would claim what is not known.
+        effect = self._effect(Z)
+        return np.minimum(np.clip(lower, -1.0, 1.0), effect), np.maximum(np.clip(upper, -1.0, 1.0), effect)
 
     def outcomes(self, X: NDArray[np.float64]) -> FloatArray:
         """Return the outcome without and with treatment, shape (n, 2)."""
         Z = self.prepared(X)
         middle = predict_mean(self.baseline, Z, binary=self.of_risk)
-        half = np.asarray(self.learner.effect(Z), dtype=np.float64) / 2
+        half = self._effect(Z) / 2
         found = np.column_stack([middle - half, middle + half])
         return np.clip(found, 0.0, 1.0) if self.of_risk else found
 

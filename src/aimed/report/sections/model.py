@@ -53,7 +53,7 @@ def build(results: view.Results) -> Section:
     facts = [
         ("Model", numbers.number(block.get("title") or block.get("name"))),
         ("Missing values", _MISSING.get(str(missing)) or numbers.number(missing)),
-        ("Decision threshold", _threshold(block.get("threshold") or {}, view.masks(results))),
+        ("Decision threshold", _threshold(block.get("threshold") or {}, view.masks(results), view.effect(results))),
     ]
     facts += [(f"Setting: {k}", numbers.number(v)) for k, v in (block.get("parameters") or {}).items()]
     blocks.append(Facts([f for f in facts if f[1] != numbers.ABSENT]))
@@ -226,9 +226,12 @@ def _calibrations(findings: view.Results, labels: dict[str, str]) -> Table:
     return Table(head, rows, "Recalibration of each finding on the tune part, the chosen method in bold", sortable=True)
 
 
-def _threshold(block: view.Results, outlines: bool = False) -> str:
+def _threshold(block: view.Results, outlines: bool = False, effect: bool = False) -> str:
     if not numbers.is_number(block.get("value")):
         return str(block.get("rule") or "") if block.get("findings") or outlines else numbers.ABSENT
+    if effect:
+        said = f"predicted benefit above {float(block['value']):.3g}"
+        return f"{said}, {block['rule']}" if block.get("rule") else said
     value = 100 * float(block["value"])
     return f"{'probability' if outlines else 'risk'} of {value:.4g}%" + (
         f", {block['rule']}" if block.get("rule") else ""
