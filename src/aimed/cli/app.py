@@ -340,9 +340,10 @@ def _predict_rows(
     text = to_csv(rows, model, out)
     refused = refusals(rows)
     predicted = len(rows) - sum(refused.values())
-    told = {"arms": model.manifest["arms"], "average": model.manifest["average"]}
     if isinstance(model, Bundle):
         told = {"horizons": model.horizons}
+    else:
+        told = {"arms": model.manifest["arms"], "average": model.manifest["average"]}
     if as_json:
         print_json(
             {
