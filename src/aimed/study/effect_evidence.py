@@ -148,7 +148,8 @@ class _Judged:
             except NotEstimableError:
                 # The leaderboard says which learner could not be fitted, and why.
                 continue
-            found[name] = np.asarray(learner.effect(self.rows.X), dtype=np.float64)
+            effect = np.asarray(learner.effect(self.rows.X), dtype=np.float64)
+            found[name] = self.model.possible(self.rows.X, effect)
         return found
 
     def block(self) -> dict[str, Any]:

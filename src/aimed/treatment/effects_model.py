@@ -104,11 +104,14 @@ class EffectsModel:
         return self._effect(self.prepared(X))
 
     def _effect(self, Z: FloatArray) -> FloatArray:
-        raw = np.asarray(self.learner.effect(Z), dtype=np.float64)
+        return self.possible(Z, np.asarray(self.learner.effect(Z), dtype=np.float64))
+
+    def possible(self, Z: FloatArray, effect: FloatArray) -> FloatArray:
+        """Return effects of prepared rows cut to what a risk leaves room for, shape (n,)."""
         if not self.of_risk:
-            return raw
+            return effect
         room = self._room(Z)
-        return np.clip(raw, -room, room)
+        return np.clip(effect, -room, room)
 
     def _room(self, Z: FloatArray) -> FloatArray:
         """Return the largest effect that leaves both risks within 0 and 1, shape (n,)."""
