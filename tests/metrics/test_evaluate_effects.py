@@ -217,3 +217,23 @@ def test_bad_input_is_refused(trial):
         evaluate_effects(y, t, effect, propensity=1.0)
     with pytest.raises(DataError, match="neither 0 nor 1"):
         evaluate_effects(y, t + 1, effect)
+
+
+def test_pairs_are_not_matched_where_chance_did_not_make_the_arms_alike():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1500)
+    e = 1 / (1 + np.exp(-1.5 * x))
+    T = (rng.random(1500) < e).astype(int)
+    Y = (rng.random(1500) < 1 / (1 + np.exp(-x))).astype(float)
+    mu = 1 / (1 + np.exp(-x))
+    found = evaluate_effects(Y, T, 0.02 * x, propensity=e, mu0=mu, mu1=mu, draws=0)
+    for name in ("c_for_benefit", "e_avg_for_benefit"):
+        assert found["measures"][name]["value"] is None
+        assert "differ in more than treatment" in found["measures"][name]["note"]
+    # No effect: pairs would find the confounding, scores do not.
+    gap = found["measures"]["benefit_difference"]
+    assert gap["lower"] < 0 < gap["upper"]
+    assert found["caution"] is None
+    trial = evaluate_effects(Y, T, 0.02 * x, propensity=np.full(1500, 0.5), draws=0)
+    assert trial["measures"]["c_for_benefit"]["value"] is not None
+    assert trial["measures"]["benefit_difference"]["upper"] < -0.1

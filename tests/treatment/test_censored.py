@@ -11,8 +11,10 @@ from sklearn.base import BaseEstimator
 from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.competing import aalen_johansen
 from aimed.metrics.nonparametric import kaplan_meier, kaplan_meier_influence, rmst
+from aimed.metrics.regression import CoxRegression
 from aimed.treatment import censored
 from aimed.treatment.censored import Window, product_limit_outcome, pseudo_outcome
+from aimed.treatment.time_to_event import time_to_event
 
 HORIZON = 2.0
 CONTRASTS = ("risk", "rmst", "time_lost")
@@ -272,7 +274,8 @@ def test_models_of_the_prognosis_room_are_taken():
     x, arm, kind, time = draw(600, 7, competing=True)
     own = pseudo_outcome(kind, time, arm, x, horizon=HORIZON)
     given = pseudo_outcome(kind, time, arm, x, horizon=HORIZON, event_model=CauseSpecificCox(), censoring_model=CoxPH())
-    assert np.corrcoef(own.values, given.values)[0, 1] > 0.999
+    # Coefficients of the models of this room are shrunk a little, those of a model that is given are not.
+    assert np.corrcoef(own.values, given.values)[0, 1] > 0.995
     assert "CauseSpecificCox" in given.method
     one = pseudo_outcome(kind > 0, time, arm, x, horizon=HORIZON, contrast="rmst")
     two = pseudo_outcome(kind > 0, time, arm, x, horizon=HORIZON, contrast="rmst", event_model=CoxPH())
@@ -397,3 +400,29 @@ def test_it_is_an_array_for_any_learner():
     out = pseudo_outcome(event, time, arm, horizon=HORIZON)
     assert (np.asarray(out) == out.values).all()
     assert np.asarray(out, dtype=np.float32).dtype == np.float32
+
+
+def test_a_small_trial_is_not_ruined_by_its_model_of_censoring():
+    # 60 patients, a third censored, two covariates: a Cox model of 10 censorings would divide single rows by 0.01.
+    found, raw = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x, arm = rng.normal(size=(60, 2)), rng.permutation(np.arange(60) % 2)
+        event_at = rng.exponential(2 * np.exp(-0.6 * x[:, 0] + 0.5 * arm))
+        lost_at = np.where(rng.random(60) < 0.25, 5, rng.exponential(1.1 * np.exp(-0.5 * x[:, 0])))
+        event, time = event_at <= lost_at, np.minimum(event_at, lost_at)
+        out = pseudo_outcome(event, time, arm, x, horizon=1.0, random_state=seed).values
+        found.append(out[arm == 1].mean() - out[arm == 0].mean())
+        raw.append(float(time_to_event(event, time, arm, horizon=1.0).risk.difference))
+        assert np.abs(out).max() < 10
+    assert np.std(found) < 1.3 * np.std(raw)
+
+
+def test_a_model_without_signal_is_shrunk_to_the_curve_of_the_arm():
+    rng = np.random.default_rng(3)
+    x, event, time = rng.normal(size=(200, 3)), np.ones(200, dtype=bool), rng.exponential(1, 200)
+    noise = censored._Cox(event, time, np.zeros(200, dtype=bool), x)
+    signal = censored._Cox(event, time * np.exp(-x[:, 0]), np.zeros(200, dtype=bool), x)
+    assert noise.kept < 0.6 < 0.95 < signal.kept < 1
+    full = CoxRegression(event, time * np.exp(-x[:, 0]), x).fit(np.ones(200))
+    assert signal._beta == pytest.approx(signal.kept * full, rel=1e-6)

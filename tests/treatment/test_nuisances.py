@@ -127,3 +127,17 @@ def test_what_cannot_be_fitted_is_refused(change, error, words):
     given = {"Y": Y, "T": T, "X": X} | change
     with pytest.raises(error, match=words):
         fit_nuisances(**given)
+
+
+def test_scores_of_the_arms_differ_by_those_of_the_effect():
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(3000, 1))
+    T = (rng.random(3000) < 1 / (1 + np.exp(-1.5 * X[:, 0]))).astype(int)
+    Y = 2 * X[:, 0] + T + rng.normal(size=3000)
+    found = fit_nuisances(Y, T, X)
+    control, treated = found.scores_by_arm(Y, T)
+    assert treated - control == pytest.approx(found.scores(Y, T))
+    # The arms as they are differ by 1 + what confounds them.
+    assert control.mean() == pytest.approx(0, abs=0.15)
+    assert treated.mean() == pytest.approx(1, abs=0.15)
+    assert Y[T == 1].mean() - Y[T == 0].mean() > 2

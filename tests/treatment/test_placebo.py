@@ -13,6 +13,7 @@ from aimed.metrics.result import Estimate
 from aimed.treatment import AVERAGE
 from aimed.treatment.placebo import negative_controls, permuted_treatment
 from aimed.treatment.rates import event_rates, group_effect
+from aimed.treatment.unadjusted import unadjusted
 
 
 def welch(Y, T, X=None, patient=None):
@@ -191,3 +192,17 @@ def test_controls_without_interval_or_number():
         lambda Y, T, X: Estimate(1.4, name="r", lower=1.1, upper=1.8), Y, T, outcomes={"a": Y}, null=1.0
     )[0]
     assert ratio.finding is not None
+
+
+def test_unequal_arms_of_unequal_spread_do_not_pass_for_an_effect():
+    # 30 treated of spread 3, 90 untreated of spread 1, no effect on average: differences as they are reject 1 in 4.
+    off = {True: 0, False: 0}
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        T = rng.permutation(np.arange(120) < 30).astype(int)
+        Y = rng.normal(size=120) * np.where(T == 1, 3.0, 1.0)
+        for own in off:
+            p = permuted_treatment(lambda Y, T, X: unadjusted(Y, T), Y, T, draws=59, seed=seed, studentised=own).p
+            off[own] += p <= 0.05
+    assert off[True] <= 7
+    assert off[False] >= 9

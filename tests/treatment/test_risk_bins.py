@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aimed.core.errors import DataError, NotEstimableError
+from aimed.treatment.nuisances import fit_nuisances
 from aimed.treatment.rates import event_rates, group_effect
 from aimed.treatment.risk_bins import risk_bins
 
@@ -131,3 +132,36 @@ def test_refusals(change, word):
     given = {"Y": np.tile([0.0, 1], 25), "T": np.repeat([0, 1], 25), "risk": np.linspace(0.1, 0.9, 50)} | change
     with pytest.raises((DataError, NotEstimableError), match=word):
         risk_bins(**given)
+
+
+def test_a_risk_that_is_blind_to_treatment_keeps_the_size_of_the_trend():
+    # Covariates that say nothing: the risk is noise, and one learned from the untreated shares it with the scores.
+    blind, alone = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X, T = rng.normal(size=(300, 3)), rng.integers(0, 2, 300)
+        Y = (rng.random(300) < 0.45 - 0.15 * T).astype(float)
+        fitted = fit_nuisances(Y, T, X, propensity=0.5, random_state=seed)
+        scores = fitted.scores(Y, T)
+        blind.append(risk_bins(Y, T, fitted.blind_risk, scores=scores).trend)
+        alone.append(risk_bins(Y, T, fitted.mu0, scores=scores).trend)
+    off = [np.mean([abs(t / t.se) > 1.96 for t in found]) for found in (blind, alone)]
+    assert off[0] <= 0.09
+    assert off[0] < off[1]
+
+
+def test_arms_of_a_bin_are_adjusted_where_scores_of_the_arms_are_given():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 2))
+    T = (rng.random(4000) < 1 / (1 + np.exp(-2 * X[:, 1]))).astype(int)
+    Y = (rng.random(4000) < 1 / (1 + np.exp(1 - X[:, 0] - X[:, 1]))).astype(float)
+    fitted = fit_nuisances(Y, T, X)
+    scores, arms = fitted.scores(Y, T), fitted.scores_by_arm(Y, T)
+    plain = risk_bins(Y, T, fitted.blind_risk, scores=scores)
+    found = risk_bins(Y, T, fitted.blind_risk, scores=scores, by_arm=arms)
+    for one, crude in zip(found.bins, plain.bins, strict=True):
+        assert float(one.effect.treated) - float(one.effect.control) == pytest.approx(float(one.effect.difference))
+        assert float(one.effect.difference) == float(crude.effect.difference)
+        assert one.effect.control.lower < one.effect.control < one.effect.control.upper
+    assert float(plain.overall.treated) - float(plain.overall.control) > 0.15
+    assert abs(float(found.overall.treated) - float(found.overall.control)) < 0.1

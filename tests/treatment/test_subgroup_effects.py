@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from aimed.core.errors import DataError
 from aimed.treatment.rates import event_rates
@@ -38,7 +39,9 @@ def test_two_levels_are_the_z_test_of_two_differences():
     z = (a - b) / math.hypot(a.se, b.se)
     assert found.statistic == pytest.approx(z * z)
     assert found.df == 1
-    assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)))
+    v, n = np.array([a.se, b.se]) ** 2, np.array([g.effect.n for g in found.subgroups])
+    welch = v.sum() ** 2 / (v**2 / (n - 1)).sum()
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(z), welch))
 
 
 def test_a_real_difference_is_found_and_said():
@@ -59,7 +62,8 @@ def test_one_risk_ratio_at_two_baseline_risks():
     assert found.p < 0.001
     logs = [(math.log(g.effect.ratio), g.effect.ratio.se / g.effect.ratio) for g in found.subgroups]
     z = (logs[0][0] - logs[1][0]) / math.hypot(logs[0][1], logs[1][1])
-    assert found.p_ratio == pytest.approx(math.erfc(abs(z) / math.sqrt(2)))
+    # Welch's t of some 4,000 degrees of freedom.
+    assert found.p_ratio == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), rel=1e-3)
     assert found.p_ratio > 0.05
     assert "Risk ratios may be the same" in found.sentence
 
@@ -153,3 +157,31 @@ def test_refusals(columns, word):
     Y, T, _ = trial(100, 9)
     with pytest.raises(DataError, match=word):
         subgroup_effects(Y, T, columns)
+
+
+def test_the_test_keeps_its_size_with_small_levels():
+    # 4 levels, the smallest of about 12 patients: chi-squared rejects 9 %.
+    p = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        T, level = rng.integers(0, 2, 150), rng.choice(["a", "b", "c", "d"], 150, p=[0.62, 0.2, 0.1, 0.08])
+        Y = rng.normal(size=150) * (1 + T) + T
+        scores = np.where(T == 1, 2.0, -2.0) * (Y - 0.5) + 0.5
+        p.append(subgroup_effects(Y, T, {"level": level}, scores=scores, min_events=4)["level"].p)
+    assert 0.025 < np.mean(np.array(p) < 0.05) < 0.075
+
+
+def test_welch_is_that_of_the_statistics_books():
+    # One-way analysis of the scores themselves, as R's oneway.test(scores ~ level, var.equal = FALSE).
+    rng = np.random.default_rng(5)
+    level = np.repeat([0, 1, 2], [10, 25, 60])
+    scores = rng.normal(size=95) * np.array([3.0, 1.0, 2.0])[level] + 0.4 * level
+    found = subgroup_effects(rng.normal(size=95), np.arange(95) % 2, {"level": level}, scores=scores, min_events=5)
+    groups = [scores[level == k] for k in range(3)]
+    w = np.array([g.size / g.var(ddof=1) for g in groups])
+    means = np.array([g.mean() for g in groups])
+    centre = (w * means).sum() / w.sum()
+    part = ((1 - w / w.sum()) ** 2 / (np.array([10, 25, 60]) - 1)).sum()
+    F = (w * (means - centre) ** 2).sum() / 2 / (1 + 2 * 1 / 8 * part)
+    assert found["level"].statistic == pytest.approx((w * (means - centre) ** 2).sum())
+    assert found["level"].p == pytest.approx(stats.f.sf(F, 2, 8 / (3 * part)))

@@ -49,3 +49,30 @@ def test_refits_of_all_stages_cover_the_average():
         low, high = XLearner("linear", "linear", n_bootstraps=20).fit(Y, T, X=X).ate_interval(X)
         hits += low <= tau.mean() <= high
     assert hits >= 8
+
+
+def test_intervals_hold_the_truth_where_the_arms_are_alike():
+    # Both arms are in either stage: refits whose stages see opposite halves would cancel, and cover 30 %.
+    at = np.random.default_rng(1).normal(size=(40, 2))
+    hits, errors, spread = [], [], []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        X, T = rng.normal(size=(300, 2)), rng.integers(0, 2, 300)
+        Y = X[:, 1] + T * (1 + 0.5 * X[:, 0]) + rng.normal(size=300)
+        found = XLearner("linear", "linear", n_bootstraps=20).fit(Y, T, X=X, propensity=0.5)
+        low, high = found.effect_interval(at)
+        truth = 1 + 0.5 * at[:, 0]
+        hits.append(np.mean((low <= truth) & (truth <= high)))
+        errors.append(np.mean(high - low) / 3.92)
+        spread.append(found.effect(at) - truth)
+    assert 0.88 < np.mean(hits) < 0.995
+    assert np.mean(errors) == pytest.approx(np.sqrt(np.mean(np.square(spread))), rel=0.25)
+
+
+def test_refits_take_rows_of_one_patient_together():
+    Y, T, X, _ = unequal(120)
+    who = np.repeat(np.arange(40), 3) * 7
+    found = XLearner("linear", "linear", n_bootstraps=10).fit(Y, T, X=X, patient=who)
+    low, high = found.effect_interval(X)
+    assert np.isfinite(low).all()
+    assert (high > low).all()

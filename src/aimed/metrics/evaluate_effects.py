@@ -46,6 +46,7 @@ MEASURES = {
 """What the block holds by name; benefit is the effect turned so that larger is better."""
 
 _MOST_POINTS = 101
+_UNLIKE = "chance of treatment differs between rows, so that matched pairs differ in more than treatment"
 _ONE = "one predicted effect for all rows: nobody comes first"
 _SHARES: FloatArray = np.arange(1, 51) / 50
 
@@ -118,6 +119,7 @@ class _Part:
         self.benefit = self.sign * vector("effect", effect, self.n)
         self.patient = None if patient is None else patient_codes(patient, self.n)
         self.propensity = propensity
+        self.alike = propensity is None or bool(np.ptp(np.asarray(propensity, dtype=np.float64)) == 0)
         self.scores = aipw_scores(self.y, self.t, mu0, mu1, propensity, outcome=self.outcome)
         self.binary = bool(np.isin(self.y, (0.0, 1.0)).all())
         self.varies = bool(np.ptp(self.benefit) > 1e-10 * max(float(np.abs(self.benefit).max()), 1e-300))
@@ -141,6 +143,8 @@ class _Part:
 def _benefit_calibration(part: _Part, level: float, seed: int, matching: str) -> BenefitCalibration | str:
     if not part.binary:
         return "the outcome is not 0/1: groups are of doubly robust scores, without matched pairs"
+    if not part.alike:
+        return f"{_UNLIKE}: groups are of doubly robust scores, without them"
     try:
         return calibration_for_benefit(
             part.y,
@@ -191,6 +195,8 @@ def _ranked(part: _Part, level: float) -> dict[str, Estimate]:
 def _concordance(part: _Part, level: float, draws: int, seed: int, matching: str) -> Estimate:
     if not part.binary:
         return _missing("c_for_benefit", part, level, "the outcome is not 0/1, so that pairs have no observed benefit")
+    if not part.alike:
+        return _missing("c_for_benefit", part, level, _UNLIKE)
     if not part.varies:
         return _missing("c_for_benefit", part, level, _ONE)
     found = _asked(
@@ -210,7 +216,8 @@ def _concordance(part: _Part, level: float, draws: int, seed: int, matching: str
         level,
         part.n,
     )
-    found.note = "; ".join(v for v in (found.note, CAUTION) if v)
+    if CAUTION not in found.note:
+        found.note = "; ".join(v for v in (found.note, CAUTION) if v)
     return found
 
 
@@ -434,7 +441,9 @@ def evaluate_effects(
 
     Notes
     -----
-    Curves and measures of targeting are in benefit; the average effect and the groups are on the scale of `Y`.
+    Curves and measures of targeting are in benefit; the average effect and the groups are on the scale of `Y`. Matched
+    pairs (C-for-benefit, calibration for benefit) need arms that chance made alike: where `propensity` differs between
+    rows they are not made, and calibration is that of the doubly robust scores.
 
     References
     ----------
@@ -509,6 +518,6 @@ def evaluate_effects(
         "loss": _dict(dr_loss(part.scores, part.benefit, against=None, patient=part.patient, level=level)),
         "heterogeneity": tests.to_dict(),
         "curves": _curves(part, calibration, level, groups),
-        "matching": matching if part.binary else None,
-        "caution": CAUTION if part.binary else None,
+        "matching": matching if part.binary and part.alike else None,
+        "caution": CAUTION if part.binary and part.alike else None,
     }

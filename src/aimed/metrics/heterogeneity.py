@@ -803,6 +803,9 @@ def heterogeneity_tests(
     the difference seen between the quarters of largest and smallest prediction lies below it; else, or where no
     deciding test could be made, "not enough evidence to tell". The standard error of the difference of two quarters is
     the root of 8 times that of the average effect.
+    Assumes: unbiased scores. In a trial these are; in records only as far as the models behind them are right: where
+    the outcome bends along a confounder and its model does not, a simulated study of 250 test rows with one effect for
+    all found "evidence" in 17 % at a level of 5 %.
 
     References
     ----------

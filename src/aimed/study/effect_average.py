@@ -668,22 +668,27 @@ class Whole:
 
     def _robustness(self) -> dict[str, Any] | None:
         modifiers, others = self.preparations["modifiers"], self.preparations["others"]
-        names = [] if modifiers is None else list(modifiers.feature_names_out_)
+        origins = [] if modifiers is None else list(modifiers.feature_origin_)
         X = self.rows.X
         if self.rows.W is not None and others is not None:
-            X, names = np.column_stack([X, self.rows.W]), [*names, *others.feature_names_out_]
+            X, origins = np.column_stack([X, self.rows.W]), [*origins, *others.feature_origin_]
+        # A confounder is held against whole variables, not against single columns made from them.
+        groups: dict[str, list[int]] = {}
+        for place, origin in enumerate(origins):
+            groups.setdefault(self.cohort.variable(origin).title, []).append(place)
         try:
             found = robustness(
                 self.rows.Y,
                 self.rows.T.astype(np.int8),
                 X,
-                names=names,
+                benchmarks=groups,
+                times=(1.0,),
                 patient=self.rows.patient,
                 level=self.level,
             )
         except (NotEstimableError, DataError):
             return None
-        strongest = max(found.benchmarks, key=lambda one: one.r2_outcome * (one.times == 1.0), default=None)
+        strongest = max(found.benchmarks, key=lambda one: one.r2_outcome, default=None)
         return {
             "value": found.value,
             "limit": found.limit,
@@ -692,23 +697,13 @@ class Whole:
             "benchmark": None
             if strongest is None
             else {
-                "covariate": self._titles().get(strongest.covariate, strongest.covariate),
+                "covariate": strongest.covariate,
                 "times": strongest.times,
                 "effect": strongest.effect,
                 "lower": strongest.lower,
                 "upper": strongest.upper,
             },
         }
-
-    def _titles(self) -> dict[str, str]:
-        """Return what prepared columns are called by people."""
-        found: dict[str, str] = {}
-        for preparation in self.preparations.values():
-            if preparation is None:
-                continue
-            for name, origin in zip(preparation.feature_names_out_, preparation.feature_origin_, strict=True):
-                found[name] = name.replace(origin, self.cohort.variable(origin).title, 1)
-        return found
 
     def placebos(self, progress: Progress = silent) -> list[dict[str, Any]]:
         """Return effects that ought to be none: of permuted treatments, and on outcomes treatment cannot change."""

@@ -48,8 +48,9 @@ _TESTS = {
     "rate": "Gain of treating the top first (AUTOC)",
 }
 _FUNCTION_ROWS = 200
-_EXPLAINED = 1000
-"""Test rows that importance, SHAP values and partial dependence are computed on: forests of effects are slow to ask."""
+_EXPLAINED, _ASKED = 1000, 200_000
+"""Test rows that importance, SHAP values and partial dependence are computed on, and how many rows importance may ask
+for in all: forests of effects are slow to ask."""
 _MATTERS = 0.1
 """Difference of risk differences between quarters of the patients that would matter: 10 of 100 patients."""
 
@@ -479,7 +480,7 @@ def explain(
         level=spec.evaluate.level,
         seed=spec.study.seed,
         most_rows=_EXPLAINED,
-        importance_rows=_EXPLAINED,
+        importance_rows=max(200, min(_EXPLAINED, _ASKED // (spec.explain.repeats * len(model.variables)))),
         progress=progress,
     )
     labels = arm_labels(judged.data.treatment)

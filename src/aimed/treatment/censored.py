@@ -24,12 +24,12 @@ __all__ = ["Contrast", "PseudoOutcome", "Window", "independent_columns", "produc
 Contrast: TypeAlias = Literal["risk", "rmst", "time_lost"]
 """What of the time to the event is looked at: risk by the horizon, event-free time, time lost to the event."""
 
-_CLIP = 0.01
+_CLIP, _MOST_CLIP = 0.01, 0.1
 _LOW = 0.05
 _LEAST_GRID = 512
 _WORK = 25_000_000
 _CELLS = 1 << 21
-_EVENTS_A_COLUMN = 5
+_EVENTS_A_COLUMN = 10
 _CODES: dict[Contrast, int] = {"risk": RISK, "rmst": RMST, "time_lost": TIME_LOST}
 _ARMS = ("untreated", "treated")
 _TIES = "an event leaves before a censoring at its time, G is read just before the row's own time"
@@ -58,7 +58,7 @@ class PseudoOutcome:
     lowest : float
         Lowest chance of not being censored that a row was divided by.
     clipped : int
-        Rows whose modelled chance was raised to 0.01.
+        Rows whose modelled chance was raised to the lowest one that is divided by.
     method, note : str
     """
 
@@ -273,19 +273,38 @@ def product_limit_outcome(rows: Window, contrast: Contrast, *, augmented: bool =
     return seen + read.added, read.left
 
 
+def _floor(patients: int) -> float:
+    """Return the lowest modelled chance that a row is divided by: 5 / (sqrt(n) ln n), between 0.01 and 0.1.
+
+    Examples
+    --------
+    >>> [round(_floor(n), 3) for n in (60, 300, 10_000)]
+    [0.1, 0.051, 0.01]
+    """
+    return float(np.clip(5 / (np.sqrt(patients) * np.log(max(patients, 2))), _CLIP, _MOST_CLIP))
+
+
 class _Cox:
-    """Cox regression of one kind of end, with Efron's ties; without columns, the curve of Nelson and Aalen."""
+    """Cox regression of one kind of end, with Efron's ties; without columns, the curve of Nelson and Aalen.
+
+    Coefficients are shrunk by what chance alone would make of them (Le Cessie and van Houwelingen): a row is divided by
+    chances of rows like it, and a few of them near 0 would make the mean of all outcomes useless.
+    """
 
     def __init__(self, end: BoolArray, time: FloatArray, censored: BoolArray, x: FloatArray) -> None:
         self.times, place = distinct_times(time)
         size = self.times.size
+        self.kept = 0.0
         self._columns = independent_columns(x)
         x = np.ascontiguousarray(x[:, self._columns])
         self._beta, self._centre = np.zeros(x.shape[1]), np.zeros(x.shape[1])
         if x.shape[1]:
             # Half steps keep censorings behind the events at their time.
             model = CoxRegression(end, place + 0.5 * censored, x)
-            self._beta, self._centre = model.fit(np.ones(time.size)), model.centre
+            fit, self._centre = model.solve(np.ones(time.size)), model.centre
+            wald = float(fit.beta @ fit.information @ fit.beta)
+            self.kept = max(0.0, 1.0 - fit.beta.size / wald) if wald > 0 else 0.0
+            self._beta = self.kept * fit.beta
         risk = self._relative(x)
         at_risk = np.cumsum(tally(place, risk, size)[::-1])[::-1]
         if (end & censored).any():
@@ -366,8 +385,11 @@ class _Nuisance:
             except NotEstimableError:
                 pass
             else:
-                self.notes.add(f"{self.what} model shared by the arms, treatment a column of it: few events in an arm")
-                return lambda z, t: shared.hazard(np.column_stack([z, np.full(len(z), float(treated))]), t)
+                if shared.kept > 0:
+                    self.notes.add(
+                        f"{self.what} model shared by the arms, treatment a column of it: few events in an arm"
+                    )
+                    return lambda z, t: shared.hazard(np.column_stack([z, np.full(len(z), float(treated))]), t)
         self.notes.add(f"{self.what} curve of an arm without covariates: too few events for a model")
         plain = _Cox(end[own], rows.time[own], censored[own], np.empty((int(own.sum()), 0)))
         return lambda z, t: plain.hazard(np.empty((len(z), 0)), t)
@@ -433,13 +455,14 @@ class _Job:
         cause: int,
         event_model: Any,
         censoring_model: Any,
+        floor: float,
     ) -> None:
         self.rows, self.arm, self.x, self.contrast, self.augmented = rows, arm, x, contrast, augmented
         self.codes, self.cause = codes, cause
         self.competing = contrast != "rmst" and bool((rows.kind == 2).any())
         self.event = _Nuisance(event_model, "event")
         self.censoring = _Nuisance(censoring_model, "censoring")
-        self.clipped = 0
+        self.clipped, self.floor = 0, floor
 
     def censoring_curve(self, fit: IntArray, treated: bool) -> Callable[[FloatArray, FloatArray], FloatArray]:
         """Fit G in some rows."""
@@ -521,8 +544,8 @@ class _Job:
                     g = g_of(z, grid.reads)
                     # Censoring at the horizon hides nothing.
                     g[:, -1] = g[:, -2]
-                    self.clipped += int((g[every, cell] < _CLIP).sum())
-                    np.maximum(g, _CLIP, out=g)
+                    self.clipped += int((g[every, cell] < self.floor).sum())
+                    np.maximum(g, self.floor, out=g)
                     event = None if s_of is None else s_of(z, grid.reads)
                     read = _augment(self.contrast, g, event, grid, known, every, cell, part)
                     values[block] = np.where(known, outcome[own] / read.left, 0.0) + read.added
@@ -573,9 +596,9 @@ def pseudo_outcome(
     event_model, censoring_model : estimator, optional
         As in scikit-survival: ``fit(X, y)`` with a structured y (event, time) and ``predict_survival_function(X,
         times=)`` that returns an array; with competing events ``predict_cumulative_incidence(X, times=)``, shape
-        (n, t, K). Fitted in each arm, to what happens until the horizon. A Cox model where absent: in each arm; of both
-        arms with the treatment as a column where an arm has fewer than 5 events a column; without covariates where
-        events are fewer still.
+        (n, t, K). Fitted in each arm, to what happens until the horizon. A Cox model with shrunken coefficients where
+        absent: in each arm; of both arms with the treatment as a column where an arm has fewer than 10 events a column;
+        without covariates where events are fewer still.
     folds : int
         Parts for cross-fitting the models, cut by patient; 1 fits and predicts the same rows.
     patient : array, shape (n,), optional
@@ -602,14 +625,16 @@ def pseudo_outcome(
     Assumes: censoring that does not depend on the event given arm and X. IPCW needs G right; with AIPW either G or the
         event model may be wrong: E[Y* | T, X] = E[f | T, X] if one is right. Errors that take the values as data are
         right for AIPW, and too large for IPCW, which gains from an estimated G.
-    Refuses: a horizon beyond the follow-up of an arm; no event at all by the horizon. Modelled G below 0.01 are raised
-        to it and counted. In an arm of more than 5,000 distinct times curves are held at some of them, at least 512,
-        and bent between.
+    Refuses: a horizon beyond the follow-up of an arm; no event at all by the horizon. Modelled G below 5 / (sqrt(n) ln
+        n) of the n patients (between 0.01 and 0.1) are raised to it and counted: without that a few rows of a small
+        study decide its result. In an arm of more than 5,000 distinct times curves are held at some of them, at least
+        512, and bent between.
 
     References
     ----------
     Rubin and van der Laan, Int J Biostat 2007;3:4. Robins and Rotnitzky, AIDS Epidemiology 1992:297. Cui, Kosorok,
-    Sverdrup, Wager and Zhu, JRSS B 2023;85:179 (causal survival forests).
+    Sverdrup, Wager and Zhu, JRSS B 2023;85:179 (causal survival forests). Gruber, Phillips, Lee and van der Laan, Am J
+    Epidemiol 2022;191:1640 (the lowest chance). Le Cessie and van Houwelingen, Appl Stat 1992;41:191 (shrinkage).
 
     Examples
     --------
@@ -637,7 +662,7 @@ def pseudo_outcome(
     for a, name in enumerate(_ARMS):
         rows.take(arm == bool(a)).refuse_unless_followed(f"the {name}")
     values, left = np.empty(n), np.empty(n)
-    augmented, clipped, remarks = method == "aipw", 0, set[str]()
+    augmented, clipped, floor, remarks = method == "aipw", 0, _CLIP, set[str]()
     if X is None:
         for a in (False, True):
             own = arm == a
@@ -646,6 +671,7 @@ def pseudo_outcome(
     else:
         x = as_columns(X, None, n)
         codes = patient_codes(patient, n)
+        floor = _floor(int(codes.max()) + 1)
         raw = np.asarray(event_or_cause, dtype=np.float64).astype(np.int64)
         job = _Job(
             rows,
@@ -657,6 +683,7 @@ def pseudo_outcome(
             cause=cause,
             event_model=event_model,
             censoring_model=censoring_model,
+            floor=floor,
         )
         job.run(_folds(rows, arm, codes, folds, random_state), values, left)
         clipped, remarks = job.clipped, job.event.notes | job.censoring.notes
@@ -673,7 +700,9 @@ def pseudo_outcome(
     note = notes(
         f"no event by the horizon among the {empty[0]}: a longer horizon tells more" if empty else "",
         f"the chance of not being censored falls to {lowest:.3f}: a shorter horizon is safer" if lowest < _LOW else "",
-        f"{clipped} rows have a modelled chance of not being censored below {_CLIP}, raised to it" if clipped else "",
+        f"{clipped} rows have a modelled chance of not being censored below {floor:.2g}, raised to it"
+        if clipped
+        else "",
         *sorted(remarks),
     )
     name = {"risk": "risk by", "rmst": "event-free time up to", "time_lost": "time lost before"}[contrast]

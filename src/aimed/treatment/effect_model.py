@@ -39,6 +39,12 @@ class EffectModel(EffectLearner):
     ----------
     interaction_penalty_ : float
 
+    Notes
+    -----
+    Assumes: patients enough to choose the penalty, which intervals take as right; with few patients and effects that
+    differ little they are too short, as those of `aimed.treatment.pieces.LinearEffect`. A treatment that was not
+    randomised needs a regression that is right in all confounders.
+
     References
     ----------
     Kent et al., Ann Intern Med 2020;172:35 (effect modelling); van Klaveren et al., J Clin Epidemiol 2019;114:72.

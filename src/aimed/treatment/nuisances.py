@@ -86,6 +86,33 @@ class Nuisances:
         rest = np.where(arm, (y - self.mu1) / self.propensity, (self.mu0 - y) / (1 - self.propensity))
         return np.asarray(self.mu1 - self.mu0 + rest, dtype=np.float64)
 
+    def scores_by_arm(self, Y: ArrayLike, T: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return doubly robust scores of the outcome untreated and treated, each of shape (n,).
+
+        Their means estimate what would be seen had nobody, or everybody, been treated; they differ by `scores`.
+
+        Parameters
+        ----------
+        Y : float array, shape (n,)
+        T : array, shape (n,)
+            1 treated, 0 not.
+        """
+        y, arm = vector("Y", Y, self.mu0.size), as_arms(T, self.mu0.size)
+        untreated = self.mu0 + np.where(arm, 0.0, (y - self.mu0) / (1 - self.propensity))
+        treated = self.mu1 + np.where(arm, (y - self.mu1) / self.propensity, 0.0)
+        return untreated, treated
+
+    @property
+    def blind_risk(self) -> FloatArray:
+        """Expected outcome whatever the treatment, shape (n,): the arms mixed by the mean chance of treatment.
+
+        The risk to look for a trend of the effect along. Its errors have nothing to do with those of `scores`; errors
+        of `mu0` have, since untreated rows are in both, and a test of a trend along `mu0` rejects too often where
+        covariates say little of the outcome.
+        """
+        share = float(np.mean(self.propensity))
+        return np.asarray(share * self.mu1 + (1 - share) * self.mu0)
+
     def predict(self, X: ArrayLike, W: ArrayLike | None = None) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Return outcome untreated, treated and chance of treatment of new rows: means over the folds' models.
 

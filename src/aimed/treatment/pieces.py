@@ -62,6 +62,12 @@ class LinearEffect:
         codes : int array, shape (n,), optional
             Patients, for the sandwich.
 
+        Notes
+        -----
+        Assumes: patients enough to choose the penalty, which errors take as right. With few of them effects that differ
+        little are shrunk to one, and intervals of single patients are too short: 150 patients, four columns and effects
+        of standard deviation 0.4 under noise of 1 gave 81 % of patients in their 95 % intervals, 400 patients 91 %.
+
         Examples
         --------
         >>> X = np.random.default_rng(0).normal(size=(50, 1))

@@ -88,6 +88,21 @@ def _found(result: Any) -> Estimate | float:
     return result if isinstance(result, Estimate) else float(result)
 
 
+def _error(found: Estimate | float) -> float:
+    """Return the standard error of an estimate; NaN where it has none."""
+    se = found.se if isinstance(found, Estimate) else None
+    return float(se) if se is not None and math.isfinite(se) and se > 0 else math.nan
+
+
+def _far(found: Estimate | float, null: float, unit: bool) -> float:
+    """Return the distance of an estimate from the null, in its standard errors where asked."""
+    away = abs(float(found) - null)
+    if not unit or away == 0:
+        return away
+    se = _error(found)
+    return math.inf if math.isnan(se) else away / se
+
+
 def _excludes(found: Estimate | float, null: float, alpha: float) -> bool | None:
     """Say whether the interval excludes the null; None where there is no interval."""
     if not isinstance(found, Estimate):
@@ -160,6 +175,7 @@ def permuted_treatment(
     alpha: float = 0.05,
     draws: int = 200,
     seed: int = 0,
+    studentised: bool = True,
     progress: Callable[[float, str], None] | None = None,
     **options: Any,
 ) -> Placebo:
@@ -184,6 +200,9 @@ def permuted_treatment(
     alpha : float
         Nominal share of intervals that exclude the null.
     draws, seed : int
+    studentised : bool
+        Measure how far an estimate is from the null in its own standard errors, where it has one. Then p is right for
+        no effect on average too, where arms differ in size and spread; without, for no effect on anybody alone.
     progress : callable, optional
         Hears the share done and what is done.
     **options
@@ -202,7 +221,7 @@ def permuted_treatment(
 
     Notes
     -----
-    Formula: p = (1 + draws as far from the null as the observed) / (1 + draws estimable).
+    Formula: p = (1 + draws as far from the null as the observed) / (1 + draws estimable), far in standard errors.
     Range: p above 0 to 1.
     Assumes: under no effect for anybody, patients of a stratum could have changed treatment. In observational data
     without strata this holds only for the null of no effect and no confounding.
@@ -210,7 +229,8 @@ def permuted_treatment(
 
     References
     ----------
-    Fisher, The Design of Experiments, 1935. Phipson and Smyth, Stat Appl Genet Mol Biol 2010;9:39.
+    Fisher, The Design of Experiments, 1935. DiCiccio and Romano, JASA 2017;112:1211 (in standard errors). Phipson and
+    Smyth, Stat Appl Genet Mol Biol 2010;9:39.
 
     Examples
     --------
@@ -232,6 +252,8 @@ def permuted_treatment(
     observed = _found(estimator(y, arm.astype(np.float64), X, **given))
     if not math.isfinite(observed):
         raise NotEstimableError("the estimate with treatment as it was", "an estimate", "look at its note")
+    unit = studentised and not math.isnan(_error(observed))
+    reached, as_far = _far(observed, null, unit), 0
     shuffle = _Shuffle.of(arm, who, groups)
     rng = np.random.default_rng(seed)
     values, out = np.full(draws, np.nan), []
@@ -245,6 +267,7 @@ def permuted_treatment(
             if progress is not None:
                 progress((i + 1) / draws, f"shuffle {i + 1} of {draws}")
         values[i] = float(one)
+        as_far += math.isfinite(one) and _far(one, null, unit) >= reached * (1 - 1e-12) - 1e-12
         excluded = _excludes(one, null, alpha)
         if excluded is not None:
             out.append(excluded)
@@ -252,8 +275,6 @@ def permuted_treatment(
     failed = draws - known.size
     note = f"not estimable in {failed} of {draws} shuffles" if failed else ""
     enough = known.size >= _ESTIMABLE * draws
-    slack = 1e-12 * max(1.0, abs(observed - null))
-    as_far = int((np.abs(known - null) >= abs(observed - null) - slack).sum())
     rejected = proportion(sum(out), len(out), level=0.95, name="share_rejected") if out else None
     mean = float(known.mean()) if known.size else math.nan
     sd = float(known.std(ddof=1)) if known.size > 1 else math.nan

@@ -449,6 +449,7 @@ def group_effect(
     member: BoolArray,
     *,
     scores: FloatArray | None = None,
+    by_arm: tuple[FloatArray, FloatArray] | None = None,
     patient: ArrayLike | None = None,
     better: Better = "lower",
     level: float = 0.95,
@@ -465,6 +466,9 @@ def group_effect(
     scores : float array, shape (n,), optional
         Doubly robust scores of the effect, sign of Y: the difference is then their mean. Without them it is that of
         the arm means: Newcombe's interval for 0/1 without patients, a normal one otherwise.
+    by_arm : pair of float arrays, shape (n,), optional
+        Doubly robust scores of the outcome untreated and treated: the outcome of either arm is then their mean, as
+        observational data need, where the arms as they are differ in more than treatment.
     patient : array, shape (n,), optional
         Rows of one patient are dependent.
     better : {"lower", "higher"}
@@ -498,7 +502,11 @@ def group_effect(
             means[name] = Estimate(math.nan, name=f"mean_{name}", level=level, note="no row of this arm")
             continue
         parts[name] = arm_mean(Y, rows, corrected=who is None)
-        if binary:
+        if by_arm is not None:
+            value, psi = arm_mean(by_arm[name == "treated"], member, corrected=who is None)
+            how = clustered("mean of doubly robust scores", patient)
+            means[name] = _from_rows(value, psi, member, who, f"mean_{name}", level=level, method=how)
+        elif binary:
             units = None if who is None else who[rows]
             means[name] = mean_share(Y[rows], patient=units, level=level, name=f"event_rate_{name}")
         else:

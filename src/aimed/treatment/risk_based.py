@@ -44,7 +44,10 @@ class RiskBased(FinalStageLearner):
     Notes
     -----
     Intervals are those of the second regression (sandwich, clustered by patient; delta method) and hold the risk model
-    fixed.
+    fixed. They are of the mean effect of patients at a risk: where effects depend on more than the risk, most single
+    patients' effects lie outside them.
+    Assumes: a randomised treatment, or `doubly_robust`. Without it the risk alone is adjusted for, which takes
+    confounding out only as far as the risk holds it.
 
     References
     ----------

@@ -174,7 +174,10 @@ def _levels(column: str, values: ArrayLike, order: Sequence[str], n: int) -> tup
 def _wald(
     values: Sequence[float], influence: Sequence[FloatArray | None], who: IntArray | None
 ) -> tuple[float, int, float]:
-    """Return Wald's statistic that several numbers are one, its degrees of freedom and p."""
+    """Return Wald's statistic that several numbers are one, its degrees of freedom and p by Welch's F.
+
+    Small levels have variances that are guessed from few patients: chi-squared would reject too often.
+    """
     if len(values) < 2:
         return math.nan, 0, math.nan
     columns = np.column_stack([np.asarray(psi, dtype=np.float64) for psi in influence])
@@ -185,10 +188,12 @@ def _wald(
     if not np.isfinite(covariance).all() or np.linalg.matrix_rank(covariance, hermitian=True) < df:
         return math.nan, df, math.nan
     statistic = float(gaps @ np.linalg.solve(covariance, gaps))
-    if who is None:
-        return statistic, df, float(stats.chi2.sf(statistic, df))
-    rest = np.unique(who[(columns != 0).any(axis=1)]).size - len(values)
-    return statistic, df, float(stats.f.sf(statistic / df, df, rest)) if rest > 0 else math.nan
+    k, codes = len(values), np.arange(len(columns)) if who is None else who
+    units = np.array([np.unique(codes[column != 0]).size for column in columns.T])
+    precision = 1 / np.diag(clustered_covariance(columns, who))
+    spread = float(((1 - precision / precision.sum()) ** 2 / np.maximum(units - 1, 1)).sum())
+    scaled = statistic / df / (1 + 2 * (k - 2) / (k * k - 1) * spread)
+    return statistic, df, float(stats.f.sf(scaled, df, (k * k - 1) / (3 * spread)))
 
 
 def _ratio_test(effects: Sequence[GroupEffect], who: IntArray | None) -> float:
@@ -250,6 +255,7 @@ def subgroup_effects(
     columns: Mapping[str, ArrayLike | tuple[ArrayLike, str] | tuple[ArrayLike, str, Sequence[str]]],
     *,
     scores: ArrayLike | None = None,
+    by_arm: tuple[ArrayLike, ArrayLike] | None = None,
     events: ArrayLike | None = None,
     prespecified: bool | Collection[str] = True,
     min_events: int = 20,
@@ -270,6 +276,9 @@ def subgroup_effects(
     scores : float array, shape (n,), optional
         Doubly robust scores of the effect with the sign of Y, such as ``nuisances.scores(Y, T)``: the effect of a level
         is their mean. Without them it is the difference of the arm means, which needs randomised arms.
+    by_arm : pair of float arrays, shape (n,), optional
+        Doubly robust scores of the outcome untreated and treated, such as ``nuisances.scores_by_arm(Y, T)``: the
+        outcome of either arm is then their mean, not that of the arm as it is.
     events : 0/1 array, shape (n,), optional
         Rows in which the event was seen, for outcomes that are not 0 and 1.
     prespecified : bool or collection of str
@@ -295,10 +304,10 @@ def subgroup_effects(
 
     Notes
     -----
-    Formula: Wald's test that the effects of the estimable levels are one, k - 1 degrees of freedom: chi-squared, or F
-    with the patients less the levels where patients are given. p values are adjusted by Holm over columns. It is a test
-    of the absolute effect, which differs between levels of different risk where the relative one does not; `p_ratio`
-    tests the risk ratios, on the log scale.
+    Formula: Wald's test that the effects of the estimable levels are one, k - 1 degrees of freedom, p by Welch's F,
+    whose second degrees of freedom come from the patients of each level. p values are adjusted by Holm over columns. It
+    is a test of the absolute effect, which differs between levels of different risk where the relative one does not;
+    `p_ratio` tests the risk ratios, on the log scale.
     Range: p 0 to 1.
     Assumes: randomised arms, or scores of an adjusted effect; labels from before treatment.
     Refuses: columns of many levels. Levels with few events or without an arm are not estimable, and say so.
@@ -306,6 +315,7 @@ def subgroup_effects(
     References
     ----------
     Schandelmaier et al., CMAJ 2020;192:E901 (ICEMAN). Wang et al., NEJM 2007;357:2189. Holm, Scand J Stat 1979;6:65.
+    Welch, Biometrika 1951;38:330.
 
     Examples
     --------
@@ -329,7 +339,8 @@ def subgroup_effects(
     binary = is_binary(y)
     seen = zero_one("events", events, n) if events is not None else (y if binary else None)
     who = None if patient is None else patient_codes(patient, n)
-    common: dict[str, Any] = {"scores": effects, "patient": who, "better": better, "level": level}
+    arms = None if by_arm is None else (vector("by_arm", by_arm[0], n), vector("by_arm", by_arm[1], n))
+    common: dict[str, Any] = {"scores": effects, "by_arm": arms, "patient": who, "better": better, "level": level}
     found = [
         _column(column, entry, y, arm, seen, who, prespecified, min_events, common) for column, entry in columns.items()
     ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aimed.metrics.arrays import FloatArray
 from aimed.treatment.base_learners import effect_model, fit_model, outcome_model, predict_mean
 from aimed.treatment.final_stage import FinalStageLearner
-from aimed.treatment.learner import EffectLearner, Parts, Rows
+from aimed.treatment.learner import EffectLearner, Parts, Rows, half_samples
 from aimed.treatment.nuisances import CLIP
 
 __all__ = ["XLearner"]
@@ -19,7 +19,8 @@ class XLearner(FinalStageLearner):
 
     The mix is e(X) of the untreated patients' and 1 - e(X) of the treated patients' regression, so that the larger
     arm's outcome model counts most. Outcome models are cross-fitted. They matter in first order, so the refits for
-    intervals fit all stages: the outcome models on one half of the patients, the effects on the other.
+    intervals fit all stages on the same half of the patients, cross-fitted in two. Stages fitted on opposite halves
+    would stray in opposite directions and their errors cancel, where those of the learner itself add up.
 
     Parameters are those of `FinalStageLearner`.
 
@@ -46,18 +47,28 @@ class XLearner(FinalStageLearner):
         columns = rows.columns
 
         def pieces(drawn: NDArray[np.bool_], number: int) -> Parts:
-            outcomes = []
-            for there in (~rows.arm, rows.arm):
-                fitted = fit_model(
-                    outcome_model(self.outcome_model, rows.binary, self.random_state),
-                    columns[drawn & there],
-                    rows.y[drawn & there],
-                )
-                outcomes.append(predict_mean(fitted, columns, rows.binary))
-            imputed = np.where(rows.arm, rows.y - outcomes[0], outcomes[1] - rows.y)
-            return self._stages(rows, imputed, ~drawn) | mix
+            imputed = np.zeros(rows.y.size)
+            first = self._quarter(rows, drawn, number)
+            for own, other in ((first, drawn & ~first), (drawn & ~first, first)):
+                outcomes = []
+                for there in (~rows.arm, rows.arm):
+                    # An arm of a row or two cannot be cut again.
+                    seen = other & there if (other & there).any() else drawn & there
+                    fitted = fit_model(
+                        outcome_model(self.outcome_model, rows.binary, self.random_state), columns[seen], rows.y[seen]
+                    )
+                    outcomes.append(predict_mean(fitted, columns[own], rows.binary))
+                imputed[own] = np.where(rows.arm[own], rows.y[own] - outcomes[0], outcomes[1] - rows.y[own])
+            return self._stages(rows, imputed, drawn) | mix
 
         return parts | mix, self._refit(rows, pieces)
+
+    def _quarter(self, rows: Rows, drawn: NDArray[np.bool_], number: int) -> NDArray[np.bool_]:
+        """Return half the patients of a half-sample, so that its outcome models are cross-fitted too."""
+        codes = None if rows.codes is None else np.unique(rows.codes[drawn], return_inverse=True)[1]
+        out = np.zeros(drawn.size, dtype=bool)
+        out[drawn] = next(half_samples(rows.arm[drawn], codes, 1, number))
+        return out
 
     def _stages(self, rows: Rows, target: FloatArray, drawn: NDArray[np.bool_]) -> Parts:
         return {
