@@ -93,12 +93,15 @@ def test_tiny_arms(arms, planted):
 
 
 @pytest.mark.parametrize("arm", ["active", "control"])
-def test_an_arm_without_events_stops(arms, arm):
+def test_an_arm_without_events_is_warned_of_and_two_stop(arms, arm):
     cohort = arms()
     values = np.where(treated_of(cohort) == (arm == "active"), 0, cohort.outcome.values)
-    (stop,) = look(replace(cohort, outcome=Binary(values=values, label="death")))
-    assert stop.severity.value == "STOP"
-    assert f"The {arm} arm has no event" in stop.message
+    (warned,) = look(replace(cohort, outcome=Binary(values=values, label="death")))
+    assert warned.severity.value == "WARN"
+    assert f"The {arm} arm has no event" in warned.message
+    assert "as observed" in warned.advice
+    none = look(replace(cohort, outcome=Binary(values=np.zeros(cohort.n), label="death")))
+    assert [f.severity.value for f in none] == ["STOP", "STOP"]
 
 
 def test_no_event_by_the_horizon_stops_though_there_are_later_ones(arms):
@@ -306,8 +309,7 @@ def test_no_value_or_id_in_what_is_said(arms, planted):
 
 def test_the_check_is_one_of_those_that_are_run(arms, split_of):
     cohort = arms(n=300)
-    values = np.where(treated_of(cohort), 0, cohort.outcome.values)
-    cohort = replace(cohort, outcome=Binary(values=values, label="death"))
+    cohort = replace(cohort, outcome=Binary(values=np.zeros(cohort.n), label="death"))
     found = run_checks(cohort, split_of(cohort), compared=TRIAL)
     assert any(f.check == "treatment" and f.severity.value == "STOP" for f in found)
 

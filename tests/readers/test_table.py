@@ -374,7 +374,7 @@ def test_a_named_predictor_is_never_dropped_without_a_word():
     wide = pl.concat([typo] * 20).with_columns(
         pid=pl.arange(0, 120).cast(pl.String), marker=pl.arange(0, 120).cast(pl.String) + pl.Series(["", "x"] * 60)
     )
-    with pytest.raises(DataError, match="include names 'marker', which is read as a text column"):
+    with pytest.raises(DataError, match=r"\[predictors\] names 'marker', which is read as a text column"):
         read_table(wide, patient="pid", outcome=DEAD, predictors=["age", "marker"])
     with pytest.raises(DataError, match="'visit', which is read as a date column"):
         read(FRAME, predictors=["age", "visit"])

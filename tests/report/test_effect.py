@@ -368,15 +368,34 @@ def test_performance_has_estimators_quarters_and_the_comparators(trial):
         assert row["title"] in text
     assert "p for trend 0.22" in text
     assert (
-        "No learner is shown to predict effects better than one effect for everyone; 1 of 4 is shown to be worse"
-        in text
+        "Risk-based model, chosen before the test part was opened, is not shown to predict effects better than one "
+        "effect for everyone; 4 learners were looked at" in text
     )
+    assert "less that of the constant effect that was learned on the training part" in text
+    assert "less that of the mean effect of the test part itself" in names.describe("dr_loss").says
+    assert "Qini curve, weighted by the chance of treatment and not adjusted for covariates" in text
     assert "Constant effect | comparator" in text
     assert "No effect | comparator" in text
     assert "no evidence of heterogeneity" in text
     assert "not a proper score" in text
     assert "AUTOC 0.0213, −0.0220 to 0.0646" in text
     assert "inside the interval of the observed one in 5 of 5 groups" in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((-0.3, -0.1), "is shown to predict effects better"), ((0.1, 0.3), "is shown to predict effects worse")],
+)
+def test_a_verdict_on_losses_is_of_the_chosen_learner_alone(ends, verdict):
+    def learner(title, low, high, chosen):
+        gap = {"value": (low + high) / 2, "lower": low, "upper": high}
+        return {"title": title, "kind": "candidate", "chosen": chosen, "difference": gap}
+
+    rows = [learner("Forest", *ends, True), learner("Lucky", -0.9, -0.1, False)]
+    assert effect_sentences.losses(rows).endswith(f"{verdict} than one effect for everyone; 2 learners were looked at")
+    assert effect_sentences.losses(rows[:1]).endswith(f"{verdict} than one effect for everyone")
+    assert "Lucky" not in effect_sentences.losses(rows)
+    assert "could not be compared" in effect_sentences.losses(rows[1:])
 
 
 def test_without_heterogeneity_that_is_said():
@@ -423,6 +442,23 @@ def test_patients_are_told_in_absolute_numbers(trial):
     assert "With Observation 43 of 100 have the outcome, with Levamisole + 5-FU 34." in text
     assert "The predicted effect changes most with" in text
     assert "95% interval 9 more to 7 fewer" in statement(trial["effect"]["patients"][1], contrast.question(trial))
+
+
+def test_three_rounded_counts_agree(trial):
+    one = {
+        "title": "A man",
+        "control_of_100": 9.4,
+        "active_of_100": 36.6,
+        "fewer": -27.2,
+        "lower": -27.3,
+        "upper": -27.1,
+    }
+    assert statement(one, contrast.question(trial)).endswith("95% interval 27 to 28 more.")
+    trial["effect"]["patients"] = [{**one, "active_of_100": 36.4, "fewer": -27.0}, {**one, "active_of_100": 9.2}]
+    text = said(SECTIONS["explanation"](trial))
+    assert "With Observation 9 of 100 have the outcome, with Levamisole + 5-FU 36." in text
+    assert "A man: about 27 more" in text
+    assert "A man: about as many" in text
 
 
 def test_an_icon_array_has_a_hundred_icons_an_arm(trial):
@@ -510,6 +546,7 @@ def test_either_targeting_curve_may_be_absent():
     for key in ("toc", "qini"):
         figure = FIGURES["targeting"]({**DRAWN["targeting"], key: None}, Context())
         assert {row[0].text for row in figure.table.cells()} == {"Qini curve" if key == "toc" else "Targeting curve"}
+        assert ("doubly robust:" in figure.caption) == (key == "qini")
 
 
 def test_a_flow_counts_who_was_left_out():

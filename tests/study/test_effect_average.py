@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
+from aimed.core import NotEstimableError
 from aimed.study.effect_average import Whole
 
 RECORDS = (("ratio = [1, 1]\n", ""), ('"randomised"', '"observational"'))
@@ -40,3 +42,52 @@ def test_the_spread_of_a_time_is_not_that_of_its_pseudo_outcome(trials):
     assert 0.7 * many.std() < sd < 1.3 * many.std()
     plain = Whole(*trials.made("continuous", n=300))
     assert plain._outcome_sd() == pytest.approx(float(np.std(plain.rows.Y)))
+
+
+def _without_events(trials, *changes, arm="drug", left=0):
+    table = trials.frame(n=300)
+    died = table["dead"].to_numpy().copy()
+    mine = np.flatnonzero((table["arm"].to_numpy() == arm) & (died == 1))
+    died[mine[left:]] = 0
+    return Whole(*trials.made("binary", *changes, table=table.with_columns(dead=pl.Series(died))))
+
+
+@pytest.mark.parametrize("arm", ["drug", "placebo"])
+@pytest.mark.parametrize("left", [0, 1])
+def test_arms_as_they_are_stand_in_where_an_arm_of_a_trial_has_no_event(trials, arm, left):
+    whole = _without_events(trials, arm=arm, left=left)
+    table, answer = whole.average()
+    rows = {row["name"]: row for row in table}
+    assert [row["name"] for row in table if row["primary"]] == ["unadjusted"]
+    note = rows["unadjusted"]["note"]
+    assert "stands in for 'standardisation', set before the run" in note
+    assert f"arm has {left} events" in note
+    assert rows["standardisation"]["measures"]["risk_difference"]["value"] is None
+    found = rows["unadjusted"]["measures"]["risk_difference"]
+    assert "Newcombe" in found["method"]
+    assert found["lower"] < float(answer.difference) < found["upper"]
+    # An arm without events has an interval of its own, not one of no width.
+    n = {key: int(whole._arm(key).sum()) for key in ("active", "control")}
+    risk = whole._events()[~whole._arm("active" if arm == "drug" else "control")].mean()
+    wald = 1.96 * np.sqrt(risk * (1 - risk) / n["control" if arm == "drug" else "active"])
+    assert max(found["upper"] - found["value"], found["value"] - found["lower"]) > wald
+
+
+def test_records_without_events_in_an_arm_have_no_stand_in(trials):
+    whole = _without_events(trials, *RECORDS, ("[split]", '[estimand]\nestimator = "standardisation"\n[split]'))
+    with pytest.raises(NotEstimableError, match="arm has 0 events"):
+        whole.average()
+
+
+def test_a_level_that_separates_an_arm_does_not_cost_the_pre_specified_estimate(trials):
+    table = trials.frame(n=300)
+    site = np.where(np.arange(300) < 3, "tiny", np.where(np.arange(300) % 2, "a", "b"))
+    died = np.where(site == "tiny", 0, table["dead"].to_numpy())
+    table = table.with_columns(dead=pl.Series(died), site=pl.Series(site))
+    whole = Whole(*trials.made("binary", ('["age", "marker", "sex"]', '["age", "marker", "sex", "site"]'), table=table))
+    rows, answer = whole.average()
+    (row,) = [row for row in rows if row["primary"]]
+    assert row["name"] == "standardisation"
+    assert "a small ridge penalty on its" in row["note"]
+    crude = next(r for r in rows if r["name"] == "unadjusted")["measures"]["risk_difference"]["value"]
+    assert abs(float(answer.difference) - crude) < answer.difference.se

@@ -85,6 +85,26 @@ def test_intervals_of_patients_name_the_smaller_number_first():
     assert _counts(-5.0, 19.0) == "5 more to 19 fewer"
 
 
+@pytest.mark.parametrize(
+    ("control", "active", "words"),
+    [
+        (0.094, 0.366, "about 9 have the event (death) with placebo and 37 with drug: about 28 more; "),
+        (0.366, 0.094, "about 37 have the event (death) with placebo and 9 with drug: about 28 fewer; "),
+        (0.094, 0.087, "about 9 have the event (death) with placebo and 9 with drug: about as many; "),
+    ],
+)
+def test_three_rounded_counts_agree_and_the_interval_holds_the_third(trials, control, active, words):
+    model = _Model("risk_difference")
+    model.of_risk, model.horizon = True, None
+    effect = active - control
+    spec, labels = read_spec(trials.study("binary")), {"active": "drug", "control": "placebo"}
+    found = _statement(spec, model, labels, effect, effect - 1e-3, effect + 1e-3, control, active)
+    assert words in found["sentence"]
+    assert found["fewer"] == pytest.approx(-100 * effect)
+    if abs(effect) > 0.2:
+        assert "interval 27 to 28" in found["sentence"]
+
+
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("name", ["risk_based", "x_learner"])
 def test_every_part_of_a_learner_can_be_packed(binary, name):
@@ -205,9 +225,9 @@ def test_a_rule_that_treats_everyone():
 
 
 def test_estimators_name_columns_and_keys(trials):
-    # Nobody of the third stage died, so that an unpenalised regression of an arm has no answer.
+    # The stage is the outcome under another name.
     table = trials.frame(200).with_columns(
-        dead=pl.when(pl.col("stage") == "III").then(0).otherwise(pl.col("dead")),
+        stage=pl.when(pl.col("dead") == 1).then(pl.lit("III")).otherwise(pl.lit("I")),
     )
     change = (BOTH, 'adjust = ["age", "marker", "stage"]\nmodifiers = ["age", "marker"]\n')
     spec, cohort, split = trials.made("binary", change, table=table)

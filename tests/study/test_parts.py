@@ -50,6 +50,15 @@ def test_table_one_against_plain_numpy():
     assert gap["by_outcome"]["event"] == pytest.approx(7 / 67)
 
 
+def test_a_mean_just_below_zero_has_no_sign():
+    c = cohort()
+    columns = {**c.columns, "age": np.resize([-2.0, 1.99], c.n)}
+    c = Cohort(patient=c.patient, variables=c.variables, columns=columns, outcome=c.outcome)
+    split = Split(parts={"train": np.arange(150), "test": np.arange(150, 200)}, by="patient", patient=c.patient)
+    cells = describe_data(c, split, "digest")["table1"]["rows"][0]["cells"]
+    assert cells == {"train": "0.0 (2.0)", "test": "0.0 (2.0)"}
+
+
 def test_plan_names_every_stage():
     from aimed.study.run import STAGES
 

@@ -184,8 +184,10 @@ def test_effects_of_patients_are_on_an_additive_scale(trials, kind, contrast, sc
     ],
 )
 def test_mistakes_of_effect_studies(extra, words):
-    with pytest.raises(StudyFileError, match=words):
+    with pytest.raises(StudyFileError, match=words) as caught:
         read_spec(SMALL_EFFECT + extra)
+    assert caught.value.expected
+    assert caught.value.do
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,10 @@ def test_mistakes_of_effect_studies(extra, words):
 )
 def test_wrong_values_of_effect_studies(old, new, words):
     assert old in SMALL_EFFECT
-    with pytest.raises(StudyFileError, match=words):
+    with pytest.raises(StudyFileError, match=words) as caught:
         read_spec(SMALL_EFFECT.replace(old, new))
+    assert caught.value.expected
+    assert caught.value.do
 
 
 @pytest.mark.parametrize(
@@ -228,8 +232,10 @@ def test_wrong_values_of_effect_studies(old, new, words):
     ],
 )
 def test_what_is_of_effects_needs_a_treatment(extra, words):
-    with pytest.raises(StudyFileError, match=words):
+    with pytest.raises(StudyFileError, match=words) as caught:
         read_spec(BASE + extra)
+    assert caught.value.expected
+    assert caught.value.do
 
 
 def test_outcomes_that_only_effects_have():

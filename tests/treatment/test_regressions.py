@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from aimed.core.errors import NotEstimableError
-from aimed.treatment.regressions import fit_regression, left_out, propensity_regression, refuse_separated, standardised
+from aimed.treatment.regressions import (
+    fit_regression,
+    left_out,
+    penalised,
+    propensity_regression,
+    refuse_separated,
+    standardised,
+)
 
 
 def test_columns_that_add_nothing_go_whatever_their_scale():
@@ -68,3 +75,44 @@ def test_separation_is_named():
     refuse_separated(None, arm)
     with pytest.raises(NotEstimableError, match="column 1 tells the arms apart"):
         refuse_separated(X, X[:, 1] > 0.2)
+
+
+def test_a_penalty_is_taken_only_where_outcomes_are_separated(worlds):
+    X, _, Y, *_ = worlds.world(4, n=300, binary=True)
+    every = np.ones(300, dtype=bool)
+    design = standardised(X, every)
+    plain = fit_regression(design, Y, every, True, "outcome regression", "")
+    asked = fit_regression(design, Y, every, True, "outcome regression", "", free=1)
+    assert (asked.beta == plain.beta).all()
+    assert (asked.penalised, penalised(asked, "here")) == (0, "")
+
+
+def test_the_penalised_fit_is_that_of_scikit_learn_and_keeps_the_mean(worlds):
+    from sklearn.linear_model import LogisticRegression
+
+    X, _, Y, *_ = worlds.world(4, n=300, binary=True)
+    rare = np.arange(300) < 3
+    Y[rare] = 0
+    every = np.ones(300, dtype=bool)
+    design = standardised(np.column_stack((X, rare)), every)
+    with pytest.raises(NotEstimableError, match="column 3"):
+        fit_regression(design, np.where(rare, 0, np.maximum(Y, X[:, 0] > 0)) * ~rare, every, True, "x", "", "arms")
+    fit = fit_regression(design, Y, every, True, "outcome regression", "", free=1)
+    peer = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(design.columns[:, 1:], Y)
+    assert fit.penalised == 4
+    assert fit.beta == pytest.approx(np.append(peer.intercept_, peer.coef_[0]), abs=1e-5)
+    assert fit.predict(design.columns).mean() == pytest.approx(Y.mean(), rel=1e-10)
+    # As the penalty goes, risks of the others go to those of a fit without the rare level.
+    weak = fit_regression(design, Y, every, True, "outcome regression", "", free=1, ridge=1e-6)
+    others = standardised(X, ~rare)
+    alone = fit_regression(others, Y, ~rare, True, "outcome regression", "")
+    assert weak.predict(design.columns)[~rare] == pytest.approx(alone.predict(others.columns)[~rare], abs=1e-4)
+    assert weak.predict(design.columns)[rare].max() < 1e-3
+
+
+def test_an_outcome_under_another_name_is_refused_whatever_the_penalty():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    every = np.ones(200, dtype=bool)
+    with pytest.raises(NotEstimableError, match="column 1 can tell the two outcomes"):
+        fit_regression(standardised(X, every), (X[:, 1] > 0.2) * 1.0, every, True, "regression", "", free=1)

@@ -150,6 +150,58 @@ def test_what_cannot_be_fitted_is_refused_with_what_to_do(worlds):
     )
 
 
+def _rare_site(seed, n=240):
+    """A trial in which 4 patients of one site have no event, whatever their arm."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 2))
+    T = rng.permutation(np.arange(n) % 2)
+    site = np.arange(n) < 4
+    T[:4] = [0, 0, 1, 1]
+    risk = [(1 / (1 + np.exp(0.3 - X[:, 0] + 0.6 * t))) * ~site for t in (0, 1)]
+    Y = (rng.random(n) < np.where(T == 1, risk[1], risk[0])).astype(float)
+    return np.column_stack((X, site)), T, Y
+
+
+@pytest.mark.parametrize("interactions", [True, False])
+def test_a_rare_level_without_events_is_penalised_and_said(worlds, interactions):
+    X, T, Y = _rare_site(1)
+    found = standardisation(Y, T, X, interactions=interactions)
+    assert "a small ridge penalty on its 3 columns" in found.note
+    # The mean prediction in an arm is its mean outcome: with one covariate pattern in both arms that is all there is.
+    plain = unadjusted(Y, T).difference
+    assert found.difference.se < plain.se
+    assert abs(found.difference - plain) < plain.se
+    brute = worlds.jackknife(
+        lambda r: float(standardisation(Y[r], T[r], X[r], interactions=interactions).difference), len(Y)
+    )
+    assert found.difference.se == pytest.approx(brute, rel=0.04)
+    assert abs(found.difference.influence.sum()) < 0.1 * found.difference.se
+
+
+def test_coverage_where_a_rare_level_is_penalised(worlds):
+    # The risk in the rare site is 0 in both arms, so that the average is over the others.
+    X = np.random.default_rng(9).normal(size=(1_000_000, 1))
+    truth = 236 / 240 * np.mean(1 / (1 + np.exp(0.9 - X)) - 1 / (1 + np.exp(0.3 - X)))
+    covered, bias, spread, error = worlds.coverage(
+        lambda seed: standardisation(_rare_site(seed)[2], _rare_site(seed)[1], _rare_site(seed)[0]).difference,
+        truth,
+        600,
+    )
+    assert 0.925 < covered < 0.975
+    assert abs(bias) < 3.5 * spread / np.sqrt(600)
+    assert 0.93 < error / spread < 1.1
+
+
+def test_one_column_that_orders_all_outcomes_of_a_tiny_arm_may_be_chance():
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(24, 1)), np.arange(24) % 2
+    Y = (rng.random(24) < 0.4).astype(float)
+    first = np.flatnonzero(T == 0)
+    Y[first] = 0.0
+    Y[first[np.argsort(X[first, 0])[-2:]]] = 1.0
+    assert "in the control arm" in standardisation(Y, T, X).note
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_coverage(worlds, binary):
     *_, mu0, mu1 = worlds.world(0, n=400_000, binary=binary)

@@ -71,10 +71,11 @@ class Compared:
 def check(context: Context) -> list[Finding]:
     """Return findings on the two arms of a study of effects; nothing for another study.
 
-    * STOP: nobody of an arm is followed to the horizon, or an arm has no event at all in a study of events; a predictor
-      or a level of it tells the arm of everybody who has it (no overlap); a predictor was measured after treatment
-      began, or the outcome was known by that day.
-    * WARN: fewer than 20 rows or 10 events in an arm; shares of the arms that the ratio of a trial does not explain
+    * STOP: nobody of an arm is followed to the horizon; no event at all in a study of events, or in an arm where the
+      outcome is a time to an event; a predictor or a level of it tells the arm of everybody who has it (no overlap); a
+      predictor was measured after treatment began, or the outcome was known by that day.
+    * WARN: fewer than 20 rows or 10 events in an arm, none of them included where the outcome is 0/1 and the other arm
+      has events; shares of the arms that the ratio of a trial does not explain
       (p < 0.001, exact binomial test); a trial in which a predictor foretells the arm (AUC 0.6 or more, p < 0.001
       corrected); in other data a predictor that nearly separates the arms (AUC 0.8 or more).
     * NOTE: rows and events of the arms; small levels with one treatment, which chance explains.
@@ -84,8 +85,9 @@ def check(context: Context) -> list[Finding]:
     >>> from aimed.checks.context import Context
     >>> cohort = Cohort(patient=["a", "b"], variables=[Variable(name="arm", role="treatment")],
     ...                 columns={"arm": [0.0, 1.0]}, outcome=Binary(values=[0, 1], label="death"))
-    >>> [f.message for f in check(Context(cohort, compared=Compared())) if f.severity.value == "STOP"]
-    ['The control arm has no event among 1 row.']
+    >>> found = check(Context(cohort, compared=Compared()))
+    >>> [(f.severity.value, f.message) for f in found if "no event" in f.message]
+    [('WARN', 'The control arm has no event among 1 row.')]
     """
     name = context.cohort.names("treatment")
     compared = context.compared
@@ -125,7 +127,18 @@ def _arms(context: Context, name: str, treated: NDArray[np.bool_]) -> list[Findi
                 )
             )
     for arm, n in events.items():
-        if n == 0 and rows[arm]:
+        if n == 0 and rows[arm] and isinstance(outcome, Binary) and any(events.values()):
+            found.append(
+                _SAY.warn(
+                    name,
+                    f"The {arm} arm has no event among {plural(rows[arm], 'row')}.",
+                    "The difference of risks as observed can be told, with its interval; ratios and regressions of the "
+                    "outcome in this arm cannot.",
+                    events=0,
+                    rows=rows[arm],
+                )
+            )
+        elif n == 0 and rows[arm]:
             found.append(
                 _SAY.stop(
                     name,

@@ -71,10 +71,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="models, metrics, checks, studies, ...; all when absent.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="models, learners, metrics, checks, studies, ...; all when absent.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is: models, metrics, checks, readers, splits, tasks, built-in data and shipped studies."""
+    """List what there is: tasks, models, learners and average effects, metrics, checks, splits, readers and studies."""
     from aimed.core import UnknownNameError
     from aimed.study.catalogs import catalogs
 

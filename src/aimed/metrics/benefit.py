@@ -536,7 +536,7 @@ def _groups(
         method="difference in risk by group; " + ("Newcombe interval" if patient is None else "clustered by patient"),
         note=notes(
             f"{k} groups instead of {groups}, because predicted benefit is tied" if k < groups else "",
-            f"{empty} groups without rows in one arm are NaN" if empty else "",
+            f"{empty} groups without rows in one arm have no estimate" if empty else "",
             few_units(units),
         ),
         influence=influence,

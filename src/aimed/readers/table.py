@@ -156,13 +156,13 @@ def read_table(
     both = sorted(set(predictors or ()) & set(wanted))
     if both:
         raise StudyFileError(
-            f"[predictors] include names the outcome column '{both[0]}'", "columns known at prediction", "remove it"
+            f"[predictors] names the outcome column '{both[0]}'", "columns known at prediction", "remove it"
         )
 
     taken = sorted(set(predictors or ()) & {c for c in (patient, unit, site, time) if c})
     if taken:
         raise StudyFileError(
-            f"[predictors] include names '{taken[0]}', which [data] names as patient, unit, site or time",
+            f"[predictors] names '{taken[0]}', which [data] names as patient, unit, site or time",
             "columns that say something about the patient",
             "remove it",
         )
@@ -210,7 +210,7 @@ def read_table(
     for plan in plans:
         if plan.name in (listed or ()) and plan.kind in ("date", "text"):
             raise DataError(
-                f"[predictors] include names '{plan.name}', which is read as a {plan.kind} column",
+                f"[predictors] names '{plan.name}', which is read as a {plan.kind} column",
                 "numbers, or a category of few levels",
                 f"find the values that are not numbers with [variables.{plan.name}] kind = 'number', or take it out",
             )
@@ -220,7 +220,7 @@ def read_table(
         raise DataError(
             f"{rows:,} rows of {len(plans)} columns need about {needed / 2**30:.1f} GB",
             f"at most the {available / 2**30:.1f} GB that are free",
-            "name fewer [predictors] include, or add an inclusion rule",
+            "name fewer columns in [predictors], or add an inclusion rule",
         )
     # Blanks around an id would make two patients of one.
     ids = [pl.col(c).cast(pl.String).str.strip_chars() for c in dict.fromkeys(c for c in (patient, unit, site) if c)]

@@ -235,7 +235,8 @@ MEASURES: dict[str, MeasureName] = {
         "lower",
         0.0,
         "Heterogeneity",
-        "Squared distance of predicted effects to doubly robust scores, less that of one effect for everyone.",
+        "Squared distance of predicted effects to doubly robust scores, less that of the mean effect of the test part "
+        "itself, which no model could know.",
         "",
         4,
     ),
@@ -296,7 +297,13 @@ MEASURES: dict[str, MeasureName] = {
     ),
     "mean_prediction": MeasureName("Mean predicted effect", "target", None, "Heterogeneity", "Over the test part."),
     "r_loss": MeasureName(
-        "Excess R-loss", "lower", 0.0, "Heterogeneity", "R-loss less that of one effect for everyone.", "", 4
+        "Excess R-loss",
+        "lower",
+        0.0,
+        "Heterogeneity",
+        "R-loss less that of the best single effect in hindsight.",
+        "",
+        4,
     ),
     "effect_share_explained": MeasureName(
         "Share of the scores explained",

@@ -53,7 +53,7 @@ def _number_row(v: Variable, values: Mapping[str, NDArray[np.float64]], missing:
     else:
         digits = 0 if np.abs(whole).max(initial=0.0) >= 100 else 1 if whole.size and np.ptp(whole) > 3 else 3
         cells = {
-            part: f"{x.mean():.{digits}f} ({x.std(ddof=1):.{digits}f})" if x.size > 1 else "–"
+            part: f"{x.mean():z.{digits}f} ({x.std(ddof=1):.{digits}f})" if x.size > 1 else "–"
             for part, x in known.items()
         }
         kind = "mean (SD)"

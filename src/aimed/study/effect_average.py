@@ -26,7 +26,7 @@ from aimed.core import (
 )
 from aimed.core.errors import DataError
 from aimed.metrics.arrays import FloatArray
-from aimed.metrics.result import Estimate
+from aimed.metrics.result import Estimate, notes
 from aimed.study.arms import ARMS, arm_labels
 from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.groups import subgroup_labels
@@ -37,7 +37,7 @@ from aimed.treatment import AVERAGE
 from aimed.treatment.average import AverageEffect
 from aimed.treatment.balance import balance
 from aimed.treatment.hazard import hazard_ratio
-from aimed.treatment.nuisances import Nuisances
+from aimed.treatment.nuisances import Nuisances, is_binary
 from aimed.treatment.overlap import overlap, trimming
 from aimed.treatment.placebo import negative_controls, permuted_treatment
 from aimed.treatment.risk_bins import risk_bins
@@ -71,6 +71,8 @@ _ASKED = {
     "rmst_difference": "difference of restricted mean time without",
     "time_lost_difference": "difference of mean time lost to",
 }
+_FEW_EVENTS = 5
+_FOR_REGRESSION = 2
 _BALANCED = 0.1
 _PLACES = re.compile(r"\bcolumns? (\d+(?:, \d+)*)")
 _STRENGTHS = (1.25, 1.5, 2.0, 3.0, 5.0)
@@ -231,11 +233,7 @@ class Whole:
     def _crude(self) -> AverageEffect:
         """Return the effect with the arms taken as they are, censoring met by Kaplan-Meier or Aalen-Johansen."""
         if self.crude is None:
-            return self._as_risk(
-                AVERAGE["unadjusted"](
-                    self.rows.Y, self.rows.T.astype(np.int8), patient=self.rows.patient, level=self.level
-                )
-            )
+            return self._estimated("unadjusted", self.rows)
         return self._on_scale(self.crude, self.spec.effect_scale())
 
     @staticmethod
@@ -444,7 +442,10 @@ class Whole:
     def _estimated(self, name: str, rows: Rows, **more: Any) -> AverageEffect:
         T = rows.T.astype(np.int8)
         if name == "unadjusted":
-            found = AVERAGE[name](rows.Y, T, patient=rows.patient, level=self.level)
+            # A normal interval of rare events is too short, and of none it has no width.
+            exact = self._fewest(rows) < _FEW_EVENTS and rows.patient is None
+            interval = "newcombe" if exact else "normal"
+            found = AVERAGE[name](rows.Y, T, patient=rows.patient, level=self.level, interval=interval)
         else:
             nuisances = self.nuisances if name == "doubly_robust" and rows.Y is self.rows.Y else None
             if name == "doubly_robust" and nuisances is None:
@@ -462,10 +463,28 @@ class Whole:
             )
         return self._as_risk(found)
 
+    @staticmethod
+    def _fewest(rows: Rows) -> float:
+        """Return the smallest number of events or of others in an arm; infinite where the outcome is not 0/1."""
+        if not is_binary(rows.Y):
+            return math.inf
+        sides, arms = (rows.Y == 0, rows.Y == 1), (rows.T, ~rows.T)
+        return float(min((side & arm).sum() for side in sides for arm in arms))
+
+    def _stands_in(self, primary: str) -> bool:
+        """Tell whether the arms as they are may answer for the primary estimator, which could not be fitted.
+
+        Chance made the arms of a trial alike: where an arm has no event for a regression, or one, its difference as
+        observed answers the same question.
+        """
+        alike = self.treatment.assignment == "randomised"
+        return alike and primary != "unadjusted" and self._fewest(self.rows) < _FOR_REGRESSION
+
     def average(self) -> tuple[list[dict[str, Any]], AverageEffect]:
         """Return the average effect by every estimator, and the one that answers the question."""
-        primary, table = primary_estimator(self.spec), []
-        answer: AverageEffect | None = None
+        primary, table = primary_estimator(self.spec), list[dict[str, Any]]()
+        found_by: dict[str, AverageEffect] = {}
+        refused = ""
         for name in AVERAGE:
             measures: dict[str, Any] = {}
             note = ""
@@ -475,9 +494,9 @@ class Whole:
                     found = self._crude() if name == "unadjusted" else self._estimated(name, self.rows)
                 note = self._named(found.note)
                 measures = {c: self._contrast(name, found, c) for c in self.spec.contrasts()}
-                answer = found if name == primary else answer
+                found_by[name] = found
             except (NotEstimableError, DataError) as error:
-                if name == primary:
+                if name == primary and not self._stands_in(primary):
                     raise type(error)(
                         self._named(error.got),
                         error.expected,
@@ -485,6 +504,7 @@ class Whole:
                         f"'{'unadjusted' if name == 'doubly_robust' else 'doubly_robust'}'",
                     ) from None
                 note = self._named(error.got)
+                refused = note if name == primary else refused
                 scale = self.spec.effect_scale()
                 measures = {scale: missing(scale, note, self.cohort.n, self.level)}
             table.append(
@@ -496,9 +516,13 @@ class Whole:
                     "note": note,
                 }
             )
-        if answer is None:
-            raise TypeError("no estimator answers the question")
-        return table, answer
+        if refused:
+            for row in table:
+                row["primary"] = row["name"] == "unadjusted"
+                if row["primary"]:
+                    said = f"stands in for '{primary}', set before the run, which cannot be estimated: {refused}"
+                    row["note"] = notes(said, row["note"])
+        return table, found_by["unadjusted" if refused else primary]
 
     def _named(self, text: str) -> str:
         """Return what an estimator says with the names of columns in place of their places in its table."""

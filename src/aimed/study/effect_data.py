@@ -214,6 +214,11 @@ class EffectData:
         found = Preparation(self.modifiers, missing="mean", standardise=False, encode="one_hot_full")
         return found.fit(self.matrix(self.modifiers, rows))
 
+    def titles(self, preparation: Preparation) -> list[str]:
+        """Return what prepared columns are called by people."""
+        pairs = zip(preparation.feature_names_out_, preparation.feature_origin_, strict=True)
+        return [name.replace(origin, self.cohort.variable(origin).title, 1) for name, origin in pairs]
+
     @property
     def propensity(self) -> float | None:
         """The known chance of the active treatment in a trial; None in other data, and in a trial of unknown ratio."""

@@ -113,13 +113,15 @@ def _statement(
     high: float | None = None
     if lower is not None and upper is not None:
         low, high = (float(np.clip(-100.0 * v, 100.0 * (control - 1.0), 100.0 * control)) for v in (upper, lower))
-    word = "fewer" if fewer >= 0 else "more"
+    # The third number is the difference of the two that are shown, not of what they were before rounding.
+    shown = round(100 * control) - round(100 * active)
+    change = f"about {abs(shown)} {'fewer' if shown > 0 else 'more'}" if shown else "about as many"
     sentence = (
         f"Of 100 patients like this, about {100 * control:.0f} have the event ({outcome_label(spec)}){by} with "
-        f"{labels['control']} and {100 * active:.0f} with {labels['active']}: about {abs(fewer):.0f} {word}"
+        f"{labels['control']} and {100 * active:.0f} with {labels['active']}: {change}"
     )
     if low is not None and high is not None:
-        sentence += f"; {percent} interval {_counts(low, high)}"
+        sentence += f"; {percent} interval {_counts(min(low, shown), max(high, shown))}"
     return {
         "control_of_100": 100.0 * control,
         "active_of_100": 100.0 * active,

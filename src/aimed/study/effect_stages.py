@@ -372,7 +372,7 @@ def calibrate(
         readable = data.readable(train)
         scores = benefit_of(spec, whole.nuisances(spec).scores(whole.Y, whole.T)) - preferences.threshold
         tree = PolicyTree(max_depth=spec.policy.tree_depth).fit(
-            scores, readable.transform(data.matrix(data.modifiers, train)), names=readable.feature_names_out_
+            scores, readable.transform(data.matrix(data.modifiers, train)), names=data.titles(readable)
         )
     return {
         "calibration": {

@@ -249,11 +249,23 @@ class TreatmentPart(_Strict):
     @model_validator(mode="after")
     def _two_arms(self) -> TreatmentPart:
         if str(self.control).strip().lower() == str(self.active).strip().lower():
-            raise ValueError("'control' and 'active' are the same value")
+            raise StudyFileError(
+                "'control' and 'active' are the same value",
+                "two values of the column",
+                "name the value of each arm as it stands in the table",
+            )
         if (self.label or str(self.active)) == (self.control_label or str(self.control)):
-            raise ValueError("'label' and 'control_label' are the same: nobody could tell the arms apart")
+            raise StudyFileError(
+                "'label' and 'control_label' are the same: nobody could tell the arms apart",
+                "two names",
+                "give each arm a name of its own",
+            )
         if self.ratio is not None and self.assignment != "randomised":
-            raise ValueError("'ratio' is that of a randomised trial: active to control, such as [1, 1]")
+            raise StudyFileError(
+                "'ratio' is that of a randomised trial: active to control, such as [1, 1]",
+                "assignment = 'randomised' beside it",
+                "leave 'ratio' out: the chance of treatment is learned from the data",
+            )
         return self
 
 
@@ -703,55 +715,127 @@ class StudySpec(_Strict):
         out, estimand = self.outcome, self.estimand
         if self.treatment is None:
             if self.study.task == "effect":
-                raise ValueError("[study] 'task' effect compares treatments: add [treatment]")
+                raise StudyFileError(
+                    "[study] 'task' effect compares treatments: add [treatment]",
+                    "what is compared with what",
+                    "write [treatment] with 'column', 'control', 'active' and 'assignment'",
+                )
             for table in ("estimand", "policy", "sensitivity"):
                 if table in self.model_fields_set:
-                    raise ValueError(f"[{table}] is of effects: it needs task 'effect' and [treatment]")
+                    raise StudyFileError(
+                        f"[{table}] is of effects: it needs task 'effect' and [treatment]",
+                        "tables of this task",
+                        f"take [{table}] out, or make it a study of effects",
+                    )
             nuisances = sorted(self.model.model_fields_set & {"outcome_model", "propensity_model"})
             if nuisances:
-                raise ValueError(f"[model] '{nuisances[0]}' is of effects: it needs task 'effect' and [treatment]")
+                raise StudyFileError(
+                    f"[model] '{nuisances[0]}' is of effects: it needs task 'effect' and [treatment]",
+                    "keys of this task",
+                    "take it out, or make it a study of effects",
+                )
             told = sorted(self.predictors.model_fields_set & {"adjust", "modifiers"})
             if told:
-                raise ValueError(f"[predictors] '{told[0]}' is of effects: it needs task 'effect' and [treatment]")
+                raise StudyFileError(
+                    f"[predictors] '{told[0]}' is of effects: it needs task 'effect' and [treatment]",
+                    "keys of this task",
+                    "name the columns in [predictors] 'include', or make it a study of effects",
+                )
             dated = sorted(name for name, v in self.variables.items() if v.measured) or [""] * bool(out.known)
             if dated:
                 where = f"[variables.{dated[0]}] 'measured'" if dated[0] else "[outcome] 'known'"
-                raise ValueError(f"{where} is held against the start of treatment: it needs task 'effect'")
+                raise StudyFileError(
+                    f"{where} is held against the start of treatment: it needs task 'effect'",
+                    "keys of this task",
+                    "take it out, or make it a study of effects",
+                )
             if out.kind == "continuous":
-                raise ValueError("[outcome] kind = 'continuous' needs task 'effect' for now")
+                raise StudyFileError(
+                    "[outcome] kind = 'continuous' needs task 'effect' for now",
+                    "a yes/no outcome, or a time to event",
+                    "cut the outcome at a value that matters, or make it a study of effects",
+                )
             return
         if self.study.task != "effect":
-            raise ValueError("[treatment] needs task 'effect'")
+            raise StudyFileError(
+                "[treatment] needs task 'effect'",
+                "[study] task = 'effect'",
+                "change the task, or take [treatment] out",
+            )
         if self.images is not None:
-            raise ValueError("[treatment] and [images]: effects are estimated from a table")
+            raise StudyFileError(
+                "[treatment] and [images]: effects are estimated from a table",
+                "one of them",
+                "take [images] out",
+            )
         for table, keys, why in _NOT_FOR_EFFECTS:
             found = getattr(self, table).model_fields_set & keys
             if found:
-                raise ValueError(f"[{table}] '{min(found)}' beside [treatment]: {why}")
+                raise StudyFileError(
+                    f"[{table}] '{min(found)}' beside [treatment]: {why}",
+                    "keys of a study of effects",
+                    "take it out",
+                )
         if self.predictors.missing not in ("mean_indicators", "mean"):
-            raise ValueError("[predictors] 'missing' of an effect study is 'mean_indicators' or 'mean'")
+            raise StudyFileError(
+                "[predictors] 'missing' of an effect study is 'mean_indicators' or 'mean'",
+                "one of the two",
+                "choose one, or leave 'missing' out",
+            )
         if out.column is None and len(out.at()) != 1:
-            raise ValueError("[outcome] of an effect study needs 'column', or 'time', 'event' and one 'horizon_days'")
+            raise StudyFileError(
+                "[outcome] of an effect study needs 'column', or 'time', 'event' and one 'horizon_days'",
+                "one outcome at one time",
+                "name the column of the outcome, or add 'horizon_days'",
+            )
         if out.column is not None and out.at():
-            raise ValueError("[outcome] 'column' is yes or no, or a number; it goes without a horizon")
+            raise StudyFileError(
+                "[outcome] 'column' is yes or no, or a number; it goes without a horizon",
+                "one of them",
+                "take the horizon out, or name 'time' and 'event' instead of 'column'",
+            )
         if out.kind == "continuous" and (out.column is None or out.positive is not None):
-            raise ValueError("[outcome] kind = 'continuous' is a number in 'column'; it goes without 'positive'")
+            raise StudyFileError(
+                "[outcome] kind = 'continuous' is a number in 'column'; it goes without 'positive'",
+                "'column' alone",
+                "take 'positive', 'time' and 'event' out, or leave the kind out",
+            )
         if out.measured_in and out.kind != "continuous":
-            raise ValueError("[outcome] 'measured_in' goes with kind = 'continuous'")
+            raise StudyFileError(
+                "[outcome] 'measured_in' goes with kind = 'continuous'",
+                "a measured outcome",
+                "take it out, or write kind = 'continuous'",
+            )
         known = CONTRASTS[self.outcome_kind()]
         asked = (*((estimand.contrast,) if estimand.contrast else ()), *estimand.also)
         for name in asked:
             if name not in known:
-                raise ValueError(f"[estimand] '{name}' is no contrast of this outcome: one of {', '.join(known)}")
+                raise StudyFileError(
+                    f"[estimand] '{name}' is no contrast of this outcome",
+                    f"one of: {', '.join(known)}",
+                    "choose one of them",
+                )
         if (out.known or any(v.measured for v in self.variables.values())) and not (
             self.treatment.started or self.data.time
         ):
-            raise ValueError("[treatment] 'started' names the date column that 'measured' and 'known' are held against")
+            raise StudyFileError(
+                "[treatment] 'started' names the date column that 'measured' and 'known' are held against",
+                "'started', or [data] 'time'",
+                "name the date on which treatment began, or take the other dates out",
+            )
         if self.predictors.include is not None and {"adjust", "modifiers"} & self.predictors.model_fields_set:
-            raise ValueError("[predictors] 'include', or 'adjust' and 'modifiers'")
+            raise StudyFileError(
+                "[predictors] 'include', or 'adjust' and 'modifiers'",
+                "one of the two",
+                "name covariates in 'adjust' and who may benefit by what in 'modifiers', or all of them in 'include'",
+            )
         named = {*(self.predictors.adjust or ()), *(self.predictors.modifiers or ()), *(self.predictors.include or ())}
         if self.treatment.column in named:
-            raise ValueError("[predictors] names the treatment column")
+            raise StudyFileError(
+                "[predictors] names the treatment column",
+                "what was known before treatment",
+                "remove it: the treatment is in every model already",
+            )
 
     def outcome_kind(self) -> str:
         """Return the kind of outcome of an effect study: binary, continuous, survival or competing."""
@@ -897,13 +981,16 @@ def _explain(error: ValidationError, text: str, name: str) -> StudyFileError:
     if kind == "missing":
         return StudyFileError(f"{at}{where} is missing", "this key", "add it")
     if kind == "value_error":
-        said = first["msg"].removeprefix("Value error, ")
+        cause = first.get("ctx", {}).get("error")
+        told = cause if isinstance(cause, StudyFileError) else None
+        said = told.got if told else first["msg"].removeprefix("Value error, ")
+        rest = (told.expected, told.do) if told else ()
         if place:
-            return StudyFileError(f"{at}{where.strip()}: {said}")
+            return StudyFileError(f"{at}{where.strip()}: {said}", *rest)
         # A rule over several tables names the one to correct first.
         named = re.match(r"\[(\w+)\](?: '(\w+)')?", said)
         line = named and (_line(text, tuple(filter(None, named.groups()))) or _line(text, (named[1],)))
-        return StudyFileError(f"{name}{f', line {line}' if line else ''}: {said}")
+        return StudyFileError(f"{name}{f', line {line}' if line else ''}: {said}", *rest)
     if kind == "literal_error":
         return StudyFileError(f"{at}{where} has another value", first["ctx"]["expected"], "choose one of them")
     return StudyFileError(f"{at}{where} is of the wrong kind", _WANT.get(kind, first["msg"].lower()), "correct it")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +20,7 @@ __all__ = [
     "covariates",
     "fit_regression",
     "left_out",
+    "penalised",
     "propensity_regression",
     "refuse_separated",
     "standardised",
@@ -27,6 +30,12 @@ _CONSTANT = 1e-12
 _ALIAS = 1e-9
 _FAR = 8.0
 _WIDE = 50.0
+_REACH = 12.0
+_BY_CHANCE = 0.001
+_RIDGE = 1.0
+_SETTLED = 1e-10
+_ROUNDING = 1e-12
+_MOST_STEPS = 100
 _MOST_LEVERAGE = 0.999
 
 
@@ -113,11 +122,40 @@ def left_out(design: Standardised, where: str) -> str:
     return f"column{'s' if many else ''} {first} {said} {where} and {'were' if many else 'was'} left out"
 
 
-def _far(fit: Fit) -> BoolArray:
-    """Tell which coefficients of standardised columns grow without bound."""
+def penalised(fit: Regression, where: str) -> str:
+    """Return what to say of a regression that only a penalty settles; nothing of another.
+
+    Examples
+    --------
+    >>> none = np.zeros((0, 0))
+    >>> said = penalised(Regression(np.zeros(3), True, none, none, np.zeros(0), penalised=2), "in the treated arm")
+    >>> said  # doctest: +NORMALIZE_WHITESPACE
+    'levels or columns tell outcomes apart without error in the treated arm: a small ridge penalty on its 2 columns
+    settles the regression'
+    >>> penalised(Regression(np.zeros(3), True, none, none, np.zeros(0)), "in the treated arm")
+    ''
+    """
+    if not fit.penalised:
+        return ""
+    many = "s" if fit.penalised > 1 else ""
+    return (
+        f"levels or columns tell outcomes apart without error {where}: a small ridge penalty on its {fit.penalised} "
+        f"column{many} settles the regression"
+    )
+
+
+def _far(fit: Fit, columns: FloatArray | None = None) -> BoolArray:
+    """Tell which coefficients of standardised columns grow without bound.
+
+    Newton's method may settle before the coefficient of a rare level is large: it is then its reach over the rows,
+    asked for by giving the columns, that is.
+    """
     with np.errstate(all="ignore"):
         error = np.sqrt(np.diag(np.linalg.pinv(fit.information, hermitian=True)))
-    return np.asarray((np.abs(fit.beta) > _FAR) & ~(error <= _WIDE))
+        large = np.abs(fit.beta) > _FAR
+        if columns is not None:
+            large |= np.abs(fit.beta) * np.ptp(columns, axis=0) > _REACH
+    return np.asarray(large & ~(error <= _WIDE))
 
 
 def _separating(columns: FloatArray, y: FloatArray) -> list[int]:
@@ -131,6 +169,41 @@ def _separating(columns: FloatArray, y: FloatArray) -> list[int]:
         if apart or (two and (one.min() == one.max() or zero.min() == zero.max())):
             found.append(j)
     return found
+
+
+def _repeating(columns: FloatArray, y: FloatArray) -> list[int]:
+    """Return the columns that order all outcomes without error, which chance does not explain."""
+    n, k = y.size, int(y.sum())
+    orders = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    if math.log(2 * max(columns.shape[1], 1)) - orders > math.log(_BY_CHANCE):
+        return []
+    one, zero = columns[y == 1], columns[y == 0]
+    apart = (one.min(axis=0) > zero.max(axis=0)) | (zero.min(axis=0) > one.max(axis=0))
+    return [int(j) for j in np.flatnonzero(apart)]
+
+
+def _ridge_logistic(x: FloatArray, y: FloatArray, penalty: FloatArray) -> FloatArray | None:
+    """Return the coefficients with the least deviance plus penalty, by Newton's method; None if it does not settle."""
+
+    def cost(b: FloatArray) -> float:
+        line = row_dot(x, b)
+        return float((np.logaddexp(0.0, line) - y * line).sum() + 0.5 * (penalty * b**2).sum())
+
+    beta = np.zeros(x.shape[1])
+    beta[0] = math.log(y.sum() / (y.size - y.sum()))
+    now = cost(beta)
+    for _ in range(_MOST_STEPS):
+        p = expit(row_dot(x, beta))
+        gradient = row_dot(x.T, y - p) - penalty * beta
+        information = cross_products(x, x * (p * (1 - p))[:, None]) + np.diag(penalty)
+        step = np.asarray(np.linalg.solve(information, gradient), dtype=np.float64)
+        if float(step @ gradient) <= _SETTLED**2 * y.size:
+            return beta
+        size = 1.0
+        while (then := cost(beta + size * step)) > now + _ROUNDING * now and size > _SETTLED:
+            size /= 2
+        beta, now = beta + size * step, then
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +222,8 @@ class Regression:
         squares are the jackknife covariance (HC3).
     leverage : float array, shape (n,)
         0 for rows that were not fitted.
+    penalised : int
+        Number of columns under a ridge penalty; 0 for maximum likelihood.
     """
 
     beta: FloatArray
@@ -156,6 +231,7 @@ class Regression:
     information: FloatArray = field(repr=False)
     steps: FloatArray = field(repr=False)
     leverage: FloatArray = field(repr=False)
+    penalised: int = 0
 
     def predict(self, columns: FloatArray) -> FloatArray:
         """Return the expected outcome of each row, shape (n,)."""
@@ -171,7 +247,15 @@ class Regression:
 
 
 def fit_regression(
-    design: Standardised, y: FloatArray, rows: BoolArray, binary: bool, what: str, do: str, sides: str = "outcomes"
+    design: Standardised,
+    y: FloatArray,
+    rows: BoolArray,
+    binary: bool,
+    what: str,
+    do: str,
+    sides: str = "outcomes",
+    free: int | None = None,
+    ridge: float = _RIDGE,
 ) -> Regression:
     """Fit a regression in some rows.
 
@@ -184,43 +268,72 @@ def fit_regression(
         Logistic, else linear.
     what, do, sides : str
         What the regression is of, what to do if it cannot be fitted and what 0 and 1 are, for the message.
+    free : int, optional
+        Where columns separate the outcomes of a logistic regression, put a ridge penalty on all of them but so many
+        first ones (the intercept at least, so that the mean of the predictions stays that of the outcomes). Without it
+        such a regression is refused.
+    ridge : float
+        The penalty is half of it times the sum of squared coefficients of standardised columns.
 
     Raises
     ------
     NotEstimableError
-        If there are too few rows for the columns, or columns separate the two outcomes.
+        If there are too few rows for the columns, or columns separate the two outcomes: with `free`, only if one column
+        alone orders all of them without error, which chance does not explain.
     """
     x, seen = design.columns[rows], y[rows]
     n, q = x.shape
     if n <= q:
         raise NotEstimableError(f"the {what} has {n} rows for {q} coefficients", f"more than {q} rows", do)
+    penalty = np.zeros(q)
     if binary:
-        try:
-            fit = logistic(x, seen, np.ones(n))
-        except NotEstimableError:
-            fit = None
-        if fit is None or _far(fit).any() or not np.isfinite(fit.beta).all():
-            told = [str(design.used[j]) for j in _separating(x[:, 1:], seen)]
-            which = f"column{'s' if len(told) > 1 else ''} {', '.join(told[:10])}" if told else "columns together"
-            raise NotEstimableError(
-                f"the {what} does not settle: {which} can tell the two {sides} apart without error",
-                f"both {sides} whatever the value of each column",
-                do,
-            )
-        beta, information = fit.beta, fit.information
+        beta, penalty = _logistic_beta(x, seen, free, ridge) or _refused(design, x, seen, what, do, sides)
         p = expit(row_dot(x, beta))
         rest, weight = seen - p, p * (1 - p)
+        information = cross_products(x, x * weight[:, None]) + np.diag(penalty)
     else:
         information = cross_products(x, x)
         beta = np.asarray(np.linalg.solve(information, row_dot(x.T, seen)), dtype=np.float64)
         rest, weight = seen - row_dot(x, beta), np.ones(n)
-    moved = row_dot(x, np.asarray(np.linalg.inv(information), dtype=np.float64))
+    inverse = np.asarray(np.linalg.inv(information), dtype=np.float64)
+    moved = row_dot(x, inverse)
     leverage = np.minimum(weight * np.einsum("np,np->n", moved, x), _MOST_LEVERAGE)
     steps = np.zeros((y.size, q))
-    steps[rows] = moved * (rest / (1 - leverage))[:, None]
+    # Each row bears its share of the penalty, so that the steps add up to nothing but for the leverage.
+    steps[rows] = (moved * rest[:, None] - inverse @ (penalty * beta) / n) / (1 - leverage)[:, None]
     everywhere = np.zeros(y.size)
     everywhere[rows] = leverage
-    return Regression(beta, binary, information, steps, everywhere)
+    return Regression(beta, binary, information, steps, everywhere, int((penalty > 0).sum()))
+
+
+def _logistic_beta(
+    x: FloatArray, y: FloatArray, free: int | None, ridge: float
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return the coefficients and the penalty of each; None where neither fit is right."""
+    none = np.zeros(x.shape[1])
+    try:
+        fit = logistic(x, y, np.ones(y.size))
+    except NotEstimableError:
+        fit = None
+    if fit is not None and np.isfinite(fit.beta).all() and not _far(fit, None if free is None else x).any():
+        return fit.beta, none
+    # Nothing settles an intercept without both outcomes.
+    if free is None or not 0 < y.sum() < y.size or _repeating(x[:, free:], y):
+        return None
+    penalty = none.copy()
+    penalty[free:] = ridge
+    beta = _ridge_logistic(x, y, penalty)
+    return None if beta is None else (beta, penalty)
+
+
+def _refused(design: Standardised, x: FloatArray, y: FloatArray, what: str, do: str, sides: str) -> NoReturn:
+    told = [str(design.used[j]) for j in _separating(x[:, 1:], y)] if 0 < y.sum() < y.size else []
+    which = f"column{'s' if len(told) > 1 else ''} {', '.join(told[:10])}" if told else "columns together"
+    raise NotEstimableError(
+        f"the {what} does not settle: {which} can tell the two {sides} apart without error",
+        f"both {sides} whatever the value of each column",
+        do,
+    )
 
 
 def propensity_regression(

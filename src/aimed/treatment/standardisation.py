@@ -18,6 +18,7 @@ from aimed.treatment.regressions import (
     covariates,
     fit_regression,
     left_out,
+    penalised,
     refuse_separated,
     standardised,
 )
@@ -112,8 +113,8 @@ def standardisation(
     DataError
         If shapes differ or values are not finite.
     NotEstimableError
-        If there is one arm only, an arm has too few rows for the columns or fewer than 2 events, columns tell outcomes
-        apart without error, or a stratum has one arm only.
+        If there is one arm only, an arm has too few rows for the columns or fewer than 2 events, a column is the
+        outcome under another name, or a stratum has one arm only.
 
     References
     ----------
@@ -125,6 +126,10 @@ def standardisation(
     Formula: the mean over the population of the expected outcome under either arm. Its variance is the sum of squares
     (over patients) of each row's influence: on the mean, and on the coefficients, with residuals over one less leverage
     (jackknife, HC3). It stays right in a trial when the regression is wrong, and takes the spread of the covariates in.
+    Where a column or a rare level separates the 0/1 outcomes of an arm, maximum likelihood has no answer: its columns,
+    standardised, get a ridge penalty (half the sum of squared coefficients), the intercept and the treatment none, so
+    that the mean prediction in each arm stays its mean outcome; influences are those of the penalised fit, and the note
+    says so.
     Assumes: in a trial, nothing more; in observational data, that the regression is right and holds all confounders.
 
     Examples
@@ -187,13 +192,13 @@ def _arm_by_arm(
     means, psi, said = [], [], []
     for member, what in ((~arm, "control"), (arm, "treated")):
         design = standardised(table, member)
-        fit = fit_regression(design, y, member, binary, f"outcome regression of the {what} arm", _DO)
+        fit = fit_regression(design, y, member, binary, f"outcome regression of the {what} arm", _DO, free=1)
         expected = fit.predict(design.columns)
         mean = dot(share, expected)
         change = (fit.steps * fit.slope(design.columns, share)).sum(axis=1)
         means.append(mean)
         psi.append(share * (expected - mean) + change)
-        said.append(left_out(design, f"in the {what} arm"))
+        said += [left_out(design, f"in the {what} arm"), penalised(fit, f"in the {what} arm")]
     return means, psi, notes(*said)
 
 
@@ -207,7 +212,8 @@ def _common_slopes(
     # The treatment stays 0 and 1 here, so that it can be set for all.
     columns = np.column_stack((np.ones(y.size), with_arm[:, list(design.used)]))
     plain = Standardised(columns, design.used, design.dropped)
-    fit = fit_regression(plain, y, every, binary, "outcome regression", _DO)
+    # Intercept and treatment are free of a penalty: the mean of each arm is reproduced.
+    fit = fit_regression(plain, y, every, binary, "outcome regression", _DO, free=2)
     means, psi = [], []
     for value in (0.0, 1.0):
         as_if = columns.copy()
@@ -216,7 +222,7 @@ def _common_slopes(
         mean = dot(share, expected)
         means.append(mean)
         psi.append(share * (expected - mean) + (fit.steps * fit.slope(as_if, share)).sum(axis=1))
-    return means, psi, left_out(base, "in these rows")
+    return means, psi, notes(left_out(base, "in these rows"), penalised(fit, "in these rows"))
 
 
 def _of_nuisances(

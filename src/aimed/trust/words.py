@@ -114,14 +114,14 @@ def number(value: Any, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> number(0.81234), number(12345), number(None)
-    ('0.812', '12,345', '–')
+    >>> number(0.81234), number(12345), number(None), number(-0.04, 1)
+    ('0.812', '12,345', '–', '0.0')
     """
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, bool) or not math.isfinite(float(value)):
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{float(value):.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{float(value):z.{digits}f}"
 
 
 def plural(count: Any, one: str, many: str = "") -> str:

@@ -16,6 +16,12 @@ _AXES = {
     "toc": "Effect among the treated, beyond the average",
     "qini": "Gain over treating nobody",
 }
+_MEANING = {
+    "toc": " Targeting curve, doubly robust: effect among the share with the highest predicted benefit, less the "
+    "average effect.",
+    "qini": " Qini curve, weighted by the chance of treatment and not adjusted for covariates: gain when that share is "
+    "treated; the Qini coefficient itself is doubly robust.",
+}
 
 
 def draw(data: Mapping[str, Any], context: Context) -> Figure:
@@ -79,8 +85,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         effect_sentences.targeting(data),
-        "Doubly robust estimates on the test part; upwards is benefit. Targeting curve: effect among the share with "
-        f"the highest predicted benefit, less the average effect.{dashed}{band}",
+        f"On the test part; upwards is benefit.{''.join(_MEANING[name] for name in shown)}{dashed}{band}",
         f"Targeting curves. {'; '.join([*areas, *spoken])}.",
         Table(["Curve", "Share treated", f"Gain{f', {measured}' if measured else ''} ({context.band})"], rows),
         WIDTH if len(shown) > 1 else int(width + LEFT + 28),

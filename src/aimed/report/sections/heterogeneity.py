@@ -92,11 +92,13 @@ def _losses(rows: list[Any], context: Any) -> Any:
             "rows": shown,
             "scale": scale,
             "columns": [""],
-            "axis": "Doubly robust loss, less that of one effect for everyone",
+            "axis": "Doubly robust loss, less that of one effect for everyone, as learned",
             "head": "Learner",
             "title": effect_sentences.losses(known),
-            "caption": "Loss on the test part, less that of a constant effect for everyone (dashed); to the left is "
-            f"better. Grey: comparators, which know nothing of the patient or only little. Lines are {context.band}s.",
+            "caption": "Loss on the test part, less that of the constant effect that was learned on the training part "
+            "(dashed); to the left is better. The excess loss in the table of measures is against the mean effect of "
+            "the test part, a stricter comparison. Grey: comparators, which know nothing of the patient or little. "
+            f"Lines are {context.band}s, not adjusted for the number of learners.",
             "said": "Forest plot of losses.",
             "salt": "losses",
             "favours": ["better", "worse"],

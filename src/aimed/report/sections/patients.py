@@ -73,18 +73,30 @@ def statement(patient: Any, asked: contrast.Question) -> str:
 
 
 def _short(patient: Any) -> str:
-    fewer = patient.get("fewer")
-    if not numbers.is_number(fewer):
+    fewer = _fewer(patient)
+    if fewer is None:
         return "effect not estimable"
-    n = round(abs(fewer))
-    return "about as many" if n == 0 else f"about {n} {'fewer' if fewer > 0 else 'more'}"
+    return "about as many" if fewer == 0 else f"about {abs(fewer)} {'fewer' if fewer > 0 else 'more'}"
+
+
+def _fewer(patient: Any) -> int | None:
+    """Return how many fewer have the outcome: the difference of the rounded counts where these are shown."""
+    both = [patient.get(key) for key in ("control_of_100", "active_of_100")]
+    if all(numbers.is_number(n) for n in both):
+        control, active = (min(100, max(0, round(float(n)))) for n in both)
+        return control - active
+    fewer = patient.get("fewer")
+    return round(fewer) if numbers.is_number(fewer) else None
 
 
 def _span(patient: Any) -> str:
     low, high = patient.get("lower"), patient.get("upper")
     if not numbers.is_number(low) or not numbers.is_number(high):
         return ""
+    shown = _fewer(patient)
     low, high = sorted((float(low), float(high)))
+    if shown is not None:
+        low, high = min(low, shown), max(high, shown)
     if low >= 0:
         return f"; 95% interval {round(low)} to {round(high)} fewer"
     if high <= 0:
