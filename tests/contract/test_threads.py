@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-ROWS = 50_000
+ROWS = 20_000
 MANY = """
 import json, sys, warnings
 warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import aimed
 from aimed.bundle.load import load
 from aimed.core import DataError, RefusedError
 from aimed.study.run import Reporter
+from aimed.study.tasks import TASKS
 
 
 class Listener(Reporter):
@@ -211,7 +213,18 @@ def test_the_lock_refuses_new_patients_and_new_settings(risk_study):
         aimed.study(risk_study).run(folder)
 
 
-@pytest.mark.parametrize("wait_for", ["stages/check.json", "fit", "stages/fit.json", "openings.json"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "wait_for",
+    [
+        pytest.param("stages/check.json", marks=SLOW),
+        "fit",
+        pytest.param("stages/fit.json", marks=SLOW),
+        "openings.json",
+    ],
+)
 def test_a_killed_run_goes_on_and_ends_the_same(survival_study, wait_for):
     text = survival_study.read_text().replace("trials = 2", "trials = 6").replace("draws = 60", "draws = 200")
     survival_study.write_text(text)
@@ -405,7 +418,7 @@ def test_three_line_use(tmp_path, monkeypatch):
     x = rng.normal(size=n)
     frame = pl.DataFrame({"pid": np.arange(n), "x": x, "noise": rng.normal(size=n),
                           "sick": (rng.random(n) < 1 / (1 + np.exp(-1.5 * x))).astype(int)})  # fmt: skip
-    monkeypatch.setattr("aimed.study.tasks._TABLE_MODELS", ("logistic",))
+    monkeypatch.setitem(TASKS, "risk", replace(TASKS["risk"], candidates=("logistic",)))
     run = aimed.fit(frame, outcome="sick", patient="pid", study_id="quick")
     assert run.results["performance"]["measures"]["auroc"]["value"] > 0.65
     assert (tmp_path / "runs" / "quick" / "study.toml").exists()

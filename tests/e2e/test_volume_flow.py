@@ -250,6 +250,7 @@ def test_a_second_run_does_nothing(finished, again):
     assert times_of(folder) == before
 
 
+@pytest.mark.slow
 def test_each_change_repeats_only_what_depends_on_it(again, quick):
     study, folder = again
     weights = files_of(folder / "fit" / "model")

@@ -296,7 +296,7 @@ def test_tied_predictions_make_fewer_groups_and_a_group_without_an_arm_is_nan():
     assert np.isnan(found.groups.value[0])
     assert np.isnan(found.groups.se[0])
     assert "2 groups instead of 5" in found.groups.note
-    assert "NaN" in found.groups.note
+    assert "no estimate" in found.groups.note
     assert math.isfinite(found.value)
 
 
