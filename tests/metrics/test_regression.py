@@ -38,6 +38,9 @@ def test_replicates_together_equal_each_alone(seed, q, n):
         except NotEstimableError:
             assert np.isnan(together[:, j]).all()
             continue
+        if np.abs(alone).max() > 25:
+            # Separated draws have no finite fit: where the steps stop depends on where they began.
+            continue
         assert together[:, j] == pytest.approx(alone, rel=1e-8, abs=1e-8)
         single = logistic_replicates(x, y, offset, base, np.arange(n), counts[:, [j]], start)
         assert single[:, 0].tolist() == together[:, j].tolist()
