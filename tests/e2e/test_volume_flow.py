@@ -214,8 +214,9 @@ def test_the_numbers_are_those_of_the_predictions(finished, tmp_path, cli):
             a, b = np.isin(found.array, labels), np.isin(truth.array, labels)
             assert own["reference_ml"][0] == pytest.approx(b.sum() * truth.grid.voxel_ml, rel=1e-9)
             if key == "tumour_core":
-                # The core is painted over the rest, so that a map of labels holds it as it was found.
-                assert own["dice"][0] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=2e-3)
+                # The core is painted over the rest, so that a map of labels holds it as it was found. The run works in
+                # half precision where the processor has it and the bundle in full: voxels near one half may change.
+                assert own["dice"][0] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=0.02)
 
 
 def test_nobody_is_in_anything_that_is_shown(finished, brains):
