@@ -190,6 +190,7 @@ def test_error_of_pairs_is_the_spread_over_trials():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "more"),
     [
