@@ -44,8 +44,8 @@ def render_index(entries: Sequence[Mapping[str, Any]], left_out: Sequence[str] =
     return html(
         "index",
         title=title if rows else "Studies",
-        meta="Each row leads to an evidence report. Numbers are from the test part of that study; the average effect of "
-        "a treatment is from all of its patients.",
+        meta="Each row leads to an evidence report. Numbers are from the test part of that study; the average effect "
+        "of a treatment is from all of its patients.",
         table=Table(head, rows, sortable=True),
         left_out=[str(reason) for reason in left_out],
         foot="Made by aimed from the results.json of each run.",
