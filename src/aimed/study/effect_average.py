@@ -64,7 +64,7 @@ _OF_AVERAGE = {
     "risk_ratio": "ratio",
     "odds_ratio": "odds_ratio",
 }
-_SCALE_OF = {"rmst_difference": "rmst_difference", "time_lost_difference": "time_lost_difference"}
+_OF_TIMES = ("rmst_difference", "time_lost_difference")
 _OF_HAZARDS = ("unadjusted", "standardisation")
 """Estimators beside which a hazard ratio stands: of Cox regressions without and with the covariates."""
 _ASKED = {
@@ -121,10 +121,7 @@ class Whole:
         asked = "missing" in spec.predictors.model_fields_set or self.treatment.assignment != "randomised"
         self.preparations = self.data.preparations(every, None if asked else "mean")
         self.rows: Rows = self.data.rows(every, self.preparations)
-        with warnings.catch_warnings():
-            # Weak overlap is a block of its own.
-            warnings.simplefilter("ignore", UserWarning)
-            self.nuisances: Nuisances = self.rows.nuisances(spec)
+        self.nuisances: Nuisances = self.rows.nuisances(spec)
         self.of_risk = spec.effect_scale() == "risk_difference"
         self.timed = isinstance(cohort.outcome, Survival | CompetingRisks)
         self.crude: TimeToEvent | None = self._time_to_event() if self.timed else None
@@ -265,7 +262,7 @@ class Whole:
         for name in self.spec.contrasts():
             if name == "hazard_ratio":
                 out[name] = self._hazard(adjusted=False)
-            elif name in _SCALE_OF and self.crude is not None:
+            elif name in _OF_TIMES and self.crude is not None:
                 out[name] = record(self._on_scale(self.crude, name).difference, name)
             else:
                 out[name] = record(getattr(found, _OF_AVERAGE[name]), name)
@@ -544,7 +541,7 @@ class Whole:
         if contrast == "hazard_ratio":
             adjusted = name == "standardisation"
             return self._hazard(adjusted=adjusted) if name in _OF_HAZARDS else None
-        if contrast in _SCALE_OF and contrast != self.spec.effect_scale():
+        if contrast in _OF_TIMES and contrast != self.spec.effect_scale():
             if name != "unadjusted" or self.crude is None:
                 return None
             return record(self._on_scale(self.crude, contrast).difference, contrast)

@@ -101,7 +101,7 @@ class Rows:
         seen = np.flatnonzero(self.pseudo.known & (self.pseudo.weights > 0))
         return seen, self.pseudo.seen[seen], self.pseudo.weights[seen]
 
-    def nuisances(self, spec: StudySpec, folds: int | None = None) -> Nuisances:
+    def nuisances(self, spec: StudySpec) -> Nuisances:
         """Fit what the estimators share on these rows."""
         try:
             with warnings.catch_warnings():
@@ -115,7 +115,7 @@ class Rows:
                     outcome_model=spec.model.outcome_model,
                     propensity_model=spec.model.propensity_model,
                     propensity=self.propensity,
-                    folds=folds or spec.split.tune.folds,
+                    folds=spec.split.tune.folds,
                     patient=self.patient,
                     random_state=spec.study.seed,
                 )

@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aimed.bundle.schema import CODES, describe
+from aimed.bundle.schema import describe
 from aimed.core import Cohort, DataError, NotEstimableError, Split
 from aimed.explain.build import Inside
 from aimed.explain.build import explain as build_explanation
 from aimed.metrics.arrays import FloatArray
+from aimed.metrics.effect_loss import dr_loss
 from aimed.metrics.evaluate_effects import evaluate_effects
 from aimed.metrics.targeting import rate
 from aimed.study.arms import arm_labels
-from aimed.study.effect_average import Whole, missing
+from aimed.study.effect_average import Whole, missing, record
 from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.effect_models import TITLES as LEARNER_TITLES
 from aimed.study.effect_models import effect_learners_of
 from aimed.study.effect_patients import typical_patients
 from aimed.study.effect_stages import benefit_of, fitted_learner, preferences_of
 from aimed.study.spec import StudySpec
-from aimed.study.stages import Facts, Progress, part_of, row_ids, silent
+from aimed.study.stages import Facts, Progress, inputs_of, part_of, row_ids, silent
 from aimed.treatment.effects_model import EffectsModel
 from aimed.treatment.nuisances import Nuisances
 from aimed.treatment.policy import evaluate_policy, targeted_fraction, treat_above, treat_top
@@ -182,43 +183,39 @@ class _Judged:
     def losses(self) -> list[dict[str, Any]]:
         """Return of every learner how it stands to the constant and to no effect, each fitted on the training part."""
         every = {self.model.name: self.effect, **self.others}
-        out = []
-        for name, effect in every.items():
-            found = self._evaluated(effect, {"constant_effect": self.constant, "zero_effect": 0.0})["differences"]
-            out.append(
-                {
-                    "name": name,
-                    "title": LEARNER_TITLES[name],
-                    "kind": "candidate",
-                    "chosen": name == self.model.name,
-                    "difference": found["constant_effect"]["dr_loss"],
-                    "against_zero": found["zero_effect"]["dr_loss"],
-                }
+        flat = np.ones(self.effect.size)
+        return [
+            *(self._loss(name, effect, "candidate") for name, effect in every.items()),
+            self._loss("zero_effect", 0.0 * flat, "comparator"),
+            self._loss("constant_effect", self.constant * flat, "comparator"),
+        ]
+
+    def _loss(self, name: str, effect: FloatArray, kind: str) -> dict[str, Any]:
+        """Return how one predictor of effects stands to the two comparators; none stands to itself."""
+        against: dict[str, dict[str, Any] | None] = {}
+        for other, value in (("constant_effect", self.constant), ("zero_effect", 0.0)):
+            known = benefit_of(self.spec, np.full(effect.size, value))
+            found = dr_loss(
+                self._gains,
+                benefit_of(self.spec, effect),
+                against=known,
+                patient=self.rows.patient,
+                level=self.spec.evaluate.level,
             )
-        none = self._evaluated(np.zeros(self.effect.size), {"constant_effect": self.constant})["differences"]
-        out.append(
-            {
-                "name": "zero_effect",
-                "title": LEARNER_TITLES["zero_effect"],
-                "kind": "comparator",
-                "chosen": False,
-                "difference": none["constant_effect"]["dr_loss"],
-                "against_zero": None,
-            }
-        )
-        constant = np.full(self.effect.size, self.constant)
-        found = self._evaluated(constant, {"zero_effect": 0.0})["differences"]
-        out.append(
-            {
-                "name": "constant_effect",
-                "title": LEARNER_TITLES["constant_effect"],
-                "kind": "comparator",
-                "chosen": False,
-                "difference": None,
-                "against_zero": found["zero_effect"]["dr_loss"],
-            }
-        )
-        return out
+            against[other] = None if name == other else record(found, "dr_loss", against=other)
+        return {
+            "name": name,
+            "title": LEARNER_TITLES[name],
+            "kind": kind,
+            "chosen": name == self.model.name,
+            "difference": against["constant_effect"],
+            "against_zero": against["zero_effect"],
+        }
+
+    @cached_property
+    def _gains(self) -> FloatArray:
+        """Doubly robust scores of the benefit, shape (n,)."""
+        return benefit_of(self.spec, self.nuisances.scores(self.rows.Y, self.rows.T))
 
 
 def _heterogeneity(
@@ -532,22 +529,7 @@ def facts(
     return Facts(
         model={"preparation": [dict(step) for step in model.preparation.steps_], "ratio_name": None},
         simple=_beside_constant(fitted, performance),
-        inputs={
-            "inputs": [
-                {
-                    "name": one.name,
-                    "label": one.label or one.name,
-                    "unit": one.unit,
-                    "kind": one.kind,
-                    "range": list(one.plausible or one.training_range or ()) or None,
-                    "training_range": list(one.training_range) if one.training_range else None,
-                    "categories": list(one.categories) or None,
-                    "required": one.required,
-                }
-                for one in schema.inputs
-            ],
-            "refusals": [{"code": code, "reason": reason} for code, reason in CODES.items()],
-        },
+        inputs=inputs_of(schema),
         schema=schema,
     )
 

@@ -51,12 +51,12 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         progress(done / len(CHECKS), name.replace("_", " "))
         done += 1
 
-    require_adjusted(spec, EffectData(spec, cohort))
+    data = EffectData(spec, cohort)
+    require_adjusted(spec, data)
     primary_estimator(spec)
     measured = {name: v.measured for name, v in spec.variables.items() if v.measured is not None}
     if spec.outcome.known is not None:
         measured["outcome"] = spec.outcome.known
-    ratio = compared.ratio
     return run_checks(
         cohort,
         split,
@@ -66,7 +66,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         horizons=spec.outcome.at(),
         compared=Compared(
             assignment=compared.assignment,
-            share=None if ratio is None else ratio[0] / (ratio[0] + ratio[1]),
+            share=data.propensity,
             strata=compared.strata,
             started=compared.started,
             measured=measured,

@@ -881,24 +881,29 @@ def facts(
             title=simple.title,
             others=len(candidates) > 1,
         ),
-        inputs={
-            "inputs": [
-                {
-                    "name": one.name,
-                    "label": one.label or one.name,
-                    "unit": one.unit,
-                    "kind": one.kind,
-                    "range": list(one.plausible or one.training_range or ()) or None,
-                    "training_range": list(one.training_range) if one.training_range else None,
-                    "categories": list(one.categories) or None,
-                    "required": one.required,
-                }
-                for one in schema.inputs
-            ],
-            "refusals": [{"code": code, "reason": reason} for code, reason in CODES.items()],
-        },
+        inputs=inputs_of(schema),
         schema=schema,
     )
+
+
+def inputs_of(schema: Schema) -> dict[str, Any]:
+    """Return what the record says of the inputs of a packaged model of rows, and of what it refuses."""
+    return {
+        "inputs": [
+            {
+                "name": one.name,
+                "label": one.label or one.name,
+                "unit": one.unit,
+                "kind": one.kind,
+                "range": list(one.plausible or one.training_range or ()) or None,
+                "training_range": list(one.training_range) if one.training_range else None,
+                "categories": list(one.categories) or None,
+                "required": one.required,
+            }
+            for one in schema.inputs
+        ],
+        "refusals": [{"code": code, "reason": reason} for code, reason in CODES.items()],
+    }
 
 
 def report(results: Mapping[str, Any], home: RunFolder) -> list[str]:
