@@ -100,9 +100,7 @@ def pack(
         },
         "thresholds": list(meta.get("thresholds", ())),
     }
-    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **_extra(extra_members)}
-    members["golden.json"] = dump(golden.make(Bundle(model, schema, manifest)))
-    return _written(path, members, manifest)
+    return _written_rows(path, Bundle(model, schema, manifest), manifest, extra_members)
 
 
 def pack_effects(
@@ -154,9 +152,7 @@ def pack_effects(
         "heterogeneity": model.evidence,
         "thresholds": list(meta.get("thresholds", ())),
     }
-    members = {**encode(model), "schema.json": dump(schema.to_dict(), pretty=True), **_extra(extra_members)}
-    members["golden.json"] = dump(golden.make(EffectBundle(model, schema, manifest)))
-    return _written(path, members, manifest)
+    return _written_rows(path, EffectBundle(model, schema, manifest), manifest, extra_members)
 
 
 def pack_pictures(
@@ -316,6 +312,16 @@ def _extra(given: Mapping[str, bytes | str] | None, taken: Collection[str] = ())
             "rename the file",
         )
     return extra
+
+
+def _written_rows(
+    path: Path, bundle: Bundle | EffectBundle, manifest: dict[str, Any], extra: Mapping[str, bytes | str] | None
+) -> Path:
+    """Write a bundle that reads rows of a table, with what it answers to golden rows."""
+    schema = dump(bundle.schema.to_dict(), pretty=True)
+    members = {**encode(bundle.model), "schema.json": schema, **_extra(extra)}
+    members["golden.json"] = dump(golden.make(bundle))
+    return _written(path, members, manifest)
 
 
 def _written(path: Path, members: dict[str, bytes], manifest: dict[str, Any]) -> Path:
