@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aimed.bundle.schema import Schema, as_columns, read_rows
+from aimed.bundle.schema import Schema, read_given
 from aimed.bundle.sealed import Sealed
-from aimed.core import BundleError, DataError
+from aimed.core import BundleError
 from aimed.treatment.effects_model import EffectsModel
 
 __all__ = ["EffectBundle", "PredictedEffect", "effect_table"]
@@ -118,14 +118,8 @@ class EffectBundle(Sealed):
         DataError
             If the column of an input, or the id column, is absent.
         """
-        columns = as_columns(rows)
-        if id_column is not None and id_column not in columns:
-            raise DataError(f"the rows have no column '{id_column}'", "the id column", "name another one, or none")
-        levels = {v.name: v.categories for v in self.model.variables}
-        read = read_rows(self.schema, columns, levels)
+        read, ids, use = read_given(self.schema, self.model.variables, rows, id_column)
         n = read.X.shape[0]
-        ids = [str(v) for v in columns[id_column]] if id_column is not None else [None] * n
-        use = np.array([i for i in range(n) if i not in read.refusals], dtype=np.int64)
         place = {int(row): k for k, row in enumerate(use)}
         X = read.X[use]
         effect = self.model.effect(X) if use.size else np.empty(0)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aimed.core import DataError
+from aimed.core import DataError, Variable
 from aimed.fit.adapter import StudyModel
 from aimed.treatment.effects_model import EffectsModel
 
-__all__ = ["CODES", "Input", "Read", "Schema", "as_columns", "describe", "read_rows", "training_range"]
+__all__ = ["CODES", "Input", "Read", "Schema", "as_columns", "describe", "read_given", "read_rows", "training_range"]
 
 CODES = {
     "MISSING_COLUMN": "The file has no column for an input; nothing is predicted.",
@@ -268,6 +268,37 @@ def as_columns(rows: Any) -> dict[str, Any]:
     if len(lengths) > 1:
         raise DataError(f"columns with {len(lengths)} different lengths", "one value a row in every column")
     return columns
+
+
+def read_given(
+    schema: Schema, variables: Sequence[Variable], rows: Any, id_column: str | None = None
+) -> tuple[Read, list[str | None], NDArray[np.int64]]:
+    """Read rows as a user gives them: as model inputs, with the id of each, and which of them can be predicted.
+
+    Parameters
+    ----------
+    schema : Schema
+    variables : sequence of Variable
+        Of the model, with the levels of categories in the order of their codes.
+    rows : mapping of columns, sequence of row mappings, or data frame
+    id_column : str, optional
+
+    Returns
+    -------
+    (Read, list of str or None, int array)
+
+    Raises
+    ------
+    DataError
+        If the column of an input, or the id column, is absent.
+    """
+    columns = as_columns(rows)
+    if id_column is not None and id_column not in columns:
+        raise DataError(f"the rows have no column '{id_column}'", "the id column", "name another one, or none")
+    read = read_rows(schema, columns, {v.name: v.categories for v in variables})
+    n = read.X.shape[0]
+    ids: list[str | None] = [None] * n if id_column is None else [str(v) for v in columns[id_column]]
+    return read, ids, np.array([i for i in range(n) if i not in read.refusals], dtype=np.int64)
 
 
 def read_rows(schema: Schema, columns: Mapping[str, Any], categories: Mapping[str, Sequence[str]]) -> Read:
