@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from aimed.bundle.pack import pack_effects
 from aimed.bundle.schema import Schema
-from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.checks.treatment import Compared
 from aimed.core import Cohort, Finding, NotEstimableError, Split, StudyFileError
@@ -25,7 +24,7 @@ from aimed.study.effect_average import primary_estimator
 from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.effect_models import COMPARATORS, TITLES, effect_learners_of, learner_named
 from aimed.study.spec import StudySpec
-from aimed.study.stages import Progress, silent
+from aimed.study.stages import Progress, each_check, silent
 from aimed.study.store import RunFolder
 from aimed.study.tasks import outcome_label
 from aimed.treatment import LEARNERS
@@ -41,15 +40,9 @@ __all__ = ["benefit_of", "calibrate", "check", "fit", "package", "preferences_of
 
 def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
     """Run every check on the cohort, its arms and its split."""
-    done = 0
     compared = spec.treatment
     if compared is None:
         raise TypeError("a study of effects is needed")
-
-    def step(name: str) -> None:
-        nonlocal done
-        progress(done / len(CHECKS), name.replace("_", " "))
-        done += 1
 
     data = EffectData(spec, cohort)
     require_adjusted(spec, data)
@@ -72,7 +65,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
             measured=measured,
             strategies=dict(spec.estimand.intercurrent),
         ),
-        progress=step,
+        progress=each_check(progress),
     )
 
 

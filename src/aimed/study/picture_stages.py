@@ -15,7 +15,6 @@ from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.serving import network_file
 from aimed.calibrate.choose import choose
 from aimed.calibrate.conformal import ConformalSets
-from aimed.checks import CHECKS
 from aimed.checks.feature_coding import as_column
 from aimed.checks.run import run_checks
 from aimed.checks.shortcut_sources import cohort_columns, join_sources, shortcut_sources
@@ -32,7 +31,7 @@ from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
 from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
 from aimed.study.spec import StudySpec
-from aimed.study.stages import Progress, silent
+from aimed.study.stages import Progress, each_check, silent
 from aimed.study.store import RunFolder
 from aimed.study.tasks import outcome_label
 from aimed.trust.card import model_card
@@ -58,13 +57,6 @@ def tune_part(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
     """Run every check on the cohort, its pictures and its split."""
-    done = 0
-
-    def step(name: str) -> None:
-        nonlocal done
-        progress(done / len(CHECKS), name.replace("_", " "))
-        done += 1
-
     images = spec.images
     study = None if images is None or images.study is None else _examinations(spec, cohort, images.study)
     found = run_checks(
@@ -76,7 +68,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         raw_labels=raw_labels(cohort),
         imaging_study=study,
         shortcut_columns=shortcut_columns(spec),
-        progress=step,
+        progress=each_check(progress),
     )
     grave = [one for one in found if one.severity is not Severity.NOTE]
     return [*grave, *_refused(cohort), *found[len(grave) :]]

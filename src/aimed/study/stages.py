@@ -183,6 +183,16 @@ def with_folds(spec: StudySpec, cohort: Cohort, parts: Mapping[str, NDArray[np.i
     return Split(parts=parts, by=spec.split.test.by, patient=cohort.patient, folds=folds)
 
 
+def each_check(progress: Progress) -> Callable[..., None]:
+    """Return what hears the name of each check before it starts, or the share of it done, and tells of all of them."""
+    names = list(CHECKS)
+
+    def step(name: str, share: float = 0.0) -> None:
+        progress((names.index(name) + share) / len(names), name.replace("_", " "))
+
+    return step
+
+
 def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = silent) -> list[Finding]:
     """Run every check on the cohort and its split."""
     # What a model would refuse later, such as a spline on a category, is said now.

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from aimed.bundle.pack import pack_volumes
 from aimed.bundle.serving import volume_network_file
 from aimed.bundle.volume_schema import VolumeSchema
-from aimed.checks import CHECKS
 from aimed.checks.run import run_checks
 from aimed.core import Cohort, Finding, Severity, Split
 from aimed.core.volume import Volume
@@ -29,7 +28,7 @@ from aimed.metrics.evaluate_segmentation import MASK_MEASURES, segmentation_tabl
 from aimed.study.picture_stages import plain, tune_part
 from aimed.study.regions import region_labels, region_table
 from aimed.study.spec import StudySpec
-from aimed.study.stages import Progress, part_of, silent
+from aimed.study.stages import Progress, each_check, part_of, silent
 from aimed.study.store import RunFolder
 from aimed.study.tasks import outcome_label
 from aimed.study.volume_models import BASELINES, baseline_named, head_of, plan_text, volume_recipes_of
@@ -60,13 +59,7 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
     list of Finding
         The gravest first; how many scans were refused when they were read is one of them.
     """
-    done = 0
-
-    def step(name: str) -> None:
-        nonlocal done
-        progress(done / len(CHECKS), name.replace("_", " "))
-        done += 1
-
+    heard = each_check(progress)
     found = run_checks(
         cohort,
         split,
@@ -74,8 +67,8 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         parameters=0,
         allow=spec.predictors.allow,
         regions=region_labels(spec),
-        progress=step,
-        inside=lambda name, share: progress((done - 1 + share) / len(CHECKS), name.replace("_", " ")),
+        progress=heard,
+        inside=heard,
     )
     grave = [one for one in found if one.severity is not Severity.NOTE]
     return [*grave, *_refused(cohort), *found[len(grave) :]]
