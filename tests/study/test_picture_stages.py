@@ -12,7 +12,7 @@ import pytest
 from aimed.core import StudyFileError
 from aimed.diagnosis import PICTURE_MODELS
 from aimed.metrics.multilabel import multilabel_auroc
-from aimed.study import picture_evidence, picture_stages, stages
+from aimed.study import findings, picture_evidence, picture_stages, stages
 from aimed.study.flows import flow_of
 from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.limits import limitations
@@ -156,12 +156,12 @@ def test_the_youden_threshold_is_the_best_of_all(seed):
         return float((risk[y == 1] >= limit).mean() + (risk[y == 0] < limit).mean())
 
     best = max(index(limit) for limit in np.unique(risk))
-    assert index(picture_stages.youden_threshold(y, risk)) == pytest.approx(best)
+    assert index(findings.youden_threshold(y, risk)) == pytest.approx(best)
 
 
 @pytest.mark.parametrize(("y", "expected"), [([0.0, 0.0], 0.01), ([1.0, 1.0], 0.99), ([], 0.5)])
 def test_the_youden_threshold_without_both_kinds(y, expected):
-    assert picture_stages.youden_threshold(np.array(y), np.full(len(y), 0.3)) == expected
+    assert findings.youden_threshold(np.array(y), np.full(len(y), 0.3)) == expected
 
 
 def test_baselines_learn_from_those_who_learn(opened):

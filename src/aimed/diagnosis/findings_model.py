@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from aimed.calibrate.choose import restore, state_of
+from aimed.calibrate.several import SeveralFindings
 from aimed.core import BundleError, DataError
 from aimed.core.image import Grey
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.image_rows import ImageRows, in_batches
 from aimed.diagnosis.several_networks import without_nan
-from aimed.metrics.evaluate_multilabel import finding_keys
 from aimed.readers.image_cache import VERSION
-
-if TYPE_CHECKING:
-    from aimed.calibrate.conformal import ConformalSets
 
 __all__ = ["FindingsModel", "together"]
 
@@ -40,7 +36,7 @@ def together(size: int) -> int:
     return max(1, min(64, _PIXELS // (size * size)))
 
 
-class FindingsModel:
+class FindingsModel(SeveralFindings):
     """What a picture study fits, evaluates and packages.
 
     Parameters
@@ -104,16 +100,11 @@ class FindingsModel:
         self.recipe, self.title, self.classifier = recipe, title, classifier
         self.size, self.bits, self.approximate = int(size), bits, bool(approximate)
         self.parameters, self.seed = dict(parameters or {}), int(seed)
-        self.findings = [str(name) for name in classifier.findings_]
-        self.keys = list(finding_keys(self.findings))
-        self.labels = {name: str((labels or {}).get(name, name)) for name in self.findings}
+        super().__init__(classifier.findings_, labels)
         if classifier.shape_ != (self.size, self.size) or not 8 <= self.size <= 4096 or bits not in (8, 16):
             raise DataError(
                 f"a network for pictures of {classifier.shape_} pixels", f"frames of {size}, of 8 or 16 bits"
             )
-        self.calibrators: list[Any] = [None] * len(self.findings)
-        self.thresholds: NDArray[np.float64] = np.full(len(self.findings), np.nan)
-        self.conformal: ConformalSets | None = None
 
     # ----------------------------------------------------------------------------------------------------- predicting
 
@@ -136,14 +127,6 @@ class FindingsModel:
         if len(members) < 2:
             return risk, np.full_like(risk, np.nan)
         return risk, np.std([self.calibrated(one) for one in members], axis=0, ddof=1)
-
-    def calibrated(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return probabilities, shape (n, k), each sent through the calibration of its finding."""
-        out = np.array(raw, dtype=np.float64)
-        for j, calibrator in enumerate(self.calibrators):
-            if calibrator is not None:
-                out[:, j] = calibrator.transform(out[:, j])
-        return out
 
     def raw(self, images: Any, progress: Progress | None = None) -> NDArray[np.float64]:
         """Return uncalibrated probabilities, shape (n, k).
@@ -182,11 +165,6 @@ class FindingsModel:
             if progress is not None:
                 progress(rows.stop / len(part), f"{rows.stop:,} of {len(part):,} pictures")
 
-    def decided(self, risk: ArrayLike) -> NDArray[np.float64]:
-        """Return 1 from the threshold of a finding on, 0 below, NaN where it has none, shape (n, k)."""
-        found = np.asarray(risk, dtype=np.float64)
-        return np.where(np.isnan(self.thresholds), np.nan, found >= self.thresholds)
-
     # -------------------------------------------------------------------------------------------------------- storing
 
     def to_state(self) -> dict[str, Any]:
@@ -213,12 +191,7 @@ class FindingsModel:
                 "history": without_nan(network["history"]),
                 "precision": without_nan(network["precision"]),
             },
-            "calibration": [None if one is None else state_of(one) for one in self.calibrators],
-            "thresholds": without_nan(self.thresholds.tolist()),
-            # JSON objects have no order; columns do.
-            "conformal": None
-            if self.conformal is None
-            else {"names": list(self.conformal.names), "sets": self.conformal.to_state()},
+            **self.calibration_state(),
         }
 
     def weights(self) -> bytes:
@@ -248,19 +221,5 @@ class FindingsModel:
         )  # fmt: skip
         if int(model.classifier.test_time_augmentation) > _COPIES:
             raise BundleError("a model that reads too many changed copies", f"at most {_COPIES}")
-        k = len(model.findings)
-        model.calibrators = [None if one is None else restore(one) for one in state["calibration"]]
-        values: Sequence[Any] = state["thresholds"]
-        model.thresholds = np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
-        if len(model.calibrators) != k or model.thresholds.shape != (k,):
-            raise BundleError(
-                f"{len(model.calibrators)} calibrations and {model.thresholds.size} thresholds", f"{k} of each"
-            )
-        if state["conformal"] is not None:
-            from aimed.calibrate.conformal import ConformalSets
-
-            record = state["conformal"]
-            model.conformal = ConformalSets.from_state(record["sets"]).take(record["names"])
-            if len(model.conformal.names) != k:
-                raise BundleError(f"conformal sets of {len(model.conformal.names)} findings", f"those of {k}")
+        model.restore_calibration(state)
         return model

@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 from aimed.bundle.pack import pack_pictures
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.serving import network_file
-from aimed.calibrate.choose import choose
-from aimed.calibrate.conformal import ConformalSets
 from aimed.checks.feature_coding import as_column
 from aimed.checks.run import run_checks
 from aimed.checks.shortcut_sources import cohort_columns, join_sources, shortcut_sources
-from aimed.core import Cohort, DataError, Finding, NotEstimableError, Severity, Split
+from aimed.core import Cohort, Finding, Severity, Split
 from aimed.core.outcome import Multilabel
 from aimed.diagnosis.acquisition import AcquisitionBaseline
 from aimed.diagnosis.findings_model import FindingsModel
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.picture_recipes import PictureRecipe
-from aimed.metrics.evaluate_multilabel import finding_key
 from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
 from aimed.metrics.result import Estimate, clustered_variance
+from aimed.study.findings import calibrate_findings
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
 from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
@@ -37,9 +35,6 @@ from aimed.study.tasks import outcome_label
 from aimed.trust.card import model_card
 
 __all__ = ["calibrate", "check", "fit", "package"]
-
-CONFORMAL_ALPHA = 0.1
-"""Share of patients with a finding, and of those without, whose set may miss the truth."""
 
 
 def labels_of(cohort: Cohort) -> NDArray[np.float64]:
@@ -374,78 +369,9 @@ def calibrate(
 ) -> tuple[dict[str, Any], FindingsModel]:
     """Choose calibration, threshold and conformal sets of each finding on the tune part."""
     tunes = tune_part(split)[1]
-    y, raw, patient = labels_of(cohort)[tunes], out_of_fold[tunes], cohort.patient[tunes]
-    calibration, thresholds = {}, {}
-    labels = finding_labels(spec)
-    for j, name in enumerate(spec.outcome.findings):
-        progress(j / len(spec.outcome.findings), labels[name])
-        known = ~np.isnan(y[:, j])
-        try:
-            found = choose(
-                raw[known, j], y[known, j], patient[known], methods=spec.calibrate.methods, seed=spec.study.seed
-            )
-        except (NotEstimableError, DataError) as error:
-            model.calibrators[j] = None
-            calibration[finding_key(name)] = {
-                "method": "none",
-                "scores": {},
-                "sentence": f"Left as it is: {error.got}.",
-                "parameters": {},
-            }
-        else:
-            model.calibrators[j] = None if found.name == "none" else found.calibrator
-            calibration[finding_key(name)] = {
-                "method": found.name,
-                "scores": dict(found.scores),
-                "sentence": found.sentence,
-                "parameters": {} if found.calibrator is None else found.calibrator.to_state(),
-            }
-    risk = model.calibrated(raw)
-    named = spec.evaluate.threshold
-    for j, name in enumerate(spec.outcome.findings):
-        known = ~np.isnan(y[:, j])
-        value = named if named is not None else youden_threshold(y[known, j], risk[known, j])
-        model.thresholds[j] = value
-        thresholds[finding_key(name)] = {"value": float(value)}
-    model.conformal = ConformalSets.fit(
-        risk, y, patient=patient, alpha=CONFORMAL_ALPHA, names=[labels[n] for n in spec.outcome.findings]
+    return calibrate_findings(
+        spec, model, out_of_fold[tunes], labels_of(cohort)[tunes], cohort.patient[tunes], progress=progress
     )
-    rule = (
-        "named in the study file before the run, one for all findings"
-        if named is not None
-        else "of each finding the risk at which sensitivity plus specificity is highest on the tune part; name "
-        "[evaluate] threshold to choose it yourself"
-    )
-    methods = sorted({str(c["method"]) for c in calibration.values()})
-    return {
-        "calibration": {
-            "method": methods[0] if len(methods) == 1 else "by finding",
-            "scores": {},
-            "parameters": {},
-            "findings": calibration,
-            "sentence": "Each finding was calibrated on the tune part, which also said when training stopped; so its "
-            "fit there is a little flattered, and the test part is the judge.",
-        },
-        "threshold": {"value": named, "rule": rule, "findings": thresholds},
-        "optimism": None,
-    }, model
-
-
-def youden_threshold(y: NDArray[np.float64], risk: NDArray[np.float64]) -> float:
-    """Return the risk at or above which sensitivity plus specificity is highest; the prevalence without both kinds.
-
-    Examples
-    --------
-    >>> youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.9]))
-    0.3
-    """
-    events, others = float((y == 1).sum()), float((y == 0).sum())
-    if not events or not others:
-        return float(np.clip(y.mean() if y.size else 0.5, 0.01, 0.99))
-    values, place = np.unique(risk, return_inverse=True)
-    cases = np.bincount(place, y == 1, values.size)[::-1].cumsum()[::-1] / events
-    false = np.bincount(place, y == 0, values.size)[::-1].cumsum()[::-1] / others
-    return float(np.clip(values[int(np.argmax(cases - false))], 1e-6, 1 - 1e-6))
 
 
 # ----------------------------------------------------------------------------------------------------------- packaging

@@ -28,8 +28,10 @@ from aimed.study.spec import SYNTHETIC, ImagesPart, StudySpec, SyntheticPart
 from aimed.study.tasks import bands_of, check_subgroups, declared_of
 
 __all__ = [
+    "finding_column",
     "finding_labels",
     "images_of",
+    "label_matrix",
     "picture_facts",
     "raw_labels",
     "read_picture_cohort",
@@ -183,17 +185,20 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
         },
     )
     rows = cohort.column(_ROW).astype(np.int64)
-    raw = _label_matrix(frame, spec)[rows]
+    raw = label_matrix(frame, spec)[rows]
     values = read_labels(raw, spec.outcome.uncertain, spec.outcome.findings).astype(np.float64)
     labels, titles = {name: raw[:, j] for j, name in enumerate(spec.outcome.findings)}, finding_labels(spec)
     kept = [v for v in cohort.variables if v.name != _ROW]
     flow = [replace(step, step="Pictures that can be read") if step.step == rules[0] else step for step in cohort.flow]
     cohort = replace(
         cohort,
-        variables=[*kept, *(Variable(name=_column(name), role="outcome", label=titles[name]) for name in labels)],
+        variables=[
+            *kept,
+            *(Variable(name=finding_column(name), role="outcome", label=titles[name]) for name in labels),
+        ],
         columns={
             **{v.name: cohort.columns[v.name] for v in kept},
-            **{_column(name): values for name, values in labels.items()},
+            **{finding_column(name): values for name, values in labels.items()},
         },
         outcome=Multilabel(values=values, targets=spec.outcome.findings),
         assets={"images": ImageSet(cache, table.files, rows, source.root())},
@@ -208,13 +213,14 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
     return cohort
 
 
-def _column(finding: str) -> str:
+def finding_column(finding: str) -> str:
+    """Return the column of a cohort that keeps the labels of a finding as they were written."""
     return f"finding:{finding}"
 
 
 def raw_labels(cohort: Cohort) -> NDArray[np.float64]:
     """Return the labels as written, shape (n, k): 1, 0, -1 for uncertain, NaN for unknown."""
-    return np.column_stack([cohort.column(_column(name)) for name in _targets(cohort)])
+    return np.column_stack([cohort.column(finding_column(name)) for name in _targets(cohort)])
 
 
 def _targets(cohort: Cohort) -> tuple[str, ...]:
@@ -422,7 +428,8 @@ def _with_labels(spec: StudySpec, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _label_matrix(frame: pl.DataFrame, spec: StudySpec) -> NDArray[np.float64]:
+def label_matrix(frame: pl.DataFrame, spec: StudySpec) -> NDArray[np.float64]:
+    """Return the labels of a table as numbers, shape (n, k), NaN where there is none."""
     columns = []
     for name in spec.outcome.findings:
         column = frame[name]
