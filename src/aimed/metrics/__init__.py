@@ -32,6 +32,7 @@ METRICS = Catalog(
                 "multilabel_auroc": "AUROC of each target, their mean and that of all pairs pooled.",
                 "multilabel_average_precision": "Average precision of each target, their mean and pooled.",
             },
+            "report_labels": {"label_f1": "F1 score of certain positives among labels read out of reports."},
             "thresholds": {
                 "confusion": "The two-by-two table at a threshold and its rates.",
                 "threshold_at_sensitivity": "Highest threshold that reaches a sensitivity.",
