@@ -1,0 +1,28 @@
+"""Privacy: identifiers found in notes, tables and images, replaced alike everywhere, and how many were missed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aimed.privacy.find import Finder, Identifier
+    from aimed.privacy.notes import DeidentifiedNote, deidentify_note
+    from aimed.privacy.surrogates import Surrogates
+
+__all__ = ["DeidentifiedNote", "Finder", "Identifier", "Surrogates", "deidentify_note"]
+
+_WHERE = {
+    "DeidentifiedNote": "aimed.privacy.notes",
+    "Finder": "aimed.privacy.find",
+    "Identifier": "aimed.privacy.find",
+    "Surrogates": "aimed.privacy.surrogates",
+    "deidentify_note": "aimed.privacy.notes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The tagger and its word lists are read when they are first used.
+    if name not in _WHERE:
+        raise AttributeError(f"module 'aimed.privacy' has no attribute '{name}'")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,1 @@
+"""Compiled loops over notes: words, phrases, and what is said of them."""
