@@ -52,6 +52,12 @@ def _beside(name):
 
 
 @pytest.fixture(scope="session")
+def made_notes():
+    """Return the module that makes up reports with their labels, and a study of them."""
+    return _beside("made_notes")
+
+
+@pytest.fixture(scope="session")
 def trials():
     """Return the module that simulates small trials and writes studies of them."""
     return _beside("trials")

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from aimed.bundle import golden, golden_pictures, golden_volumes
+from aimed.bundle import golden, golden_notes, golden_pictures, golden_volumes
 from aimed.bundle.effects import EffectBundle
-from aimed.bundle.members import EFFECTS, PICTURES, ROWS, VOLUMES, parse, read_folder
+from aimed.bundle.members import EFFECTS, NOTES, PICTURES, ROWS, VOLUMES, parse, read_folder
+from aimed.bundle.notes import NoteBundle, NoteSchema
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
@@ -21,7 +22,7 @@ from aimed.core import BundleError, DataError
 
 __all__ = ["AnyBundle", "load"]
 
-AnyBundle: TypeAlias = Bundle | PictureBundle | VolumeBundle | EffectBundle
+AnyBundle: TypeAlias = Bundle | PictureBundle | VolumeBundle | EffectBundle | NoteBundle
 """What `load` opens."""
 
 Files: TypeAlias = Mapping[str, bytes]
@@ -36,7 +37,7 @@ def load(folder: str | Path) -> AnyBundle:
 
     Returns
     -------
-    Bundle, PictureBundle, VolumeBundle or EffectBundle
+    Bundle, PictureBundle, VolumeBundle, EffectBundle or NoteBundle
         As the manifest says what the model reads.
 
     Raises
@@ -96,9 +97,17 @@ def _volumes(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> Volum
     return bundle
 
 
+def _notes(stored: Files, beside: Files, manifest: Mapping[str, Any]) -> NoteBundle:
+    schema = NoteSchema.from_dict(parse(beside["schema.json"], "schema.json"))
+    bundle = NoteBundle(decode(stored), schema, manifest, beside)
+    golden_notes.check(bundle, parse(beside["golden.json"], "golden.json"))
+    return bundle
+
+
 _OPEN: Mapping[str, Callable[[Files, Files, Mapping[str, Any]], AnyBundle]] = {
     ROWS: _rows,
     PICTURES: _pictures,
     VOLUMES: _volumes,
     EFFECTS: _effects,
+    NOTES: _notes,
 }

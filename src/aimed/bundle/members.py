@@ -20,6 +20,7 @@ from aimed.core import BundleError
 __all__ = [
     "EFFECTS",
     "MANIFEST",
+    "NOTES",
     "PICTURES",
     "ROWS",
     "VOLUMES",
@@ -37,7 +38,7 @@ MANIFEST = "manifest.json"
 """The member that lists all others."""
 
 ROWS, PICTURES, VOLUMES = "aimed.bundle", "aimed.picture_bundle", "aimed.volume_bundle"
-EFFECTS = "aimed.effect_bundle"
+EFFECTS, NOTES = "aimed.effect_bundle", "aimed.note_bundle"
 """Kinds of bundle: what their models read."""
 
 MEGABYTE = 1 << 20
@@ -244,8 +245,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     data = read_member(folder / MANIFEST)
     manifest = parse(data, MANIFEST)
     again = "get the bundle again from its source"
-    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES, VOLUMES, EFFECTS):
-        kinds = f"kind '{ROWS}', '{PICTURES}', '{VOLUMES}' or '{EFFECTS}'"
+    if not isinstance(manifest, dict) or manifest.get("kind") not in (ROWS, PICTURES, VOLUMES, EFFECTS, NOTES):
+        kinds = f"kind '{ROWS}', '{PICTURES}', '{VOLUMES}', '{EFFECTS}' or '{NOTES}'"
         raise BundleError(f"{MANIFEST} is not the manifest of a bundle", kinds, again)
     if manifest.get("schema") != 1:
         raise BundleError("the bundle has another schema version", "version 1", "update aimed")

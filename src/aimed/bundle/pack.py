@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from aimed.bundle import golden, golden_pictures, golden_volumes
+from aimed.bundle import golden, golden_notes, golden_pictures, golden_volumes
 from aimed.bundle.effects import EffectBundle
 from aimed.bundle.load import load
 from aimed.bundle.members import (
     EFFECTS,
     MANIFEST,
+    NOTES,
     PICTURES,
     ROWS,
     VOLUMES,
@@ -24,6 +25,7 @@ from aimed.bundle.members import (
     safe_name,
     sha256,
 )
+from aimed.bundle.notes import NoteBundle, NoteSchema
 from aimed.bundle.picture_schema import PictureSchema
 from aimed.bundle.pictures import PictureBundle
 from aimed.bundle.predict import Bundle
@@ -32,13 +34,15 @@ from aimed.bundle.serving import volume_runtime_of
 from aimed.bundle.store import MODEL_MEMBERS, encode
 from aimed.bundle.volume_schema import VolumeSchema
 from aimed.bundle.volumes import VolumeBundle
+from aimed.calibrate.several import SeveralFindings
 from aimed.core import BundleError
 from aimed.diagnosis.findings_model import FindingsModel
 from aimed.diagnosis.outlines_model import OutlinesModel
 from aimed.fit.adapter import StudyModel
+from aimed.text.note_findings import NoteFindings
 from aimed.treatment.effects_model import EffectsModel
 
-__all__ = ["NOTICE", "pack", "pack_effects", "pack_pictures", "pack_volumes"]
+__all__ = ["NOTICE", "pack", "pack_effects", "pack_notes", "pack_pictures", "pack_volumes"]
 
 NOTICE = "Research use only. Not a medical device."
 """What every bundle says of itself."""
@@ -155,6 +159,54 @@ def pack_effects(
     return _written_rows(path, EffectBundle(model, schema, manifest), manifest, extra_members)
 
 
+def pack_notes(
+    model: NoteFindings,
+    folder: str | Path,
+    *,
+    meta: Mapping[str, Any],
+    expects: NoteSchema,
+    extra_members: Mapping[str, bytes | str] | None = None,
+) -> Path:
+    """Write a bundle of a model of notes, or leave everything as it was.
+
+    Parameters
+    ----------
+    model : NoteFindings, fitted
+    folder : str or Path
+    meta, extra_members
+        As for `pack_pictures`.
+    expects : NoteSchema
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BundleError
+        As for `pack`.
+    """
+    path = _place(folder)
+    manifest = {
+        **_manifest(NOTES, meta, ("numpy", "scikit-learn", "numba")),
+        "task": "report_labels",
+        "model": {"name": model.recipe, "title": model.title, "description": meta.get("description")},
+        "outcome": {"label": meta.get("outcome", {}).get("label"), "kind": "multilabel", "findings": _findings(model)},
+    }
+    members = {**encode(model), "schema.json": dump(expects.to_dict(), pretty=True), **_extra(extra_members, {})}
+    members["golden.json"] = dump(golden_notes.make(NoteBundle(model, expects, manifest)))
+    return _written(path, members, manifest)
+
+
+def _findings(model: SeveralFindings) -> list[dict[str, Any]]:
+    """Return what a manifest says of the findings of a model."""
+    limits = [None if value != value else float(value) for value in model.thresholds.tolist()]
+    return [
+        {"key": key, "name": name, "label": model.labels[name], "threshold": limit}
+        for key, name, limit in zip(model.keys, model.findings, limits, strict=True)
+    ]
+
+
 def pack_pictures(
     model: FindingsModel,
     folder: str | Path,
@@ -188,7 +240,6 @@ def pack_pictures(
         As for `pack`.
     """
     path = _place(folder)
-    limits = [None if value != value else float(value) for value in model.thresholds.tolist()]
     manifest = {
         **_manifest(PICTURES, meta, ("numpy", "torch", "safetensors", "pillow", "pydicom", "imagecodecs")),
         "task": "multilabel",
@@ -196,10 +247,7 @@ def pack_pictures(
         "outcome": {
             "label": meta.get("outcome", {}).get("label"),
             "kind": "multilabel",
-            "findings": [
-                {"key": key, "name": name, "label": model.labels[name], "threshold": limit}
-                for key, name, limit in zip(model.keys, model.findings, limits, strict=True)
-            ],
+            "findings": _findings(model),
         },
         "serving": meta.get("serving"),
     }

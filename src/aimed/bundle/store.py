@@ -1,4 +1,4 @@
-"""The one way a fitted model becomes files and comes back, whether it reads rows, pictures or volumes."""
+"""The one way a fitted model becomes files and comes back, whatever it reads."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from aimed.fit.pooled import PooledEstimator
 from aimed.fit.prepare import Preparation
 from aimed.fit.recipe import Recipe
 from aimed.prognosis import MODELS
+from aimed.text.note_findings import NoteFindings
 from aimed.treatment.effects_model import EffectsModel
 
 __all__ = ["MODEL_MEMBERS", "FittedModel", "decode", "encode", "load_model", "save_model"]
 
 WEIGHTS = "weights.safetensors"
 
-FittedModel: TypeAlias = StudyModel | FindingsModel | OutlinesModel | EffectsModel
-"""What a study fits: a model of rows, one of pictures, one of volumes, or one of effects."""
+FittedModel: TypeAlias = StudyModel | FindingsModel | OutlinesModel | EffectsModel | NoteFindings
+"""What a study fits: a model of rows, pictures, volumes, effects or notes."""
 
 
 def encode(model: FittedModel) -> dict[str, bytes]:
@@ -33,7 +34,7 @@ def encode(model: FittedModel) -> dict[str, bytes]:
 
     Parameters
     ----------
-    model : StudyModel, FindingsModel, OutlinesModel or EffectsModel, fitted
+    model : StudyModel, FindingsModel, OutlinesModel, EffectsModel or NoteFindings, fitted
 
     Returns
     -------
@@ -63,7 +64,7 @@ def decode(members: Mapping[str, bytes], networks: bool = True) -> Any:
 
     Returns
     -------
-    StudyModel, FindingsModel, OutlinesModel or EffectsModel
+    StudyModel, FindingsModel, OutlinesModel, EffectsModel or NoteFindings
 
     Raises
     ------
@@ -228,6 +229,19 @@ def _decode_effects(record: Any, calibration: Any, members: Mapping[str, bytes])
     return EffectsModel.from_state(record, preparation, load_estimators(members["model.skops"]))
 
 
+# --------------------------------------------------------------------------------------------------------------- notes
+
+
+def _encode_notes(model: NoteFindings) -> dict[str, bytes]:
+    state = model.to_state()
+    calibration = state.pop("calibration")
+    return {"model.json": dump({"kind": "notes", **state}), "calibration.json": dump(calibration)}
+
+
+def _decode_notes(record: Any, calibration: Any, members: Mapping[str, bytes | None]) -> NoteFindings:
+    return NoteFindings.from_state({**record, "calibration": calibration})
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """How one kind of model is stored."""
@@ -249,6 +263,7 @@ _KINDS = {
         _encode_effects,
         _decode_effects,
     ),
+    "notes": _Kind(NoteFindings, ("model.json", "calibration.json"), _encode_notes, _decode_notes),
     "volumes": _Kind(OutlinesModel, ("model.json", "calibration.json", WEIGHTS), _encode_volumes, _decode_volumes),
 }
 
@@ -261,7 +276,7 @@ def save_model(model: FittedModel, folder: str | Path) -> Path:
 
     Parameters
     ----------
-    model : StudyModel, FindingsModel, OutlinesModel or EffectsModel, fitted
+    model : StudyModel, FindingsModel, OutlinesModel, EffectsModel or NoteFindings, fitted
     folder : str or Path
         Replaced as a whole.
 
@@ -279,7 +294,7 @@ def load_model(folder: str | Path) -> Any:
 
     Returns
     -------
-    StudyModel, FindingsModel, OutlinesModel or EffectsModel
+    StudyModel, FindingsModel, OutlinesModel, EffectsModel or NoteFindings
         What was saved.
 
     Raises

@@ -29,6 +29,10 @@ CHECKS = Catalog(
         "volume_channels": ("aimed.checks.volume_channels:check", "Channels of scans that are swapped or missing."),
         "volume_duplicates": ("aimed.checks.volume_duplicates:check", "Scans that are there twice, and link parts."),
         "volume_labels": ("aimed.checks.volume_labels:check", "Outlines with swapped, strange or missing labels."),
+        "note_texts": (
+            "aimed.checks.note_texts:check",
+            "Notes that are there twice, over parts or with other labels.",
+        ),
         "shortcuts": ("aimed.checks.shortcuts:check", "Findings told from view, device, age, sex or borders alone."),
         "treatment": ("aimed.checks.treatment:check", "Arms that can be compared: ratio, overlap, what came first."),
         "censoring": ("aimed.checks.censoring:check", "Follow-up, censoring before the horizon and on predictors."),

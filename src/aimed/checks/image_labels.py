@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -256,7 +256,12 @@ def check(context: Context) -> list[Finding]:
         alike=alike,
         study=study,
     )
+    if "notes" in context.cohort.assets:
+        told = [replace(f, message=_OF_IMAGES.sub(r"note\1", f.message)) for f in told]
     return sorted(told, key=lambda f: ("STOP", "WARN", "NOTE").index(f.severity.value))
+
+
+_OF_IMAGES = re.compile(r"\bimage(s?)\b(?!')")
 
 
 def _examinations(context: Context) -> tuple[NDArray[np.int64] | None, list[Finding]]:

@@ -15,6 +15,7 @@ from aimed.cli.show import NOTICE, console, findings_table, number, print_json, 
 
 if TYPE_CHECKING:
     from aimed.bundle.effects import EffectBundle
+    from aimed.bundle.notes import NoteBundle
     from aimed.bundle.pictures import PictureBundle
     from aimed.bundle.predict import Bundle
     from aimed.bundle.volumes import VolumeBundle
@@ -114,11 +115,12 @@ def new(
     title: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of paths to pictures.")] = None,
     finding: Annotated[list[str] | None, typer.Option(help="Column of a finding; may be repeated.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of notes: a study of what they state.")] = None,
     treatment: Annotated[str | None, typer.Option(help="Column of a treatment: a study of its effect.")] = None,
     control: Annotated[str | None, typer.Option(help="Value of the treatment column that is the control.")] = None,
     active: Annotated[str | None, typer.Option(help="Value of the treatment column that is compared with it.")] = None,
 ) -> None:
-    """Write a commented study file for a table of values, pictures or scans; what can be inferred is."""
+    """Write a commented study file for a table of values, pictures, scans or notes; what can be inferred is."""
     from aimed.core import RefusedError
     from aimed.study.new import write_study
     from aimed.study.new_pictures import image_column, write_picture_study
@@ -127,10 +129,11 @@ def new(
 
     if out.exists():
         raise RefusedError(f"{out.name} is already there", "a new file", "give another --out")
+    todo = "fill in intended_use and accept"
     if treatment is not None:
         from aimed.study.new_effects import write_effect_study
 
-        text = write_effect_study(
+        written = write_effect_study(
             source,
             treatment=treatment,
             control=control,
@@ -144,33 +147,33 @@ def new(
             title=title,
             relative_to=out.parent,
         )
-        write_atomic(out, text)
-        typer.echo(f"wrote {out}; read it, say how patients were assigned, then: aimed check {out}")
-        return
-    if not (image or finding or outcome or time) and is_volume_list(source):
-        write_atomic(out, write_volume_study(source, patient=patient, title=title, relative_to=out.parent))
-        typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
-        return
-    if image or finding or not (outcome or time or image_column(source) is None):
-        text = write_picture_study(
+        todo = "say how patients were assigned"
+    elif text is not None:
+        from aimed.study.new_notes import write_note_study
+
+        written = write_note_study(
+            source, text=text, findings=finding or (), patient=patient, title=title, relative_to=out.parent
+        )
+    elif not (image or finding or outcome or time) and is_volume_list(source):
+        written = write_volume_study(source, patient=patient, title=title, relative_to=out.parent)
+    elif image or finding or not (outcome or time or image_column(source) is None):
+        written = write_picture_study(
             source, image=image, findings=finding or (), patient=patient, title=title, relative_to=out.parent
         )
-        write_atomic(out, text)
-        typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
-        return
-    text = write_study(
-        source,
-        outcome=outcome,
-        positive=positive,
-        patient=patient,
-        time=time,
-        event=event,
-        horizons_days=horizon or (),
-        title=title,
-        relative_to=out.parent,
-    )
-    write_atomic(out, text)
-    typer.echo(f"wrote {out}; read it, fill in intended_use and accept, then: aimed check {out}")
+    else:
+        written = write_study(
+            source,
+            outcome=outcome,
+            positive=positive,
+            patient=patient,
+            time=time,
+            event=event,
+            horizons_days=horizon or (),
+            title=title,
+            relative_to=out.parent,
+        )
+    write_atomic(out, written)
+    typer.echo(f"wrote {out}; read it, {todo}, then: aimed check {out}")
 
 
 @app.command()
@@ -300,15 +303,22 @@ def predict(
             "without it each region has a bit of its own, which every viewer reads.",
         ),
     ] = False,
+    text: Annotated[str | None, typer.Option("--text", help="Column of notes, for a model of notes.")] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Say where in a note each finding is mentioned (with --json).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict rows, effects, pictures or scans; what the model may not be used for is refused, with a code and why."""
+    """Predict rows, effects, pictures, scans or notes; what a model may not be used for is refused, with the reason."""
+    from aimed.bundle.notes import NoteBundle
     from aimed.bundle.pictures import PictureBundle
     from aimed.bundle.volumes import VolumeBundle
     from aimed.core import DataError
     from aimed.study.predict import open_bundle
 
     model = open_bundle(bundle)
+    if (text is not None or evidence) and not isinstance(model, NoteBundle):
+        raise DataError(f"{'--text' if text else '--evidence'} and a model that reads no notes", "a model of notes")
     if labelmap and (dicom is None or not isinstance(model, VolumeBundle)):
         what = "without --dicom" if dicom is None else "and a model that outlines no scans"
         raise DataError(f"--labelmap {what}", "--dicom FOLDER and a model of scans", "leave it out")
@@ -316,6 +326,10 @@ def predict(
         predicted, refused = _predict_pictures(model, source, out, unit, image, dicom, as_json)
     elif isinstance(model, VolumeBundle):
         predicted, refused = _predict_volumes(model, source, out, unit, image, dicom, labelmap, as_json)
+    elif isinstance(model, NoteBundle):
+        if dicom is not None or image is not None:
+            raise DataError(f"{'--dicom' if dicom else '--image'} and a model of notes", "neither", "leave it out")
+        predicted, refused = _predict_notes(model, source, out, unit, text, evidence, as_json)
     else:
         if dicom is not None:
             raise DataError("--dicom and a model that reads rows of a table", "no --dicom", "leave it out")
@@ -360,6 +374,47 @@ def _predict_rows(
         )
     elif out is None:
         sys.stdout.write(text)
+    return predicted, refused
+
+
+def _predict_notes(
+    model: NoteBundle,
+    source: str,
+    out: Path | None,
+    unit: str | None,
+    text: str | None,
+    evidence: bool,
+    as_json: bool,
+) -> tuple[int, dict[str, int]]:
+    from aimed.cli.progress import reporter
+    from aimed.study.predict import refusals
+    from aimed.study.predict_notes import notes_to_csv, predict_notes
+
+    listener = reporter(as_json)
+    began = monotonic()
+    listener.started("predict")
+    try:
+        rows = predict_notes(model, source, text=text, unit=unit, evidence=evidence, progress=listener.advanced)
+        listener.finished("predict", monotonic() - began, False)
+    finally:
+        listener.close()
+    written = notes_to_csv(rows, model, out)
+    refused = refusals(rows)
+    predicted = len(rows) - sum(refused.values())
+    if as_json:
+        print_json(
+            {
+                "study": model.manifest["study"],
+                "model_sha256": model.digest,
+                "findings": list(model.manifest["outcome"]["findings"]),
+                "predicted": predicted,
+                "refused": refused,
+                "rows": [row.to_dict() for row in rows],
+                "notice": NOTICE,
+            }
+        )
+    elif out is None:
+        sys.stdout.write(written)
     return predicted, refused
 
 
@@ -449,6 +504,97 @@ def _predict_volumes(
         if counted:
             typer.echo(f"{what}: {', '.join(f'{code} {n}' for code, n in sorted(counted.items()))}", err=True)
     return done.predicted, done.refused
+
+
+@app.command()
+def label(
+    source: Annotated[str, typer.Argument(help="A table of reports: Parquet, Arrow or CSV.", metavar="FILE")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file of labels; evidence is written beside it.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="Column of reports; repeated, the columns of their sections; found when absent."),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
+    lexicon: Annotated[str, typer.Option(help="A shipped lexicon, or the path of your own.")] = "chest-xray",
+    targets: Annotated[str, typer.Option(help="Set of labels: chexpert or nih.")] = "chexpert",
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for as many as processors.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Label radiology reports with the findings they state, deny or doubt, each with its place in the text."""
+    from aimed.cli.progress import reporter
+    from aimed.study.label_reports import finding_rows, label_reports, refused_and_flagged
+
+    listener = reporter(as_json)
+    began = monotonic()
+    listener.started("label")
+    try:
+        done = label_reports(
+            source,
+            out,
+            text=text or (),
+            unit=unit,
+            lexicon=lexicon,
+            targets=targets,
+            jobs=jobs,
+            progress=listener.advanced,
+        )
+        listener.finished("label", monotonic() - began, False)
+    finally:
+        listener.close()
+    refused = sum(done.refused.values())
+    if as_json:
+        print_json({**done.to_dict(), "notice": NOTICE})
+    else:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table("finding", title=f"{done.reports:,} reports, {refused:,} refused", title_justify="left")
+        for column in ("present", "uncertain", "absent", "not mentioned"):
+            table.add_column(column, justify="right")
+        for finding, *counts in finding_rows(done):
+            table.add_row(escape(finding), *(f"{n:,}" for n in counts))
+        console().print(table)
+        for line in refused_and_flagged(done):
+            typer.echo(line)
+        typer.echo(f"Counts of labels made by rules, for research use. {NOTICE}", err=True)
+    raise typer.Exit(4 if done.reports and refused == done.reports else 0)
+
+
+@app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(help="A file or folder: DICOM, CSV, Parquet, FHIR, notes.", metavar="PATH")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder, or one an earlier run began.")],
+    key: Annotated[Path | None, typer.Option(help="Key file; the same key gives the same surrogates.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Column of patients in tables.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="NAME=ROLE of a column; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    blank: Annotated[
+        str | None, typer.Option(help="x,y,w,h[;...], ultrasound, none (a person looked), or a TOML file by modality.")
+    ] = None,
+    style: Annotated[str, typer.Option(help="surrogate, or class for markers such as [NAME].")] = "surrogate",
+    dates: Annotated[str, typer.Option(help="Dates of DICOM: shift or remove.")] = "shift",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="uids, device, patient, institution or descriptors; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace what identifies patients, alike in DICOM files, tables, FHIR and notes; goes on where it was stopped."""
+    from aimed.cli.file_progress import counted
+    from aimed.study.deidentify import deidentify as run
+
+    with counted(quiet=as_json) as told:
+        summary, made = run(
+            source, out, key=key, patient=patient, columns=column or (), jobs=jobs, blank=blank, style=style,
+            dates=dates, keep=tuple(keep or ()), told=told,
+        )  # fmt: skip
+    if as_json:
+        print_json(summary.to_dict())
+    else:
+        for line in summary.lines():
+            typer.echo(line)
+        if made is not None:
+            typer.echo(f"a new key is in {made}: keep it apart from the files; the same surrogates need it")
+    raise typer.Exit(1 if summary.refused else 0)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Which functions carry a study through its stages: of outcomes, effects, pictures or volumes, in the same order."""
+"""Which functions carry a study through its stages: whatever is studied, in the same order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Flow:
 
 
 def flow_of(spec: StudySpec) -> Flow:
-    """Return the stages of a study; those of effects, pictures and volumes are loaded only for them."""
+    """Return the stages of a study; all but those of outcomes in a table are loaded only for them."""
     if spec.volumes is not None:
         from aimed.study import volume_evidence, volume_stages
 
@@ -58,6 +58,19 @@ def flow_of(spec: StudySpec) -> Flow:
             audit=effect_evidence.audit,
             facts=effect_evidence.facts,
             package=effect_stages.package,
+        )
+    if spec.notes is not None:
+        from aimed.study import note_evidence, note_stages
+
+        return Flow(
+            check=note_stages.check,
+            fit=note_stages.fit,
+            calibrate=note_stages.calibrate,
+            evaluate=note_evidence.evaluate,
+            explain=note_evidence.explain,
+            audit=note_evidence.audit,
+            facts=note_evidence.facts,
+            package=note_stages.package,
         )
     if spec.images is None:
         from aimed.study import stages

@@ -138,14 +138,25 @@ def _of_effects(record: Mapping[str, Any]) -> list[str]:
 
 
 def _of_findings(findings: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[str]:
-    """Return what a test part of pictures does not say."""
+    """Return what a test part of pictures or notes does not say."""
     said = []
+    notes = record["data"].get("notes")
+    what = "notes" if notes is not None else "pictures"
     few = [f"{one['label']} ({one['positive']['test']})" for one in findings if one["positive"]["test"] < 100]
     if few:
         said.append(
-            f"Fewer than 100 test pictures have: {', '.join(few)}. At least 100 with and 100 without are advised for a "
+            f"Fewer than 100 test {what} have: {', '.join(few)}. At least 100 with and 100 without are advised for a "
             "precise external evaluation (Collins et al., Stat Med 2016;35:214), so these intervals are wide."
         )
+    if notes is not None:
+        said.append(
+            "Labels say what the report states, not what the picture shows: a finding that the radiologist missed or "
+            "did not mention is no finding here."
+        )
+        refused = sum(notes["refused"].values())
+        if refused:
+            said.append(f"{refused} notes were refused and are in no part; performance on such notes is unknown.")
+        return said
     said.append(
         "One tune part said when training stops, which candidate is taken, how risks are calibrated and where the "
         "thresholds lie; only the test part is untouched by these choices."

@@ -156,6 +156,10 @@ def model_names(spec: StudySpec) -> tuple[list[str], list[str]]:
 
         outliners, simple = volume_recipes_of(spec)
         return [r.name for r in outliners], simple
+    if spec.notes is not None:
+        from aimed.study.note_models import note_models_of
+
+        return note_models_of(spec)
     if spec.treatment is not None:
         from aimed.study.effect_models import effect_learners_of
 

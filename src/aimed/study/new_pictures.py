@@ -14,7 +14,7 @@ from aimed.readers.source import collect, column_names, open_table
 from aimed.study.new import guess_patient, relative_source, toml_string, toml_value
 from aimed.study.spec import read_spec
 
-__all__ = ["image_column", "write_picture_study"]
+__all__ = ["first_rows", "image_column", "label_columns", "write_picture_study"]
 
 _ENDINGS = r"\.(dcm|dicom|png|jpe?g|tiff?|zip)$"
 _LOOK = 2000
@@ -22,7 +22,8 @@ _ABOUT = ("age", "sex", "gender")
 _VIEW = ("view", "view position", "viewposition", "view_position")
 
 
-def _head(source: Any) -> tuple[pl.DataFrame, str]:
+def first_rows(source: Any) -> tuple[pl.DataFrame, str]:
+    """Return the first rows of a table, from which columns are told, and its name."""
     lazy, name = open_table(source)
     column_names(lazy, name)
     return collect(lazy.head(_LOOK), name), name
@@ -36,7 +37,7 @@ def image_column(source: Any) -> str | None:
     >>> image_column(pl.DataFrame({"patient": [1, 2], "file": ["a/1.dcm", "a/2.dcm"]}))
     'file'
     """
-    frame, _ = _head(source)
+    frame, _ = first_rows(source)
     for name in frame.columns:
         if frame[name].dtype == pl.String:
             known = frame[name].drop_nulls()
@@ -45,11 +46,11 @@ def image_column(source: Any) -> str | None:
     return None
 
 
-def _findings(frame: pl.DataFrame, taken: set[str]) -> list[str]:
-    """Return the columns that hold nothing but 1, 0, -1 and nothing, and both answers."""
+def label_columns(frame: pl.DataFrame, taken: set[str], also: Sequence[str] = ()) -> list[str]:
+    """Return the columns that hold nothing but 1, 0, -1 and nothing, and both answers; none called as in `also`."""
     found = []
     for name in frame.columns:
-        if name in taken:
+        if name in taken or name.strip().lower() in also:
             continue
         number = (
             frame[name].cast(pl.Float64, strict=False) if frame[name].dtype != pl.Boolean else frame[name].cast(int)
@@ -111,7 +112,7 @@ def write_picture_study(
     >>> write_picture_study(frame).partition("findings = [")[2].split()[0]
     '"effusion",'
     """
-    frame, _ = _head(source)
+    frame, _ = first_rows(source)
     for what, name in (("image", image), ("patient", patient), *(("finding", f) for f in findings)):
         if name is not None and name not in frame.columns:
             close = nearest(name, frame.columns)
@@ -132,7 +133,7 @@ def write_picture_study(
         )
     taken = {image, patient}
     joined: str | None = None
-    chosen = list(findings) or _findings(frame, taken)
+    chosen = list(findings) or label_columns(frame, taken)
     if not chosen:
         found = _joined(frame, taken)
         if found is None:

@@ -65,6 +65,8 @@ def make_plan(spec: StudySpec, cohort: Cohort) -> Plan:
         return _plan_of_pictures(spec, cohort)
     if spec.volumes is not None:
         return _plan_of_volumes(spec, cohort)
+    if spec.notes is not None:
+        return _plan_of_notes(spec, cohort)
     if spec.treatment is not None:
         return _plan_of_effects(spec, cohort)
     task = task_of(spec)
@@ -206,6 +208,44 @@ def _test_part(spec: StudySpec) -> str:
         "site": f"sites {', '.join(test.hold_out)}",
         "column": f"the column {test.column}",
     }[test.by]
+
+
+_NOTE_SECONDS = {"lexicon": 2e-4, "words": 4e-3, "combined": 6e-3, "encoder": 5e-2}
+"""Seconds a note takes in one fit, measured on two cores; an order of magnitude."""
+
+
+def _plan_of_notes(spec: StudySpec, cohort: Cohort) -> Plan:
+    """Return the plan of a study of notes: each reader is fitted once a fold, and once more if it is chosen."""
+    from aimed.study.note_models import TITLES, note_models_of
+
+    candidates, baselines = note_models_of(spec)
+    folds = spec.split.tune.folds
+    findings = len(spec.outcome.findings)
+    fit = sum(_NOTE_SECONDS[name] * cohort.n * (folds + 1) * (1 + findings / 14) / 2 for name in candidates)
+    steps = (
+        ("read", f"{cohort.n:,} notes of {cohort.patients:,} patients, from {cohort.source}; cleaned once"),
+        ("check", "patients, notes that repeat each other, labels that contradict each other, identifiers"),
+        (
+            "split",
+            f"test part: {_test_part(spec)}; {folds} tuning folds by patient; locked in splits.lock",
+        ),
+        (
+            "fit",
+            f"{', '.join(TITLES[name].lower() for name in candidates)} against "
+            f"{', '.join(TITLES[name].lower() for name in baselines)}; {findings} findings",
+        ),
+        ("calibrate", f"{', '.join(spec.calibrate.methods)}, thresholds and sets, finding by finding over the folds"),
+        (
+            "evaluate",
+            f"opens the test part; primary {primary_of(spec)}; {spec.evaluate.draws} bootstrap draws by patient; "
+            "assertions, classes of error, damaged notes",
+        ),
+        ("explain", "words that weigh most, and errors with their evidence"),
+        ("audit", f"subgroups: {', '.join(spec.subgroups.columns) or 'none declared'}"),
+        ("report", "results.json, report.html, model_card.md"),
+        ("package", "bundle/ without pickle, with golden notes"),
+    )
+    return Plan(steps=steps, seconds=round(fit + 15.0, 0), memory_mb=round(500 + cohort.n * 0.02, 0))
 
 
 def _plan_of_pictures(spec: StudySpec, cohort: Cohort) -> Plan:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aimed.bundle.effects import EffectBundle, PredictedEffect, effect_table
 from aimed.bundle.load import AnyBundle, load
+from aimed.bundle.notes import PredictedNote
 from aimed.bundle.predict import Bundle, PredictedRow, table
 from aimed.readers.table import raw_columns
 from aimed.study.store import write_atomic
@@ -60,7 +61,7 @@ def predict_table(
     return bundle.predict(columns, id_column=unit)
 
 
-def refusals(rows: Sequence[PredictedRow | PredictedEffect]) -> dict[str, int]:
+def refusals(rows: Sequence[PredictedRow | PredictedEffect | PredictedNote]) -> dict[str, int]:
     """Return how many rows were refused for each code."""
     found: dict[str, int] = {}
     for row in rows:

@@ -147,6 +147,10 @@ class Study:
                 from aimed.study.volumes import read_volume_cohort
 
                 self._cohort = read_volume_cohort(self.spec, place or Path("runs"), self.data, progress)
+            elif self.spec.notes is not None:
+                from aimed.study.notes import read_note_cohort
+
+                self._cohort = read_note_cohort(self.spec, place or Path("runs"), self.data, progress)
             elif self.spec.images is None:
                 self._cohort = read_cohort(self.spec, self.data)
             else:
@@ -190,6 +194,10 @@ class Study:
             from aimed.study.picture_models import require_networks
 
             require_networks(self.spec)
+        if self.spec.notes is not None:
+            from aimed.study.note_models import require_readers
+
+            require_readers(self.spec)
         if self.spec.volumes is not None:
             from aimed.study.volume_models import require_volume_networks
 
@@ -278,6 +286,14 @@ class _Flow:
         grid = {name: part[name] for name in ("spacing", "memory_mb", "modality", "window")}
         return grid, plan_text(self.spec), volume_weights_digest(self.spec), self.spec.evaluate.empty
 
+    def _of_notes(self, part: Mapping[str, Any] | None) -> Any:
+        """Return what fitting a study of notes depends on beside its data; None for another study."""
+        if part is None:
+            return None
+        from aimed.study.note_models import lexicon_digest
+
+        return {k: v for k, v in part.items() if k != "identifiers"}, lexicon_digest(self.spec)
+
     def _of_readers(self, cohort: Cohort) -> list[Any]:
         """Return what evaluating depends on where further readers outlined the scans."""
         if self.spec.volumes is None or not self.spec.volumes.readers:
@@ -317,7 +333,7 @@ class _Flow:
         self._tell_refused(cohort)
         drawn = stages.draw_split(spec, cohort)
         # What only the report shows asks nothing of the data.
-        asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images", "volumes")}
+        asked = {k: v for k, v in part.items() if k not in ("study", "report", "explain", "images", "volumes", "notes")}
         key = key_of("check", version, digest, asked, {k: v for k, v in pictures.items() if k != "regions"} or None)
 
         def check() -> tuple[Any, list[str]]:
@@ -369,6 +385,7 @@ class _Flow:
             spec.study.seed,
             spec.evaluate.tau_days,
             of_effects,
+            self._of_notes(part["notes"]),
         )
 
         def fit() -> tuple[Any, list[str]]:
@@ -446,11 +463,13 @@ class _Flow:
         shown: Any = None
         if spec.volumes is not None:
             shown = {name: part["report"][name] for name in ("thumbnails", "case_ids")}
+        elif spec.notes is not None:
+            shown = {name: part["report"][name] for name in ("note_text", "case_ids")}
         elif pictures:
             shown = pictures["regions"], regions_digest(spec, cohort), {**part["report"], "statements": {}}
         key = key_of("explain", eval_key, part["explain"], part["variables"], primary_of(spec), shown)
 
-        single_rows = "cases.parquet" if pictures else "reasons.parquet"
+        single_rows = "cases.parquet" if pictures or spec.notes is not None else "reasons.parquet"
 
         def explain() -> tuple[Any, list[str]]:
             open_test()

@@ -16,7 +16,7 @@ from aimed.metrics.evaluate_multilabel import finding_keys
 
 __all__ = ["CONTRASTS", "StudySpec", "load_spec", "read_spec"]
 
-TaskName: TypeAlias = Literal["risk", "classify", "survival", "segment", "effect"]
+TaskName: TypeAlias = Literal["risk", "classify", "survival", "segment", "effect", "report_labels"]
 """Tasks that exist today; later ones join here."""
 
 SYNTHETIC = "synthetic:chest"
@@ -24,6 +24,9 @@ SYNTHETIC = "synthetic:chest"
 
 SYNTHETIC_BRAIN = "synthetic:brain"
 """The source that draws brain phantoms with tumours instead of reading a table."""
+
+SYNTHETIC_REPORTS = "synthetic:reports"
+"""The source that writes reports of chest X-rays of nobody instead of reading a table."""
 
 MOST_READERS = 12
 """Further masks of a scan that are compared with each other; each pair of them is."""
@@ -76,6 +79,9 @@ class SyntheticPart(_Strict):
 
 _OF_BRAINS = {"spacing", "visits", "healthy", "files"}
 """Keys of [data] synthetic that chest phantoms do not have."""
+
+_OF_DRAWINGS = {"size", "shortcut", *_OF_BRAINS}
+"""Keys of [data] synthetic that written reports do not have."""
 
 
 class DataPart(_Strict):
@@ -191,6 +197,24 @@ class ImagesPart(_Strict):
     weights: WeightsPart | None = None
     pretrain: PretrainPart | None = None
     cache: str | None = None
+
+
+class NotesPart(_Strict):
+    """Where the notes are, how they are read, and what is known of identifiers in them."""
+
+    column: str | None = None
+    sections: dict[str, str] = Field(default_factory=dict)
+    lexicon: str = "chest-xray"
+    targets: str = "chexpert"
+    names: dict[str, str] = Field(default_factory=dict)
+    coding: Literal["certain", "chexpert"] = "certain"
+    identifiers: Literal["none", "possible"] = "possible"
+
+    @model_validator(mode="after")
+    def _one(self) -> NotesPart:
+        if (self.column is None) == (not self.sections):
+            raise ValueError("name either 'column', or 'sections' with one column a section")
+        return self
 
 
 _OF_EVENTS = {
@@ -619,6 +643,7 @@ class ReportPart(_Strict):
 
     thumbnails: bool = False
     case_ids: bool = False
+    note_text: bool = False
 
     checklists: tuple[str, ...] = ("tripod+ai",)
     statements: dict[str, str] = Field(default_factory=dict)
@@ -648,6 +673,15 @@ _NOT_FOR_EFFECTS = (
 )
 
 
+_NOT_FOR_NOTES = (
+    *(rule for rule in _NOT_FOR_PICTURES if rule[0] in ("model", "evaluate")),
+    ("tune", {"trials", "budget", "metric"}, "text models are compared with the parameters of [model]"),
+    ("explain", {"repeats", "effects", "shap"}, "notes are explained by their words"),
+    ("predictors", {"include", "adjust", "modifiers", "exclude", "missing", "imputations", "nonlinear"},
+     "findings are read from the note alone"),
+)  # fmt: skip
+
+
 class StudySpec(_Strict):
     """A whole study file.
 
@@ -675,6 +709,7 @@ class StudySpec(_Strict):
     data: DataPart
     images: ImagesPart | None = None
     volumes: VolumesPart | None = None
+    notes: NotesPart | None = None
     treatment: TreatmentPart | None = None
     estimand: EstimandPart = EstimandPart()
     outcome: OutcomePart
@@ -698,6 +733,7 @@ class StudySpec(_Strict):
     def _task_fits_outcome(self) -> StudySpec:
         out = self.outcome
         self._synthetic()
+        self._notes()
         self._volumes()
         self._treatment()
         if self.study.task == "survival" and (out.time is None or not out.at()):
@@ -857,15 +893,42 @@ class StudySpec(_Strict):
         asked = self.data.synthetic
         if asked is None:
             return
-        if self.data.source not in (SYNTHETIC, SYNTHETIC_BRAIN):
-            raise ValueError(f"[data] 'synthetic' goes with source = '{SYNTHETIC}' or '{SYNTHETIC_BRAIN}'")
-        other = {"shortcut"} if self.data.source == SYNTHETIC_BRAIN else _OF_BRAINS
+        others = {SYNTHETIC: _OF_BRAINS, SYNTHETIC_BRAIN: {"shortcut"}, SYNTHETIC_REPORTS: _OF_DRAWINGS}
+        if self.data.source not in others:
+            raise ValueError(f"[data] 'synthetic' goes with source = {', '.join(repr(name) for name in others)}")
+        other = others[self.data.source]
         told = sorted(asked.model_fields_set & other)
         if told:
             raise ValueError(f"[data] 'synthetic' has no '{told[0]}' for source = '{self.data.source}'")
         low, high = (24, 256) if self.data.source == SYNTHETIC_BRAIN else (64, 1024)
         if asked.size is not None and not low <= asked.size <= high:
             raise ValueError(f"[data] 'synthetic' size is {low} to {high} for source = '{self.data.source}'")
+
+    def _notes(self) -> None:
+        written = self.data.source == SYNTHETIC_REPORTS
+        if self.notes is None:
+            if written or self.study.task == "report_labels":
+                raise ValueError("[study] 'task' report_labels reads notes: add [notes] with 'column'")
+            if self.report.note_text:
+                raise ValueError("[report] 'note_text' shows notes: it needs [notes]")
+            return
+        if self.study.task != "report_labels" or not self.outcome.findings:
+            raise ValueError("[notes] needs task 'report_labels' and [outcome] 'findings'")
+        if self.images is not None or self.volumes is not None:
+            raise ValueError("[notes] beside [images] or [volumes]: a study reads one of them")
+        if self.report.note_text and self.notes.identifiers != "none":
+            raise StudyFileError(
+                "[report] 'note_text' shows notes of patients in the report",
+                "[notes] identifiers = 'none', where it is known that no note names anybody",
+                "de-identify the notes first (aimed deidentify) and say so, or take 'note_text' out",
+            )
+        unknown = sorted(set(self.notes.names) - set(self.outcome.findings))
+        if unknown:
+            raise ValueError(f"[notes] 'names' names '{unknown[0]}', which is none of [outcome] 'findings'")
+        for table, keys, why in _NOT_FOR_NOTES:
+            told = getattr(self, table).model_fields_set & keys
+            if told:
+                raise ValueError(f"[{table}] '{min(told)}' beside [notes]: {why}")
 
     def _volumes(self) -> None:
         drawn = self.data.source == SYNTHETIC_BRAIN
@@ -894,8 +957,10 @@ class StudySpec(_Strict):
         if self.images is None:
             if drawn:
                 raise ValueError(f"[data] 'source' holds pictures ('{SYNTHETIC}'): add [images] with column = 'path'")
-            if self.outcome.findings:
-                raise ValueError("[outcome] 'findings' are read from pictures: add [images] with 'column'")
+            if self.outcome.findings and self.notes is None:
+                raise ValueError(
+                    "[outcome] 'findings' are read from pictures or notes: add [images] or [notes] with 'column'"
+                )
             return
         if self.study.task != "classify" or not self.outcome.findings:
             raise ValueError("[images] needs task 'classify' and [outcome] 'findings'")

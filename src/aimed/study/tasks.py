@@ -15,6 +15,7 @@ from aimed.metrics.evaluate_masks import known_masks
 from aimed.metrics.evaluate_multilabel import finding_key, known_multilabel
 from aimed.metrics.prepared_binary import MEASURES
 from aimed.metrics.prepared_survival import AT_HORIZON, OVERALL, OVERALL_COMPETING, at
+from aimed.metrics.report_labels import known_report_labels
 from aimed.readers.columns import Band, Declared
 from aimed.readers.outcome import OutcomeColumns
 from aimed.readers.table import read_table
@@ -111,6 +112,17 @@ TASKS: Mapping[str, Task] = {
         design="diagnostic",
         prediction="outline",
     ),
+    "report_labels": Task(
+        name="report_labels",
+        title="Findings that reports state: report_labels with [notes] and [outcome] findings",
+        kind="multilabel",
+        candidates=("lexicon", "words", "combined"),
+        baselines=("prevalence", "keywords"),
+        primary="micro_f1",
+        tuning_metric="micro_f1",
+        design="diagnostic",
+        prediction="probability",
+    ),
     "effect": Task(
         name="effect",
         title="Effect of a treatment, on average and for single patients: effect with [treatment]",
@@ -127,7 +139,7 @@ TASKS: Mapping[str, Task] = {
 
 def task_of(spec: StudySpec) -> Task:
     """Return the task of a study."""
-    if spec.outcome.findings:
+    if spec.outcome.findings and spec.notes is None:
         return TASKS["classify, findings"]
     competing = spec.outcome.competing and spec.study.task == "survival"
     return TASKS["survival, competing" if competing else spec.study.task]
@@ -146,7 +158,9 @@ def known_measures(spec: StudySpec) -> list[str]:
     if task_of(spec).kind == "binary":
         return list(MEASURES)
     if task_of(spec).kind == "multilabel":
-        return known_multilabel([finding_key(name) for name in spec.outcome.findings])
+        keys = [finding_key(name) for name in spec.outcome.findings]
+        said = known_report_labels(keys, spec.notes.coding) if spec.notes is not None else []
+        return list(dict.fromkeys([*known_multilabel(keys), *said]))
     if task_of(spec).kind == "masks":
         return known_masks([finding_key(name) for name in spec.outcome.regions])
     if task_of(spec).kind == "effect":
@@ -284,6 +298,8 @@ def check_subgroups(spec: StudySpec, cohort: Cohort) -> None:
         with_role |= {spec.treatment.column, *spec.sensitivity.negative_outcomes}
     if spec.images is not None:
         with_role |= {spec.images.column, spec.images.study}
+    if spec.notes is not None:
+        with_role |= {spec.notes.column, *spec.notes.sections.values()}
     if spec.volumes is not None:
         with_role |= {spec.volumes.column, spec.volumes.mask, *spec.volumes.columns.values()}
     for name in spec.subgroups.columns:
