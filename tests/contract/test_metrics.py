@@ -31,7 +31,7 @@ ROWS = {
     "priority",
 }
 ROWS |= {"score_a", "score_b", "p_a", "p_b", "p_old", "p_new", "scores", "a", "b", "ratings"}
-ROWS |= {"references", "probabilities"}
+ROWS |= {"references", "probabilities", "gold", "said"}
 MASKS = {"reference", "prediction", "probability"}
 
 
@@ -72,6 +72,8 @@ def data(seed: int = 0, n: int = 240) -> dict:
         "a": kappa,
         "b": np.where(rng.random(n) < 0.7, kappa, rng.integers(0, 3, n)),
         "ratings": rng.integers(0, 3, (n, 3)),
+        "gold": kappa - 1,
+        "said": np.where(rng.random(n) < 0.7, kappa, rng.integers(0, 3, n)) - 1,
         **masks(seed, n),
     }
 
