@@ -19,7 +19,12 @@ SAYS = [
     ("Apical pneumothorax on the right.", "No pneumothorax.", "Small pneumothorax."),
 ]
 MARKER = "Zebulonowicz 123-45-6789"
-SMALL = {"encoder": {"width": 12, "hidden": 8, "epochs": 4, "patience": 4}}
+LINEAR = {"folds": 2, "penalties": (0.3, 0.03)}
+SMALL = {
+    "encoder": {"width": 12, "hidden": 8, "epochs": 4, "patience": 4},
+    "words": LINEAR,
+    "combined": LINEAR,
+}
 
 
 def notes_and_labels(n: int = 90, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:

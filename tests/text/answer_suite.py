@@ -716,7 +716,20 @@ def _slots(draw: random.Random) -> dict[str, str]:
     ef = draw.choice([20, 25, 30, 35, 40, 45, 50, 55, 60])
     noun = draw.choice(["man", "male", "gentleman"] if male else ["woman", "female", "lady"])
     day, month, year = draw.randint(1, 28), draw.randint(1, 12), draw.randint(2001, 2023)
-    names = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+    names = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ]
     degree = draw.choice(["mild", "moderate", "severe", "small", "large", "minimal"])
     return {
         "age": str(draw.randint(19, 97)),
@@ -753,9 +766,11 @@ def _build(draw: random.Random, half: str, sentence: str, filler: bool = True) -
     extra = draw.sample(FILLER.get(half, FILLER["a"]), draw.randint(1, 4)) if filler else []
     headed = bool(re.match(r"[A-Z][A-Z /]+:|Comparison:|Age|Gender:|Date:", sentence.replace("«", "")))
     at = 0 if headed else draw.randint(0, len(extra))
-    text = (
-        extra[:at] + [sentence + (" FINDINGS:" if headed and extra and "FINDINGS" not in sentence else "")] + extra[at:]
-    )
+    text = [
+        *extra[:at],
+        sentence + (" FINDINGS:" if headed and extra and "FINDINGS" not in sentence else ""),
+        *extra[at:],
+    ]
     whole = " ".join(text)
     if "«" not in whole:
         return whole, None

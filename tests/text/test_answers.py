@@ -183,9 +183,11 @@ def test_nothing_of_a_report_is_shown():
     assert "45" not in repr(extract("A 45-year-old man.", "age")).replace("0.45", "")
 
 
-ALL_KINDS = ["age", "sex", "measurements", "nodule size", "EF", "ETT position", "Which side is the effusion on?", "severity of the edema",
-             "Is there a kidney stone?", "When was the prior study?", "comparison", "What does the echo show?", "Why was the echo done?",
-             "Where is the mass?", "How many ribs are broken?"]  # fmt: skip
+ALL_KINDS = [
+    "age", "sex", "measurements", "nodule size", "EF", "ETT position", "Which side is the effusion on?",
+    "severity of the edema", "Is there a kidney stone?", "When was the prior study?", "comparison",
+    "What does the echo show?", "Why was the echo done?", "Where is the mass?", "How many ribs are broken?",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,10 @@ __all__ = [
 TEXT_MODELS = Catalog(
     "text model",
     {
-        "lexicon": ("aimed.text.lexicon_model:LexiconModel", "Phrases with assertion rules; each label has its evidence."),
+        "lexicon": (
+            "aimed.text.lexicon_model:LexiconModel",
+            "Phrases with assertion rules; each label has its evidence.",
+        ),
         "words": ("aimed.text.words:Words", "Weighted words and word pairs (TF-IDF), penalised logistic regression."),
         "encoder": ("aimed.text.encoder:Encoder", "Small recurrent network over words, trained from scratch."),
         "combined": ("aimed.text.combined:Combined", "Words and the lexicon's verdict together in one regression."),

@@ -135,8 +135,8 @@ def find_device_position(note: Passage, device: str) -> Found | None:
         if number + 1 < len(note.sentences) and stop == s1:
             n0, n1 = note.sentences[number + 1]
             if _TIP.match(low[n0 : n0 + 30]):
-                other = _ANY.search(low, n0, n1)
-                if other is None or _DEVICE[device].match(low, other.start()):
+                named = _ANY.search(low, n0, n1)
+                if named is None or _DEVICE[device].match(low, named.start()):
                     parts.append((n0, n1))
         before = (s0, match.start())
         if re.search(r"\b(?:tip|end|position)\b", low[s0 : match.start()]) is None:

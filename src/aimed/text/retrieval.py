@@ -217,22 +217,6 @@ def stem(word: str) -> str:
     return word
 
 
-_STEMS: dict[str, str] = {}
-
-
-def _stemmed(text: str) -> list[str]:
-    out = []
-    for word in _WORD.findall(text):
-        got = _STEMS.get(word)
-        if got is None:
-            got = stem(word)
-            # Words of notes are few; the cap keeps a stream of noise from filling memory.
-            if len(_STEMS) < 50_000:
-                _STEMS[word] = got
-        out.append(got)
-    return out
-
-
 def content_words(text: str) -> list[str]:
     """Return the stems of a question's words that carry meaning, each once, in order.
 
@@ -277,16 +261,19 @@ def rank_sentences(note: Passage, words: list[str], most: int = 5) -> list[Ranke
     if not words:
         return []
     wanted = set(words)
+    # No stem differs from its word in the first three letters, the irregular ones apart.
+    starts = {word[:3] for word in words}
     counts: list[tuple[int, Counter[str], int]] = []
     lengths = 0
     seen: Counter[str] = Counter()
     for number, (start, end) in enumerate(note.sentences):
-        stems = _stemmed(note.lower[start:end])
-        lengths += len(stems)
-        if not wanted.isdisjoint(stems):
-            here = Counter(s for s in stems if s in wanted)
+        said = _WORD.findall(note.lower[start:end])
+        lengths += len(said)
+        stems = [stem(word) for word in said if word[:3] in starts or word in _IRREGULAR]
+        here = Counter(s for s in stems if s in wanted)
+        if here:
             seen.update(here.keys())
-            counts.append((number, here, len(stems)))
+            counts.append((number, here, len(said)))
     if not counts:
         return []
     n = len(note.sentences)
