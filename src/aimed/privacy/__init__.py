@@ -6,13 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aimed.privacy.certificate import Certificate, recall_certificate
     from aimed.privacy.find import Finder, Identifier
     from aimed.privacy.notes import DeidentifiedNote, deidentify_note
+    from aimed.privacy.planted import planted_notes
     from aimed.privacy.surrogates import Surrogates
 
-__all__ = ["DeidentifiedNote", "Finder", "Identifier", "Surrogates", "deidentify_note"]
+__all__ = [
+    "Certificate",
+    "DeidentifiedNote",
+    "Finder",
+    "Identifier",
+    "Surrogates",
+    "deidentify_note",
+    "planted_notes",
+    "recall_certificate",
+]
 
 _WHERE = {
+    "Certificate": "aimed.privacy.certificate",
+    "planted_notes": "aimed.privacy.planted",
+    "recall_certificate": "aimed.privacy.certificate",
     "DeidentifiedNote": "aimed.privacy.notes",
     "Finder": "aimed.privacy.find",
     "Identifier": "aimed.privacy.find",
