@@ -1,5 +1,6 @@
 import codecs
 import csv
+import random
 import time
 import tomllib
 from pathlib import Path
@@ -307,6 +308,35 @@ class TestPrivacy:
 
     def test_a_refused_note_keeps_no_text(self):
         assert clean_note("Kein Erguss, keine Infiltrate.").text == ""
+
+
+PIECES = [
+    *("<b>", "</p>", "<!--", "-->", "<script>", "&lt;", "&#0;", "&#13;", "&#x110000;", "<", "&", "\\", "{", "}"),
+    *(
+        "{\\rtf1 ",
+        "\\par ",
+        "\\'e4",
+        "\\u-123?",
+        "\\u99999?",
+        "\\uc-3 ",
+        "\\ansicpg99999 ",
+        "\\*",
+        "\\fonttbl",
+        "\\bin5 ",
+    ),
+    *("\0", "\ud800", "\ufeff", "\x85", "\r", "\n", " ", "é", "胸", "Kein", "a", "No edema.", "FINDINGS:"),
+]
+
+
+def test_broken_markup_and_bytes_at_random():
+    draw = random.Random(3)
+    for _ in range(6000):
+        note = "".join(draw.choice(PIECES) for _ in range(draw.randrange(12)))
+        found = clean_note(note if draw.random() < 0.7 else "{\\rtf1" + note)
+        assert found.text == "" or found.refusal is None
+        assert not set("\0\r\ufeff") & set(found.text)
+        found.text.encode()
+        clean_note(bytes(draw.randrange(256) for _ in range(draw.randrange(40))))
 
 
 HUGE = {

@@ -217,7 +217,8 @@ def decode_note(raw: bytes | None) -> tuple[str, str, tuple[str, ...], str | Non
 # Characters
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_BLANKED = dict.fromkeys((*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F), " ") | {0x0B: "\n", 0x0C: "\n"}
+_BLANKED: dict[int, str | None] = dict.fromkeys((*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F), " ")
+_BLANKED |= {0x0B: "\n", 0x0C: "\n"}
 _STRANGE = re.compile("[\x80-\x9f\xa0\xad\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\ufeff\ud800-\udfff]")
 # What Latin-1 takes for control characters are quotes and dashes of Windows-1252.
 _MENDED: dict[int, str | None] = {
@@ -226,6 +227,7 @@ _MENDED: dict[int, str | None] = {
 _MENDED |= {0xA0: " ", 0xAD: None, 0x2028: "\n", 0x2029: "\n", 0x2060: None, 0xFEFF: None}
 _MENDED |= dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F)))
 _MENDED |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_TIDIED = _BLANKED | _MENDED
 
 
 def _ordinary_characters(text: str, flags: list[str]) -> str:
@@ -286,7 +288,12 @@ def _without_html(text: str, flags: list[str]) -> str:
         first = _TAG.search(text, at)
     out.append(text[at:])
     stripped = html.unescape("".join(out)).replace("\xa0", " ")
-    return _CONTROL.sub(" ", _BLANK_LINES.sub("\n", stripped)).strip()
+    return _tidy(_BLANK_LINES.sub("\n", stripped))
+
+
+def _tidy(text: str) -> str:
+    # Markup names characters by number too, those that were taken out before among them.
+    return text.replace("\r", "\n").translate(_TIDIED).strip()
 
 
 _BLANK_LINES = re.compile(r"[ \t]*\n[ \t]*(?:\n[ \t]*)*")
@@ -361,7 +368,7 @@ def _without_rtf(text: str, flags: list[str]) -> str:
             swallow = max(0, swallow - len(plain))
     if held:
         out.append(held.decode(page, errors="replace"))
-    return _CONTROL.sub(" ", "".join(out)).strip()
+    return _tidy("".join(out))
 
 
 def _code_page(number: str) -> str:
