@@ -871,7 +871,7 @@ def main() -> None:
     cells = count_cells(pairs, answers.extract)
     lines = [
         "# How often each rule was right on made-up reports: counted, not fitted. Written by tests/text/answer_suite.py",
-        f"# from {len(pairs)} pairs of parts a, b and dev (seed 0, four draws a template, eight of dev); part c is for reporting and shares no template.",
+        f"# from {len(pairs)} pairs of parts a, b and dev (seed 0, four draws a template count as one; the hard part dev counts twice); part c is for reporting and shares no template.",
     ]
     for (kind, rule, contested), (n, good) in sorted(cells.items()):
         lines += [
@@ -880,8 +880,8 @@ def main() -> None:
             f'kind = "{kind}"',
             f'rule = "{rule}"',
             f"contested = {str(contested).lower()}",
-            f"n = {n}",
-            f"right = {good}",
+            f"n = {n / 4:g}",
+            f"right = {good / 4:g}",
         ]
     Path(answers.__file__).with_name("answer_confidence.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(len(pairs), "pairs,", len(cells), "cells", file=sys.stderr)

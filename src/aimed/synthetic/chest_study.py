@@ -22,6 +22,7 @@ from scipy.stats import norm
 
 from aimed.core import DataError, MissingExtraError, UnknownNameError
 from aimed.synthetic.chest_phantom import CUES, FINDINGS, ChestPhantom, PhantomImage
+from aimed.synthetic.chest_reports import ReportErrors
 from aimed.synthetic.radiography import LEVELS
 
 if TYPE_CHECKING:
@@ -283,6 +284,7 @@ def write_study(
     difficulty: float = 0.5,
     seed: int = 0,
     masks: bool = True,
+    reports: ReportErrors | None = None,
     n_jobs: int = 1,
     progress: Callable[[float], None] | None = None,
     **plan: Any,
@@ -303,6 +305,9 @@ def write_study(
         The same seed and settings give the same bytes, whatever `n_jobs`.
     masks : bool
         Write the masks.
+    reports : ReportErrors, optional
+        Write a report of every picture into the column ``report``, and leave findings blank for patients who are not
+        in the gold sample.
     n_jobs : int
         Threads.
     progress : callable, optional
@@ -357,16 +362,19 @@ def write_study(
             done += count
             if progress is not None:
                 progress(done / len(images))
-    _write_labels(root / "labels.csv", images)
+    _write_labels(root / "labels.csv", images, reports, seed)
     return images
 
 
-def _write_labels(path: Path, images: Sequence[PlannedImage]) -> None:
+def _write_labels(path: Path, images: Sequence[PlannedImage], reports: ReportErrors | None, seed: int) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["path", "patient_id", "age", "sex", "view", *FINDINGS])
+        table.writerow(["path", "patient_id", "age", "sex", "view", *FINDINGS, *(["report"] if reports else [])])
         for image in images:
-            labels = [int(f in image.findings) for f in FINDINGS]
+            labels: list[Any] = [int(f in image.findings) for f in FINDINGS]
+            if reports is not None:
+                labels = labels if reports.in_gold(seed, image.patient) else [""] * len(FINDINGS)
+                labels.append(reports.write(seed, image.patient, image.image, image.findings))
             table.writerow([image.path, image.patient_id, image.age, image.sex, image.view, *labels])
 
 

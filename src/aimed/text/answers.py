@@ -87,7 +87,7 @@ class Answer:
         return self.text if self.stated else "not stated"
 
 
-Cells = dict[tuple[str, str, bool], tuple[int, int]]
+Cells = dict[tuple[str, str, bool], tuple[float, float]]
 
 
 @lru_cache(maxsize=1)
@@ -325,7 +325,8 @@ def extract(report: str | bytes | None, question: str, *, lexicon: Any = None) -
     -----
     Nothing here was trained on patients. The probability is the share of right answers of the same rule on reports
     and questions made from templates, drawn to the share of its kind where a rule was met seldom. On reports written
-    in another manner it can be too high: check a sample before relying on it.
+    in another manner it is too high: on made-up reports of harder wording, kept apart, it said .95 where .81 were
+    right, and no less where it was wrong. Check a sample of your own before relying on it.
 
     Examples
     --------
