@@ -605,3 +605,8 @@ def test_any_mixture_of_pieces_gives_valid_spans() -> None:
             spans = find_by_rules(text, strict=True)
             assert all(0 <= a < b <= len(text) and c in CLASS_NAMES for a, b, c, _ in spans)
             assert all(x[1] <= y[0] for x, y in itertools.pairwise(spans))
+
+
+@pytest.mark.parametrize("note", ["Dr. XXXX XXXX was notified.", "discussed with XXXX XXXX at XXXX p.m.", "Dr. ____ called"])
+def test_holes_of_an_earlier_deidentification_are_no_names(note):
+    assert find_by_rules(note) == []

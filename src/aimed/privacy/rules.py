@@ -743,7 +743,11 @@ def find_by_rules(note: str, *, strict: bool = False) -> list[Found]:
     _names(note, low, hits)
     if not hits:
         return []
-    return _without_eponyms(note, _merged(hits))
+    return _without_eponyms(note, [one for one in _merged(hits) if not _HOLE.fullmatch(note, one[0], one[1])])
+
+
+_HOLE = re.compile(r"(?:[Xx]{2,}+|_{2,}+|\*{2,}+|[\s,.\-]++)++")
+"""What an earlier de-identification left: it names nobody any more."""
 
 
 def _merged(hits: list[_Hit]) -> list[Found]:

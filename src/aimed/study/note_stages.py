@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,46 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         progress=each_check(progress),
     )
     grave = [one for one in found if one.severity is not Severity.NOTE]
-    return [*grave, *_refused(cohort), *found[len(grave) :]]
+    return [*grave, *_refused(cohort), *_identifiers(spec, cohort), *found[len(grave) :]]
+
+
+_LOOKED_AT = 2000
+"""Notes in which identifiers are looked for; more would say little more."""
+
+
+def _identifiers(spec: StudySpec, cohort: Cohort) -> list[Finding]:
+    """Say in how many notes something looks like an identifier, graver where the study file says that none has any."""
+    from aimed.privacy.rules import find_by_rules
+
+    if spec.notes is None:
+        return []
+    notes = notes_of(cohort)
+    rows = np.arange(len(notes))
+    if rows.size > _LOOKED_AT:
+        rows = np.sort(np.random.default_rng((spec.study.seed, 29)).choice(rows, _LOOKED_AT, replace=False))
+    hit: Counter[str] = Counter()
+    held = 0
+    for text in notes.take(rows).texts:
+        # Dates alone name nobody to those who do not know the patient already, and every report has some.
+        kinds = {name for _, _, name, _ in find_by_rules(text)} - {"date"}
+        held += bool(kinds)
+        hit.update(kinds)
+    if not held:
+        return []
+    named = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in sorted(hit.items()))
+    promised = spec.notes.identifiers == "none"
+    return [
+        Finding(
+            check="note_identifiers",
+            severity=Severity.WARN if promised else Severity.NOTE,
+            where="notes",
+            message=f"{held:,} of {rows.size:,} notes hold what looks like an identifier ({named})"
+            + (", and the study file says that none does." if promised else "."),
+            evidence={"notes": int(rows.size), "with": held, "classes": dict(sorted(hit.items()))},
+            advice="De-identify the notes first: aimed deidentify."
+            + (" Until then take 'identifiers' and 'note_text' out: the report shows notes." if promised else ""),
+        )
+    ]
 
 
 def _refused(cohort: Cohort) -> list[Finding]:
