@@ -33,7 +33,13 @@ class _Notes(Protocol):
 
 
 def check(context: Context) -> list[Finding]:
-    """Look at the notes of a cohort; see `check_note_texts`."""
+    """Look at the notes of a cohort.
+
+    * WARN: notes of one wording and other labels; many test notes whose wording training has too.
+    * NOTE: some such test notes; what was odd about how notes are written or stored.
+
+    See `check_note_texts`.
+    """
     notes = context.cohort.assets.get("notes")
     if notes is None:
         return []
