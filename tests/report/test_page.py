@@ -27,7 +27,7 @@ def _loaded(name):
     return module
 
 
-sample, sample_masks = _loaded("sample"), _loaded("sample_masks")
+sample, sample_masks, sample_notes = _loaded("sample"), _loaded("sample_masks"), _loaded("sample_notes")
 
 IDS = [
     "verdict",
@@ -53,6 +53,7 @@ KINDS = {
     "competing": sample.competing,
     "multilabel": sample.multilabel,
     "masks": sample_masks.masks,
+    "notes": lambda: sample_notes.notes(sample.multilabel()),
 }
 VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
 
@@ -311,7 +312,7 @@ READERS = {
     "voxel_calibration": ["performance"],
     "quality": ["robustness"],
     "subgroups": ["verdict", "subgroups", "sites"],
-    "explanation": ["explanation"],
+    "explanation": ["explanation", "failures"],
     "failures": ["failures"],
     "limits": ["deployment", "robustness", "data"],
     "shortcuts": ["performance", "robustness"],
@@ -319,6 +320,8 @@ READERS = {
     "conformal": ["robustness"],
     "case_uncertainty": ["robustness"],
     "gallery": ["explanation", "failures"],
+    "readers": ["performance"],
+    "report_labels": ["performance", "failures"],
     "checklists": ["checklists"],
     "reproduce": ["reproduce"],
 }

@@ -274,6 +274,15 @@ def outlines(scan_sample):
 
 
 @pytest.fixture
+def noted(picture_sample):
+    path = Path(__file__).parents[1] / "report" / "sample_notes.py"
+    spec = importlib.util.spec_from_file_location("report_sample_notes", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.notes(copy.deepcopy(picture_sample))
+
+
+@pytest.fixture
 def pictures(picture_sample):
     return copy.deepcopy(picture_sample)
 

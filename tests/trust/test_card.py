@@ -327,3 +327,29 @@ def test_names_of_a_study_of_effects_cannot_break_out(trial, text):
     assert not re.search(r"(?<!\\)\[[^\]]*(?<!\\)\]\(", body)
     widths = {len(re.split(r"(?<!\\)\|", line)) for line in body.splitlines() if line.startswith("|")}
     assert widths <= {7, 8}
+
+
+def test_the_card_of_a_study_of_notes_says_whence_labels_come_and_who_may_see_notes(noted):
+    card = model_card(noted)
+    front, body = split(card)
+    assert front["pipeline_tag"] == "text-classification"
+    assert "report-labelling" in front["tags"]
+    names = {m["name"] for m in front["model-index"][0]["results"][0]["metrics"]}
+    assert "micro F1" in names
+    assert any(name.startswith("F1 of ") for name in names)
+    for words in (
+        "| Part | Notes | Patients | With a finding |",
+        "- Lexicon: chest-xray, 1.0.0, nih, as shipped (`data.notes.lexicon`)",
+        "- Refused: 10 notes were refused and are in no part (EMPTY 9, NOT\\_ENGLISH 1)",
+        "present, absent, uncertain or not mentioned by the note",
+        "De-identification, and who may see notes: The notes were de-identified before the study",
+    ):
+        assert words in body
+    assert not re.search(r"[Pp]ictures?\b|pixels|Views:", body.replace("pictures alike", ""))
+    noted["data"]["notes"]["identifiers"] = "possible"
+    assert "only those who may see patient records may see them" in model_card(noted)
+
+
+def test_the_card_of_a_study_of_notes_holds_no_note(noted):
+    noted["explanation"]["error_browser"]["notes"] = {"1": "PLANTEDMARKER"}
+    assert "PLANTEDMARKER" not in model_card(noted)

@@ -331,3 +331,29 @@ def test_a_study_of_masks_without_its_blocks_claims_nothing(outlines):
     for item in ("10", "12", "13", "22", "24", "25", "31", "39"):
         assert found[item]["state"] in ("missing", "not applicable"), item
     assert "Output: masks" in model_card(outlines)
+
+
+def test_tripod_speaks_of_notes_and_says_whence_labels_come(noted):
+    found = rows(fill(noted))
+    parts = {
+        "1": ["report labelling model"],
+        "2": ["train: 1,120 notes of 900 patients, 610 with a finding", "micro F1"],
+        "5a": ["1,470 notes of 1,200 patients", "de-identified before the study"],
+        "7": ["cleaned of markup", "html 4"],
+        "8a": ["present, absent, uncertain or not mentioned by the note", "not what the patient has"],
+        "9a": ["the text of the note alone"],
+        "11": ["60 uncertain, 27 not mentioned", "10 notes were refused"],
+        "21": ["350 notes, 190 of them with a finding"],
+        "22": ["Lexicon chest-xray 1.0.0, set of labels nih"],
+        "23a": ["micro F1", "F1 of "],
+    }
+    for item, texts in parts.items():
+        for text in texts:
+            assert text in found[item]["text"], (item, text)
+    told = " ".join(str(found[item]["text"]) for item in parts)
+    assert not re.search(r"\b(pictures?|pixels|view|tags|mirrored)\b", told)
+
+
+def test_notes_with_names_are_for_those_who_may_see_records(noted):
+    noted["data"]["notes"]["identifiers"] = "possible"
+    assert "only those who may see patient records" in rows(fill(noted))["5a"]["text"]

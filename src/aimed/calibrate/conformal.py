@@ -189,7 +189,13 @@ class ConformalSets:
         return np.where(present == absent, UNCERTAIN, np.where(present, PRESENT, ABSENT))
 
     def evaluate(
-        self, risk: ArrayLike, y: ArrayLike, patient: ArrayLike | None = None, *, level: float = 0.95
+        self,
+        risk: ArrayLike,
+        y: ArrayLike,
+        patient: ArrayLike | None = None,
+        *,
+        level: float = 0.95,
+        of: str = "picture",
     ) -> dict[str, Any]:
         """Return how often the sets hold the truth on other patients, and how often they give no single answer.
 
@@ -199,6 +205,8 @@ class ConformalSets:
             As for `fit`, of patients that calibration has not seen.
         level : float
             Coverage of the intervals.
+        of : str
+            What a row is called in the sentences.
 
         Returns
         -------
@@ -253,7 +261,7 @@ class ConformalSets:
                 "shares": shares,
                 "empty": float((~present[:, j] & ~absent[:, j]).mean()),
                 "state": _joint([c["state"] for c in coverage.values()]),
-                "sentence": self._sentence(name, one, coverage, shares),
+                "sentence": self._sentence(name, one, coverage, shares, of),
             }
         return {
             "alpha": self.alpha,
@@ -267,7 +275,7 @@ class ConformalSets:
             "and not for patients from elsewhere.",
             "findings": findings,
             "state": _joint([f["state"] for f in findings.values()]),
-            "sentence": self._summary(findings),
+            "sentence": self._summary(findings, of),
         }
 
     def _coverage(
@@ -293,7 +301,12 @@ class ConformalSets:
         return {**found.measure().to_dict(), "patients": m, "p": p, "state": state}
 
     def _sentence(
-        self, name: str, one: _Finding, coverage: Mapping[str, Mapping[str, Any]], shares: Mapping[str, Any]
+        self,
+        name: str,
+        one: _Finding,
+        coverage: Mapping[str, Mapping[str, Any]],
+        shares: Mapping[str, Any],
+        of: str,
     ) -> str:
         parts = []
         for side, who, answer in (("positives", "with", PRESENT), ("negatives", "without", ABSENT)):
@@ -314,9 +327,9 @@ class ConformalSets:
                 + words[found["state"]]
             )
         text = "; ".join(parts)
-        return f"{name}: {text}. No single answer for {_percent(shares[UNCERTAIN])} of pictures."
+        return f"{name}: {text}. No single answer for {_percent(shares[UNCERTAIN])} of {of}s."
 
-    def _summary(self, findings: Mapping[str, Mapping[str, Any]]) -> str:
+    def _summary(self, findings: Mapping[str, Mapping[str, Any]], of: str) -> str:
         promise = f"Sets made to hold the truth for at least {100 * (1 - self.alpha):g} % of patients"
         below = [n for n, f in findings.items() if f["state"] == "below"]
         thin = [n for n, f in findings.items() if f["state"] == "not enough evidence"]
@@ -327,7 +340,7 @@ class ConformalSets:
         if thin:
             text += f" Not enough evidence: {', '.join(thin)}."
         share = float(np.mean([f["shares"][UNCERTAIN]["value"] for f in findings.values()]))
-        return f"{text} On average over findings {100 * share:.0f} % of pictures get no single answer."
+        return f"{text} On average over findings {100 * share:.0f} % of {of}s get no single answer."
 
     def to_state(self) -> dict[str, Any]:
         """Return the limits and what they rest on as JSON types."""

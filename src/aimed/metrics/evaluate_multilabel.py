@@ -57,7 +57,7 @@ _NO_THRESHOLD = "no decision threshold was given"
 _CONVENTIONS = (
     "Each finding is evaluated on the rows where it is known and has a prediction. A macro measure is the plain mean "
     "over the findings in which it can be estimated; its interval draws patients once for all findings, so that what "
-    "findings of a picture share is in it, and does not hold the number of events fixed, whereas a finding's own "
+    "findings of one case share is in it, and does not hold the number of events fixed, whereas a finding's own "
     "AUROC, sensitivity and specificity do. Average precision, Brier score, log loss and F1 depend on how often a "
     "finding is present: their means mix unlike scales and serve to compare models on the same rows. Sensitivity, "
     "specificity and F1 are taken at each finding's own threshold. There is no macro measure of calibration: too high "

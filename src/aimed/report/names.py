@@ -146,6 +146,46 @@ MEASURES: dict[str, MeasureName] = {
     "lr_negative": MeasureName("LR−", "lower", 1.0, "Threshold", "Odds of the outcome without a flag, times before."),
     "f1": MeasureName("F1", "higher", None, "Threshold", "Harmonic mean of PPV and sensitivity."),
     "npv": MeasureName("NPV", "higher", None, "Threshold", "Share without the outcome among those below it."),
+    "label_precision": MeasureName(
+        "Precision", "higher", None, "Labels", "Share of the findings called present that the reference standard has."
+    ),
+    "label_recall": MeasureName(
+        "Recall", "higher", None, "Labels", "Share of the findings of the reference standard that are called present."
+    ),
+    "kappa": MeasureName(
+        "Kappa", "higher", 0.0, "Labels", "Agreement beyond chance (Cohen); 0 is chance, 1 is full agreement."
+    ),
+    "mention_precision": MeasureName(
+        "Mention precision", "higher", None, "Mention", "Share of the findings said to be mentioned that are."
+    ),
+    "mention_recall": MeasureName(
+        "Mention recall", "higher", None, "Mention", "Share of the mentioned findings that are said to be."
+    ),
+    "mention_f1": MeasureName(
+        "Mention F1", "higher", None, "Mention", "Whether a finding is mentioned at all, present, denied or in doubt."
+    ),
+    "negation_precision": MeasureName(
+        "Negation precision", "higher", None, "Negation", "Share of the findings read as denied that are."
+    ),
+    "negation_recall": MeasureName(
+        "Negation recall", "higher", None, "Negation", "Share of the denied findings that are read as denied."
+    ),
+    "negation_f1": MeasureName(
+        "Negation F1", "higher", None, "Negation", "Whether a finding is denied: harmonic mean of precision and recall."
+    ),
+    "uncertainty_precision": MeasureName(
+        "Uncertainty precision", "higher", None, "Uncertainty", "Share of the findings read as left open that are."
+    ),
+    "uncertainty_recall": MeasureName(
+        "Uncertainty recall", "higher", None, "Uncertainty", "Share of the findings left open that are read as such."
+    ),
+    "uncertainty_f1": MeasureName(
+        "Uncertainty F1",
+        "higher",
+        None,
+        "Uncertainty",
+        "Whether a finding is left open: harmonic mean of precision and recall.",
+    ),
     "dice": MeasureName(
         "Dice", "higher", None, "Overlap", "Twice the volume that both outlines share, over the sum of their volumes."
     ),
@@ -361,15 +401,16 @@ def describe(name: str) -> MeasureName:
     kind, _, rest = base.partition("_")
     if kind not in _POOLS or not rest or (kind == "mean" and rest not in {*MASKS, *_ALIASES}):
         return MeasureName(base.replace("_", " "), "higher", None, "Other", "")
-    inner = describe(rest)
+    # Findings are pooled by the pair or averaged, outlines are averaged: their precisions are not the same thing.
+    inner = MEASURES["label_precision"] if kind != "mean" and rest == "precision" else describe(rest)
     title = inner.title if inner.title.startswith(_PROPER) else inner.title[:1].lower() + inner.title[1:]
     return replace(inner, title=f"{kind.capitalize()} {title}", says=f"{_POOLS[kind]} {inner.says}".strip())
 
 
-_ALIASES = {"average_precision": "auprc", "precision": "mask_precision"}
+_ALIASES = {"average_precision": "auprc", "precision": "mask_precision", "recall": "label_recall"}
 _POOLS = {
     "macro": "Mean over the findings.",
-    "micro": "All pairs of picture and finding in one pool.",
+    "micro": "All pairs of case and finding in one pool.",
     "mean": "Mean over the regions.",
 }
 _PROPER = (

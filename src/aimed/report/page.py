@@ -99,7 +99,7 @@ def _meta(results: view.Results) -> str:
                 f" with {sentences.plural(part['events'], 'event')}" if numbers.is_number(part.get("events")) else ""
             )
             if events and view.multilabel(results):
-                events = f" pictures, {numbers.count(part['events'])} with a finding"
+                events = f" {view.item(results)}s, {numbers.count(part['events'])} with a finding"
             if view.masks(results):
                 events = " scans"
             parts.append(f"{key}: {numbers.count(part.get('n'))}{events}")
@@ -116,6 +116,9 @@ def _foot(results: view.Results) -> str:
     created = f" from the results of {numbers.moment(results['created'])}" if results.get("created") else ""
     cases = view.block(results, "gallery") or {}
     drawn = cases.get("thumbnails") or (cases.get("pictures") or {}).get("scopes")
-    shown = [what for what, here in (("ids", cases.get("ids")), ("pictures", drawn)) if here]
+    errors = view.block(results, "explanation", "error_browser") or {}
+    text = errors.get("text") and errors.get("notes")
+    held = (("ids", cases.get("ids") or errors.get("ids")), ("pictures", drawn), ("notes", text))
+    shown = [what for what, here in held if here]
     holds = f"holds {' and '.join(shown)} of patients: handle it as such" if shown else "holds no patient rows"
     return f"{made}{created}. Every number on this page comes from results.json; the page {holds}."

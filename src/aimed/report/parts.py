@@ -20,8 +20,11 @@ __all__ = [
     "Heading",
     "Items",
     "Key",
+    "Legend",
     "Note",
     "Pair",
+    "Passage",
+    "Piece",
     "Section",
     "Strip",
     "Table",
@@ -200,6 +203,51 @@ class Thumbnails:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a note, marked where it says something of a finding.
+
+    Parameters
+    ----------
+    runs : sequence of (str, bool)
+        Its text in order, and whether that part is what decided how the mention is read.
+    kind : str
+        ``positive``, ``negative`` or ``uncertain``; empty where nothing is said.
+    word : str
+        What stands beside the mark.
+    number : int
+        Under which the mark is explained.
+    aside : bool
+        Whether the mention is of the past, of the family or of what may come, and so decides nothing.
+    """
+
+    runs: Sequence[tuple[str, bool]]
+    kind: str = ""
+    word: str = ""
+    number: int = 0
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One note with its marks: what it is, what was read in it, its text, and why each mark is read as it is."""
+
+    title: str
+    beside: str
+    pieces: Sequence[Piece] = field(repr=False)
+    marks: Sequence[str] = ()
+    cut: str = ""
+    type: str = "passage"
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What the marks of notes mean."""
+
+    marks: Sequence[tuple[str, str]]
+    type: str = "legend"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Terms with their values."""
 
@@ -273,7 +321,22 @@ class Strip:
     type: str = "strip"
 
 
-Block: TypeAlias = Table | Figure | Note | Heading | Facts | Items | Code | Pair | Verdict | Strip | Fold | Thumbnails
+Block: TypeAlias = (
+    Table
+    | Figure
+    | Note
+    | Heading
+    | Facts
+    | Items
+    | Code
+    | Pair
+    | Verdict
+    | Strip
+    | Fold
+    | Thumbnails
+    | Passage
+    | Legend
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,6 +295,8 @@ def beats(title: str, difference: Record | None, better: str = "higher") -> tupl
     ('open', 'not shown to differ from age alone (difference 0.01, −0.02 to 0.04)')
     """
     value, lower, upper = _bounds(difference)
+    if value == 0 and lower is None and upper is None:
+        return "open", f"the same as {title}"
     if value is None or lower is None or upper is None:
         return "open", f"not compared with {title}"
     text = f"{title} (difference {numbers.short(value)}, {numbers.short(lower)} to {numbers.short(upper)})"
@@ -375,7 +377,8 @@ def data(block: Record) -> str:
     """
     rows, patients = block.get("rows") or 0, block.get("patients") or 0
     removed = sum(int(s.get("removed") or 0) for s in block.get("flow") or [])
-    one = "picture" if block.get("images") else "scan" if block.get("volumes") else "row"
+    kinds = (("images", "picture"), ("volumes", "scan"), ("notes", "note"))
+    one = next((word for key, word in kinds if block.get(key)), "row")
     who = f"{plural(rows, one)} of {plural(patients, 'patient')}"
     if rows == patients and one == "row":
         who = plural(patients, "patient")
@@ -829,8 +832,8 @@ def explanation(block: Record, unit: str = "day") -> str:
     )
 
 
-def pictures(results: Record) -> str:
-    """Return the opening sentence on what could fool a model of pictures: shortcuts, damage, sets, doubt.
+def pictures(results: Record, of: str = "pictures", cost: str = "ranking") -> str:
+    """Return the opening sentence on what could fool a model of pictures, or of notes: shortcuts, damage, sets, doubt.
 
     Examples
     --------
@@ -850,7 +853,7 @@ def pictures(results: Record) -> str:
     if isinstance(changes, list) and changes:
         sure = lost(changes)
         verb = "is" if len(sure) == 1 else "are"
-        said.append(f"{len(sure)} of {plural(len(changes), 'change')} of the pictures {verb} shown to cost ranking")
+        said.append(f"{len(sure)} of {plural(len(changes), 'change')} of the {of} {verb} shown to cost {cost}")
     sets = (results.get("conformal") or {}).get("findings") or {}
     if sets:
         states = [str((f or {}).get("state")) for f in sets.values()]
@@ -862,7 +865,7 @@ def pictures(results: Record) -> str:
             kept += f" and {len(sets) - held} could not be judged"
         said.append(kept)
     if not said:
-        return "What could fool a model of pictures was looked at as follows."
+        return f"What could fool a model of {of} was looked at as follows."
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}."
 

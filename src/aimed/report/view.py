@@ -20,11 +20,13 @@ __all__ = [
     "effect",
     "finding",
     "horizons",
+    "item",
     "key",
     "labels",
     "masks",
     "measures",
     "multilabel",
+    "notes",
     "of_finding",
     "primary",
     "record",
@@ -152,6 +154,28 @@ def masks(results: Results) -> bool:
     return "masks" in (block(results, "outcome", "kind"), block(results, "performance", "kind"))
 
 
+def notes(results: Results) -> bool:
+    """Return whether the rows are notes whose findings are read.
+
+    Examples
+    --------
+    >>> notes({"task": "report_labels"}), notes({"data": {"notes": {"notes": 9}}}), notes({"task": "classify"})
+    (True, True, False)
+    """
+    return results.get("task") == "report_labels" or bool(block(results, "data", "notes"))
+
+
+def item(results: Results) -> str:
+    """Return what one row with several findings is called: a note, or a picture.
+
+    Examples
+    --------
+    >>> item({"task": "report_labels"}), item({"outcome": {"kind": "multilabel"}})
+    ('note', 'picture')
+    """
+    return "note" if notes(results) else "picture"
+
+
 def effect(results: Results) -> bool:
     """Return whether the study asks what a treatment does.
 
@@ -200,10 +224,19 @@ def primary(results: Results) -> tuple[str, dict[str, Any] | None]:
     if effect(results):
         return _average(results)
     named = block(results, "study", "primary")
-    for name in (named, "macro_auroc", "auroc", "mean_dice", "uno_c", "harrell_c", "cause_specific_c", *found):
+    first = ("micro_f1",) if notes(results) else ()
+    for name in (named, *first, "macro_auroc", "auroc", "mean_dice", "uno_c", "harrell_c", "cause_specific_c", *found):
         if name in found:
             return str(name), found[str(name)]
-    usual = "macro_auroc" if multilabel(results) else "mean_dice" if masks(results) else "auroc"
+    usual = (
+        "micro_f1"
+        if notes(results)
+        else "macro_auroc"
+        if multilabel(results)
+        else "mean_dice"
+        if masks(results)
+        else "auroc"
+    )
     return str(named or usual), None
 
 
@@ -315,7 +348,8 @@ def baseline_title(results: Results, name: str) -> str:
     for row in block(results, "model", "leaderboard") or []:
         if row.get("name") == name and row.get("title"):
             return str(row["title"])
-    return name.replace("_", " ")
+    given = block(results, "report_labels", "titles", name)
+    return str(given) if given else name.replace("_", " ")
 
 
 def best_baseline(results: Results, measure: str) -> tuple[str, dict[str, Any]] | None:

@@ -10,7 +10,17 @@ from typing import Any
 
 from aimed.trust import effect_words as effects
 from aimed.trust import scan_words as scans
-from aimed.trust.tripod import augmentation, labels, network, of_pictures
+from aimed.trust.tripod import (
+    augmentation,
+    identifiers,
+    labels,
+    network,
+    note_source,
+    of_findings,
+    of_notes,
+    of_pictures,
+    refused_notes,
+)
 from aimed.trust.words import at, number, plural, title
 
 __all__ = ["escape", "model_card"]
@@ -100,6 +110,7 @@ def _title(r: Mapping[str, Any], name: str) -> str:
 
 
 _OF_FINDINGS = ("auroc", "auprc", "brier", "oe", "calibration_slope", "sensitivity", "specificity")
+_OF_NOTES = ("precision", "recall", "f1", "kappa", "auroc", "oe")
 _OF_REGIONS = ("dice", "hd95", "surface_dice", "volume_difference")
 """Measures of a single finding or region that the card shows; all are in the results."""
 
@@ -110,6 +121,8 @@ def _chosen(r: Mapping[str, Any], measures: Mapping[str, Any], only: Sequence[st
         return dict(measures)
     if scans.of_scans(r):
         only = ("dice",) if "auroc" in only and len(only) == 1 else _OF_REGIONS
+    if of_notes(r):
+        only = ("f1",) if len(only) == 1 else _OF_NOTES
     return {k: m for k, m in measures.items() if "@" not in k or k.partition("@")[0] in only}
 
 
@@ -120,10 +133,11 @@ def _front(r: Mapping[str, Any]) -> list[str]:
     # Contrasts are of all patients, what is said of the model is of the test part.
     whole = {name: m for name, m in known.items() if name in _of_everyone(r)}
     known = {name: m for name, m in known.items() if name not in whole}
-    data = "image" if of_pictures(r) or scans.of_scans(r) else "tabular"
+    data = "image" if of_pictures(r) or scans.of_scans(r) else "text" if of_notes(r) else "tabular"
     does = "segmentation" if scans.of_scans(r) else "regression" if effects.of_effects(r) else "classification"
     lines = ["---", 'library_name: "aimed"', f'pipeline_tag: "{data}-{does}"']
     kind = "treatment-effects" if effects.of_effects(r) else "clinical-prediction"
+    kind = "report-labelling" if of_notes(r) else kind
     lines += ["tags:", '  - "medical"', '  - "not-a-medical-device"', f'  - "{kind}"']
     plain = re.fullmatch(r"[A-Za-z0-9.+-]+", licence)
     lines.append(f"license: {_yaml(licence.lower() if plain else 'other')}")
@@ -353,6 +367,7 @@ def _data(r: Mapping[str, Any]) -> list[str]:
         ]
     )
     head = ["Pictures", "Patients", "With a finding"] if of_pictures(r) else ["Rows", "Patients", "Events"]
+    head = ["Notes", "Patients", "With a finding"] if of_notes(r) else head
     head = ["Scans", "Patients", "With a region"] if scans.of_scans(r) else head
     lines += _table(["Part", *head, "Source"], rows)
     findings = [
@@ -388,6 +403,8 @@ def _pictures(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
             ("Refused", scans.refused(r), "data.volumes.refused"),
             ("Reference standard", at(r, "outcome.reference_standard"), "outcome.reference_standard"),
         ]
+    if at(r, "data.notes"):
+        return _notes(r)
     images = at(r, "data.images")
     if not images:
         return []
@@ -397,6 +414,23 @@ def _pictures(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
         ("Views", views, "data.images.views"),
         ("Files refused", number(refused), "data.images.refused"),
         ("Reference standard", at(r, "outcome.reference_standard"), "outcome.reference_standard"),
+    ]
+
+
+def _notes(r: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return the facts on notes: where labels come from, what was refused, who may see them."""
+    found = at(r, "data.notes.lexicon") or {}
+    whose = "as shipped" if found.get("shipped") else "the study's own" if found else ""
+    lexicon = ", ".join(str(t) for t in (found.get("name"), found.get("version"), found.get("targets"), whose) if t)
+    median = at(r, "data.notes.characters.median")
+    return [
+        ("Reference standard", at(r, "outcome.reference_standard"), "outcome.reference_standard"),
+        ("Labels", note_source(r), "data.notes"),
+        ("Lexicon", lexicon, "data.notes.lexicon"),
+        ("Lexicon SHA-256", found.get("digest"), "data.notes.lexicon.digest"),
+        ("Characters a note, median", None if median is None else number(median, 0), "data.notes.characters"),
+        ("Refused", refused_notes(r), "data.notes.refused"),
+        ("De-identification, and who may see notes", identifiers(r), "data.notes.identifiers"),
     ]
 
 
@@ -417,7 +451,7 @@ def _analyses(r: Mapping[str, Any]) -> list[str]:
             path += f".measures.{primary}" if found else ""
             row = _measure_row(r, str(group["group"]), measure, path)
             rows.append([*row[:-1], escape(group["state"]), row[-1]])
-        events = "With a finding" if of_pictures(r) else "Events"
+        events = "With a finding" if of_findings(r) else "Events"
         events = "With a region" if scans.of_scans(r) else events
         head = ["Group", _title(r, primary), "Interval", "n", events, "State", "Source"]
         lines += [f"### {escape(column.get('label') or column['column'])}", "", *_table(head, rows)]

@@ -49,6 +49,7 @@ def case_uncertainty(
     names: Sequence[str],
     referred: Sequence[float] = REFERRED,
     level: float = 0.95,
+    of: str = "picture",
 ) -> dict[str, Any]:
     """Set the uncertainty of each prediction against whether the decision at the threshold was right.
 
@@ -70,6 +71,8 @@ def case_uncertainty(
         Shares of the most uncertain pictures that are referred, a finding at a time.
     level : float
         Coverage of the intervals.
+    of : str
+        What a row is called in the sentences.
 
     Returns
     -------
@@ -146,7 +149,7 @@ def case_uncertainty(
     state = "not enough evidence" if all(s == "not enough evidence" for s in judged) else _state(macro[main])
     return {
         "signal": main,
-        "signals": {name: _WORDS[name] for name in signals},
+        "signals": {name: _WORDS[name].format(of=of) for name in signals},
         "n": n,
         "patients": n if codes is None else int(codes.max()) + 1,
         "level": level,
@@ -157,21 +160,21 @@ def case_uncertainty(
         "curve": curve,
         "findings": findings,
         "state": state,
-        "sentence": _sentence(main, macro[main], added, curve, findings, state),
-        "note": _NOTE if deviation is not None else f"{_ONE} {_NOTE}",
+        "sentence": _sentence(main, macro[main], added, curve, findings, state, of),
+        "note": (_NOTE if deviation is not None else f"{_ONE} {_NOTE}").format(of=of),
     }
 
 
 _WORDS = {
-    "spread": "standard deviation of the risk over networks or changed copies of the picture",
+    "spread": "standard deviation of the risk over networks or changed copies of the {of}",
     "entropy": "entropy of the risk, largest at one half",
     "margin": "nearness of the risk to the threshold, in log odds",
 }
 _NOTE = (
-    "Each finding refers its own most uncertain pictures, and errors of referred pictures are not counted: what a "
-    "reader would make of them is not known. Intervals take the choice of pictures as given."
+    "Each finding refers its own most uncertain {of}s, and errors of referred {of}s are not counted: what a "
+    "reader would make of them is not known. Intervals take the choice of {of}s as given."
 )
-_ONE = "There was one network and one copy of each picture, so that the risk itself is all that tells doubt."
+_ONE = "There was one network and one copy of each {of}, so that the risk itself is all that tells doubt."
 
 
 def _checked(
@@ -323,6 +326,7 @@ def _sentence(
     curve: Sequence[Mapping[str, Any]],
     findings: Mapping[str, Mapping[str, Any]],
     state: str,
+    of: str,
 ) -> str:
     wrong, n = (sum(f[key] for f in findings.values()) for key in ("wrong", "n"))
     base = f"{plural(wrong, 'wrong decision')} in {number(n)}"
@@ -348,7 +352,7 @@ def _sentence(
         change = step["difference"]
         shown = change["upper"] is not None and change["upper"] < 0
         text += (
-            f" Without the {100 * step['share']:g} % most uncertain pictures of each finding the mean error rate is "
+            f" Without the {100 * step['share']:g} % most uncertain {of}s of each finding the mean error rate is "
             f"{step['error']['value']:.3f} instead of {curve[0]['error']['value']:.3f}: a difference of "
             f"{_span(change, 3)}" + ("." if shown else ", so that a gain is not shown.")
         )

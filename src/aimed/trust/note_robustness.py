@@ -157,8 +157,10 @@ def robustness(
 
     Notes
     -----
-    Differences are paired by note, added by patient; p values are adjusted after Holm over all changes. Changes imitate
-    what goes wrong with notes; those of another hospital differ in more than one way.
+    Differences are paired by note, added by patient; the quantile is that of t with one less than the patients who have
+    a finding, or in whom one is called. A state is that of the interval of one change; p values are adjusted after Holm
+    over all changes, and the sentence counts both. The largest loss is chosen for being extreme, and so is too large on
+    average. Changes imitate what goes wrong with notes; those of another hospital differ in more than one way.
 
     Examples
     --------
@@ -180,13 +182,15 @@ def robustness(
             return None, called
 
     before, first = f1(list(texts))
+    # A note without the finding, in which none is called, says nothing of F1.
+    units = np.unique(codes[((labels == 1) | (first == 1)).any(axis=1)]).size
     block = []
     for place, change in enumerate(changes):
         if progress is not None:
             progress(place / len(changes), change.label)
         after, then = f1([worsened_note(text, change, seed) for text in texts])
         flipped = float((then != first).mean())
-        block.append(_compared(change, before, after, flipped, codes, level))
+        block.append(_compared(change, before, after, flipped, codes, max(2, units), level))
     adjusted = adjust_p_values([math.nan if one["p"] is None else one["p"] for one in block], "holm")
     for one, p in zip(block, adjusted, strict=True):
         one["p_holm"] = float(p) if math.isfinite(p) else None
@@ -221,9 +225,9 @@ def _compared(
     after: Estimate | None,
     flipped: float,
     codes: NDArray[np.int64],
+    units: int,
     level: float,
 ) -> dict[str, Any]:
-    units = int(codes.max()) + 1
     gap = Estimate(math.nan, name="difference", level=level, note="not estimable")
     if before is not None and after is not None and before.influence is not None and after.influence is not None:
         gap = Estimate.from_influence(
@@ -240,6 +244,10 @@ def _compared(
             method=clustered("infinitesimal jackknife, paired", codes),
         )
         gap.p = two_sided_p(float(gap), gap.se, units)
+        if float(gap) and not math.isfinite(gap.lower):
+            # From all right to none right there is no spread; both ends have exact limits.
+            gap.lower, gap.upper = after.lower - before.upper, after.upper - before.lower
+            gap.method, gap.note = "from the exact limits before and after", ""
     state = "not estimable"
     if gap.upper < 0:
         state = "loss shown"
@@ -271,9 +279,15 @@ def _sentence(
         return f"None of {changes} lowered the micro F1 of {float(before):.3f} (n = {number(n)})."
     gap = worst["differences"]["micro_f1"]
     reach = "" if gap["lower"] is None else f" ({100 * level:g} % interval {gap['lower']:.3f} to {gap['upper']:.3f})"
-    shown = sum(one["state"] == "loss shown" for one in block)
+    lost = [one for one in block if one["state"] == "loss shown"]
+    firm = sum(one["p_holm"] is not None and one["p_holm"] < 1 - level for one in lost)
+    said = (
+        f"A loss is shown for {number(len(lost))} of {number(len(block))}, for {number(firm)} after Holm's adjustment "
+        f"for looking {plural(len(block), 'time')}."
+        if lost
+        else "No interval lies below 0: a loss is not shown, and neither is robustness."
+    )
     return (
         f"Of {changes} this one costs most: {worst['label']}. Micro F1 {worst['measures']['micro_f1']['value']:.3f} "
-        f"instead of {float(before):.3f}, a difference of {gap['value']:.3f}{reach}; n = {number(n)}. A loss is shown "
-        f"for {number(shown)} of {number(len(block))}."
+        f"instead of {float(before):.3f}, a difference of {gap['value']:.3f}{reach}; n = {number(n)}. {said}"
     )

@@ -15,9 +15,14 @@ __all__ = [
     "Results",
     "Writer",
     "followup",
+    "identifiers",
     "join",
     "labels",
+    "note_source",
+    "of_findings",
+    "of_notes",
     "of_pictures",
+    "refused_notes",
     "said_of",
     "unfit",
 ]
@@ -74,9 +79,76 @@ def _horizons(r: Results) -> str:
     return f" by {listed([f'{h:g}' for h in horizons])} {_unit(r)}s" if horizons else ""
 
 
+def of_notes(r: Results) -> bool:
+    """Return whether the rows are notes whose findings are read.
+
+    Examples
+    --------
+    >>> of_notes({"task": "report_labels"}), of_notes({"outcome": {"kind": "multilabel"}})
+    (True, False)
+    """
+    return at(r, "task") == "report_labels" or at(r, "data.notes") is not None
+
+
 def of_pictures(r: Results) -> bool:
     """Return whether the rows are pictures in which several findings are looked for."""
-    return at(r, "data.images") is not None or at(r, "outcome.kind") == "multilabel"
+    return not of_notes(r) and (at(r, "data.images") is not None or at(r, "outcome.kind") == "multilabel")
+
+
+def of_findings(r: Results) -> bool:
+    """Return whether a row may have several findings: a picture or a note."""
+    return of_pictures(r) or of_notes(r)
+
+
+def note_source(r: Results) -> str | None:
+    """Return where the labels of notes come from; None where it is not said.
+
+    Examples
+    --------
+    >>> note_source({"data": {"notes": {"coding": "certain", "lexicon": {"name": "chest-xray", "version": "1.0.0"}}}})
+    'Labels of the reference standard are 1 or 0 by the note; the lexicon chest-xray 1.0.0 reads beside it'
+    """
+    block = at(r, "data.notes")
+    if block is None:
+        return None
+    coding = {"certain": "1 or 0 by the note", "chexpert": "present, absent, uncertain or not mentioned by the note"}
+    said = f"Labels of the reference standard are {coding.get(str(block.get('coding')), str(block.get('coding')))}"
+    lexicon = block.get("lexicon") or {}
+    called = " ".join(str(lexicon[k]) for k in ("name", "version") if lexicon.get(k))
+    return f"{said}; the lexicon {called} reads beside it" if called else said
+
+
+def identifiers(r: Results) -> str | None:
+    """Return the state of de-identification of the notes and who may see them; None where it is not said.
+
+    Examples
+    --------
+    >>> identifiers({"data": {"notes": {"identifiers": "possible"}}})[:52]
+    'The notes may name people: only those who may see pa'
+    """
+    state = at(r, "data.notes.identifiers")
+    if state is None:
+        return None
+    if state == "none":
+        return (
+            "The notes were de-identified before the study, by the word of whoever made the data; they are still text "
+            "of patients, for those whom the data agreement names"
+        )
+    return (
+        "The notes may name people: only those who may see patient records may see them; no text and no word of them "
+        "is in the report or in the package, except those of the lexicon"
+    )
+
+
+def refused_notes(r: Results) -> str | None:
+    """Return how many notes could not be read, by code; None where none was refused."""
+    found = at(r, "data.notes.refused")
+    if not found:
+        return None
+    total = sum(int(n) for n in found.values())
+    codes = ", ".join(f"{code} {number(n)}" for code, n in found.items())
+    verbs = ("was", "is") if total == 1 else ("were", "are")
+    return f"{plural(total, 'note')} {verbs[0]} refused and {verbs[1]} in no part ({codes})"
 
 
 def labels(r: Results) -> dict[str, str]:
@@ -95,17 +167,21 @@ def said_of(r: Results, measure: Mapping[str, Any]) -> str:
 
 
 def _rows(r: Results, n: Any) -> str:
-    return plural(n, "picture" if of_pictures(r) else "scan" if scans.of_scans(r) else "row")
+    return plural(n, _row(r))
+
+
+def _row(r: Results) -> str:
+    return "note" if of_notes(r) else "picture" if of_pictures(r) else "scan" if scans.of_scans(r) else "row"
 
 
 def _events(r: Results, n: Any) -> str:
     if scans.of_scans(r):
         return f"{number(n)} with a region"
-    return f"{number(n)} with a finding" if of_pictures(r) else plural(n, "event")
+    return f"{number(n)} with a finding" if of_findings(r) else plural(n, "event")
 
 
 def _with_events(r: Results, n: Any, events: Any) -> str:
-    if of_pictures(r):
+    if of_findings(r):
         return f"{_rows(r, n)}, {number(events)} of them with a finding"
     if scans.of_scans(r):
         return _rows(r, n)
@@ -152,6 +228,8 @@ def title_(r: Results) -> str | None:
     population = at(r, "study.population")
     where = f" in {population}" if population else ""
     does = "segmentation" if scans.of_scans(r) else "prediction"
+    if of_notes(r):
+        kind, does = "report", "labelling"
     return (
         join(f"{text}: development and {setup(r)} of a {kind} {does} model for {outcome_of(r)}{where}")
         if text
@@ -211,6 +289,7 @@ def sources(r: Results) -> str | None:
         f"Source: {source}{f' (SHA-256 {digest[:12]}…)' if digest else ''}, "
         f"{_rows(r, at(r, 'data.rows'))} of {plural(at(r, 'data.patients'), 'patient')}",
         _parts(r),
+        identifiers(r),
     )
 
 
@@ -251,9 +330,19 @@ def eligibility(r: Results) -> str | None:
 
 def _steps(r: Results) -> str | None:
     steps = at(r, "model.preparation")
+    if not steps and of_notes(r):
+        return _cleaned(r)
     if not steps and at(r, "model.network"):
         return _frame(r)
     return "; ".join(f"{s.get('name')}: {str(s.get('detail')).rstrip('.')}" for s in steps) if steps else None
+
+
+def _cleaned(r: Results) -> str | None:
+    if at(r, "data.notes") is None:
+        return None
+    odd = ", ".join(f"{str(k).replace('_', ' ')} {number(n)}" for k, n in (at(r, "data.notes.flags") or {}).items())
+    text = "Notes were decoded and cleaned of markup and control characters, by the same rules in every part"
+    return f"{text} (unusual: {odd})" if odd else text
 
 
 _LIMITS = {
@@ -271,7 +360,7 @@ def augmentation(r: Results) -> str | None:
     """Return how training pictures were changed at random; None where that is not recorded."""
     if scans.of_scans(r):
         return scans.augmentation(r)
-    if not at(r, "model.network") or at(r, "model.network.probe"):
+    if not at(r, "model.network") or at(r, "model.network.probe") or of_notes(r):
         return None
     limits = at(r, "model.network.augmentation")
     if not limits:
@@ -307,7 +396,7 @@ def preparation(r: Results) -> str | None:
     checks = at(r, "checks") or []
     counts = {level: sum(f.get("severity") == level for f in checks) for level in ("STOP", "WARN", "NOTE")}
     return join(
-        steps if at(r, "model.network") else f"Learned on the training part alone: {steps}",
+        steps if at(r, "model.network") or of_notes(r) else f"Learned on the training part alone: {steps}",
         augmentation(r),
         f"Data checks gave {plural(counts['STOP'], 'stop')}, {plural(counts['WARN'], 'warning')} and "
         f"{plural(counts['NOTE'], 'note')}",
@@ -340,6 +429,8 @@ def outcome(r: Results) -> str | None:
     return join(
         f"Outcome: {outcome_of(r)}{_horizons(r)} ({kinds.get(str(at(r, 'outcome.kind')), 'outcome')})",
         f"Reference standard: {standard}" if standard else None,
+        note_source(r),
+        "A label says what the note states, not what the patient has" if of_notes(r) else None,
         f"Frequency: {'; '.join(shares)}" if shares else None,
         f"In the reference: {scans.regions(r)}" if scans.regions(r) else None,
     )
@@ -353,7 +444,9 @@ def initial_predictors(r: Results) -> str | None:
     names = listed([str(i.get("label") or i["name"]) for i in inputs], 40)
     return join(
         f"{plural(len(inputs), 'candidate predictor')}: {names}",
-        "The model sees the picture alone; view, tags and columns of the table are used to look for shortcuts only"
+        "The model sees the text of the note alone; columns of the table are used for the split and for groups only"
+        if of_notes(r)
+        else "The model sees the picture alone; view, tags and columns of the table are used to look for shortcuts only"
         if of_pictures(r)
         else "The model sees these channels alone; columns of the table are used for the split and for groups only"
         if scans.of_scans(r)
@@ -385,7 +478,7 @@ def sample_size(r: Results) -> str | None:
             f"Development: {' '.join(found)}",
             f"Evaluation: {part_of(r, 'test')}; precision is shown by the intervals",
         )
-    rule = "" if of_pictures(r) else " (criteria of Riley et al., BMJ 2020;368:m441)"
+    rule = "" if of_findings(r) else " (criteria of Riley et al., BMJ 2020;368:m441)"
     return join(
         f"Development{rule}: {' '.join(found)}",
         f"Evaluation: {_with_events(r, test.get('n'), test.get('events'))}; precision is "
@@ -424,6 +517,14 @@ def _unknown(r: Results) -> str | None:
         return join(scans.refused(r)) if scans.of_scans(r) else None
     unsure, lost = (sum(int(one.get(key) or 0) for one in found) for key in ("uncertain", "unknown"))
     refused = sum(int(n) for n in (at(r, "data.images.refused") or {}).values())
+    if of_notes(r):
+        known = at(r, "data.notes.coding") != "certain"
+        return join(
+            f"Labels of findings: {number(unsure)} uncertain, {number(lost)} not mentioned"
+            if known
+            else "Every note has a label for every finding",
+            refused_notes(r),
+        )
     return join(
         f"Labels of findings: {number(unsure)} uncertain, {number(lost)} unknown",
         "A finding is learned and judged on the pictures where it is known, so that a picture with one unknown label "
@@ -592,7 +693,7 @@ def imbalance(r: Results) -> str | None:
         if loss
         else f"Rows were weighted by class ({weight})"
         if weight
-        else "Rows were neither resampled nor weighted by class",
+        else f"{_row(r).capitalize()}s were neither resampled nor weighted by class",
         "The risks were not recalibrated" if method == "none" else how,
         str(block.get("sentence") or "") or None,
     )
@@ -605,7 +706,7 @@ def fairness(r: Results) -> str | None:
         return None
     names = listed([str(c.get("label") or c["column"]) for c in columns])
     repeated = [_title(r, str(name)) for name in at(r, "subgroups.measures") or []]
-    some = repeated and (of_pictures(r) or scans.of_scans(r))
+    some = repeated and (of_findings(r) or scans.of_scans(r))
     what = f"Repeated were {listed(repeated, 40)}" if some else "Every measure was repeated"
     few = "scans with a region" if scans.of_scans(r) else "events"
     return join(
@@ -740,6 +841,16 @@ def network(r: Results) -> str | None:
     return f"Network: {'; '.join(parts)}"
 
 
+def _lexicon(r: Results) -> str | None:
+    found = at(r, "data.notes.lexicon")
+    if not found:
+        return None
+    return (
+        f"Lexicon {found.get('name')} {found.get('version')}, set of labels {found.get('targets')}, SHA-256 "
+        f"{str(found.get('digest'))[:12]}…"
+    )
+
+
 def full_model(r: Results) -> str | None:
     """Item 22."""
     name = at(r, "model.title")
@@ -758,12 +869,14 @@ def full_model(r: Results) -> str | None:
         f"{name}; the packaged model gives predictions for new patients",
         f"Formula: {at(r, 'model.formula')}" if at(r, "model.formula") else None,
         network(r),
+        _lexicon(r),
         f"{str(ratio).capitalize()}s: {listed(said, 40)}" if said else None,
         f"Terms of use: {terms}" if terms else None,
     )
 
 
 _SHOWN = ("auroc", "dice", "hd95", "surface_dice")
+_OF_NOTES = ("f1", "precision", "recall")
 """Measures of a single finding or region that the text of an item holds."""
 
 
@@ -773,10 +886,11 @@ def performance(r: Results) -> str | None:
     if not found:
         return None
     several = bool(labels(r))
+    shown = _OF_NOTES if of_notes(r) else _SHOWN
     known = [
         said_of(r, m)
         for name, m in found.items()
-        if m.get("value") is not None and not (several and "@" in name and name.partition("@")[0] not in _SHOWN)
+        if m.get("value") is not None and not (several and "@" in name and name.partition("@")[0] not in shown)
     ]
     states: dict[str, int] = {}
     for column in at(r, "subgroups.columns") or []:
@@ -826,7 +940,7 @@ def interaction(r: Results) -> str | None:
     return join(
         f"Users: {listed([str(u) for u in users])}",
         f"They enter or connect {plural(len(inputs), 'input')}, of which {number(need)} cannot be missing, and read "
-        f"{'outlines and volumes' if scans.of_scans(r) else 'a probability'}",
+        f"{'outlines and volumes' if scans.of_scans(r) else 'labels' if of_notes(r) else 'a probability'}",
     )
 
 

@@ -25,6 +25,9 @@ _TITLES = {
     "ppv": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "mention_f1": "mention F1",
+    "negation_f1": "negation F1",
+    "uncertainty_f1": "uncertainty F1",
     "lr_positive": "positive likelihood ratio",
     "lr_negative": "negative likelihood ratio",
     "harrell_c": "Harrell's C",
@@ -99,7 +102,7 @@ def title(name: str, unit: str = "day", labels: Mapping[str, str] | None = None)
     'difference in restricted mean time (months)'
     """
     stem, _, where = name.partition("@")
-    pool = next((word for word in ("macro", "mean") if stem.startswith(f"{word}_")), "")
+    pool = next((word for word in ("macro", "micro", "mean") if stem.startswith(f"{word}_")), "")
     stem, pool = stem.removeprefix(f"{pool}_"), f"{pool} " if pool else ""
     words = pool + _TITLES.get(stem, stem.replace("_", " "))
     if not where:

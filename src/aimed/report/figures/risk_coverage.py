@@ -22,13 +22,14 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     data : mapping
         ``curve``: list of ``share`` (left to a reader) and ``error`` (measure), of all findings together;
         ``findings``: list of ``label`` and ``curve``; those that err most are drawn, all are in the table;
-        ``signal``: what says that a case is doubtful.
+        ``signal``: what says that a case is doubtful; ``of``: what the cases are called, pictures where absent.
     context : Context
 
     Returns
     -------
     Figure
     """
+    of = str(data.get("of") or "pictures")
     whole = _points({"label": "all findings", "curve": data.get("curve") or []})
     single = [p for p in (_points(f) for f in data.get("findings") or []) if p["share"]]
     single.sort(key=lambda p: -_first(p))
@@ -48,7 +49,7 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
             ax.plot(x, y, "o-", color=colour, lw=2.2 if main else 1.3, ms=5 if main else 3.5)
             ends.append((str(one["label"]), float(y[-1]), colour))
         far = max([*whole["share"], *(s for p in drawn for s in p["share"]), 0.1])
-        ax.set(xlim=(-0.01 * far, far * 1.01), xlabel="Share of pictures left to a reader, the least sure first")
+        ax.set(xlim=(-0.01 * far, far * 1.01), xlabel=f"Share of {of} left to a reader, the least sure first")
         ax.set_ylabel("Wrong among the others")
         ax.set_ylim(bottom=0)
         style.percent_axis(ax.xaxis)
@@ -67,8 +68,8 @@ def draw(data: Mapping[str, Any], context: Context) -> Figure:
     return Figure(
         svg,
         titles.risk_coverage(data.get("curve") or []),
-        f"Share of wrong decisions at the thresholds on the test part when the pictures with the largest "
-        f"{data.get('signal') or 'uncertainty'} are left out; the band is the {context.band}. Errors of the pictures "
+        f"Share of wrong decisions at the thresholds on the test part when the {of} with the largest "
+        f"{data.get('signal') or 'uncertainty'} are left out; the band is the {context.band}. Errors of the {of} "
         f"that are left out are not counted.{rest}",
         f"Risk-coverage curve. {'; '.join(_said(p) for p in every if p['share'])}.",
         _table(every, context),

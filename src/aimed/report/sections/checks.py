@@ -28,10 +28,15 @@ def build(results: view.Results) -> Section:
         ]
         blocks.append(Table(["Severity", "Where", "What, and what to do", "Evidence"], rows, sortable=True))
     if split:
-        blocks += [Heading("Lock of the split"), *_split(split, view.multilabel(results) or view.masks(results))]
+        blocks += [Heading("Lock of the split"), *_split(split, _one_tunes(results))]
     if findings is None:
         return Section("checks", "Checks", sentences.absent("The data checks"), blocks, bool(blocks))
     return Section("checks", "Checks", sentences.checks(findings), blocks)
+
+
+def _one_tunes(results: view.Results) -> bool:
+    # Networks are stopped by one fold; readers of notes are judged over all of them.
+    return (view.multilabel(results) or view.masks(results)) and not view.notes(results)
 
 
 def _join(*texts: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from aimed.report import contrast, effect_sentences, numbers, sentences, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Cell, Facts, Heading, Section, Table, num
-from aimed.report.sections import pictures, scans, trial_flow
+from aimed.report.sections import notes, pictures, scans, trial_flow
 
 
 def build(results: view.Results) -> Section:
@@ -20,6 +20,7 @@ def build(results: view.Results) -> Section:
     context = view.context(results)
     dates = block.get("dates") or {}
     what = "Pictures" if block.get("images") else "Scans" if block.get("volumes") else "Rows"
+    what = "Notes" if view.notes(results) else what
     facts = [
         ("Source", numbers.number(block.get("source"))),
         (what, numbers.count(block.get("rows"))),
@@ -34,8 +35,9 @@ def build(results: view.Results) -> Section:
     if block.get("flow") and not arms:
         words = {"events": "with a finding"} if view.multilabel(results) else {}
         words = {"events": "with a region", "row": "scan"} if view.masks(results) else words
+        words = {**words, "row": "note"} if view.notes(results) else words
         blocks.append(FIGURES["flow"]({"flow": block["flow"], "parts": block.get("parts"), **words}, context))
-    blocks += pictures.files(results) + scans.files(results)
+    blocks += pictures.files(results) + scans.files(results) + notes.files(results)
     if view.block(results, "effect"):
         blocks += trial_flow.balance(results)
     if (block.get("table1") or {}).get("rows"):

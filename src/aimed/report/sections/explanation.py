@@ -5,7 +5,7 @@ from __future__ import annotations
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Note, Section
-from aimed.report.sections import contrasts, maps
+from aimed.report.sections import contrasts, maps, notes
 from aimed.report.sections.patients import patients
 
 
@@ -22,6 +22,8 @@ def build(results: view.Results) -> Section:
         return contrasts.build(results)
     if block.get("kind") == "maps":
         return maps.build(results)
+    if view.notes(results):
+        return Section("explanation", "Explanation", notes.weighing(results), notes.words(results))
     context = view.context(results)
     blocks: list[Block] = []
     sanity = block.get("sanity") or {}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from aimed.report import numbers, sentences, view
 from aimed.report.parts import Block, Note, Section, Table, num
-from aimed.report.sections import contrasts, pictures
+from aimed.report.sections import contrasts, notes, pictures
 
 
 def build(results: view.Results) -> Section:
     """Return the section of failure analysis."""
     block = view.block(results, "failures")
+    errors = notes.browser(results)
+    if errors:
+        return Section("failures", "Failure analysis", notes.failing(results), errors)
     gallery = pictures.cases(results) or contrasts.cases(results)
     if gallery and not block and view.masks(results):
         lead = "No rule was sought where errors gather; the worst, the median and the best scans are listed."

@@ -516,6 +516,7 @@ def readers(results: view.Results) -> list[Block]:
     absent = [
         f"{names_.get(name, name)} {', '.join(f'{code} {numbers.count(n)}' for code, n in codes.items())}"
         for name, codes in lost.items()
+        if codes
     ]
     if numbers.is_number(block.get("scans")):
         seen = f"{numbers.count(block['scans'])} of {sentences.plural(block.get('n') or 0, 'test scan')}"

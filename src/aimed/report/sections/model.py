@@ -75,7 +75,7 @@ def build(results: view.Results) -> Section:
     if block.get("tuning"):
         blocks.append(_tuning(block["tuning"], context.unit))
     if block.get("calibration"):
-        blocks += _calibration(block["calibration"], view.labels(results))
+        blocks += _calibration(block["calibration"], view.labels(results), view.notes(results))
     if block.get("coefficients"):
         name = str(block.get("ratio_name") or "ratio")
         blocks += [
@@ -190,12 +190,12 @@ def _tuning(block: view.Results, unit: str) -> Facts:
     return Facts(facts)
 
 
-def _calibration(block: view.Results, labels: dict[str, str]) -> list[Block]:
+def _calibration(block: view.Results, labels: dict[str, str], folds: bool = False) -> list[Block]:
     scores = block.get("scores") or {}
     out: list[Block] = [Heading("Recalibration")]
     method = str(block.get("method") or "")
     if block.get("findings"):
-        out.append(_calibrations(block["findings"], labels))
+        out.append(_calibrations(block["findings"], labels, folds))
     elif scores:
         rows = [
             [
@@ -213,7 +213,7 @@ def _calibration(block: view.Results, labels: dict[str, str]) -> list[Block]:
     return out
 
 
-def _calibrations(findings: view.Results, labels: dict[str, str]) -> Table:
+def _calibrations(findings: view.Results, labels: dict[str, str], folds: bool = False) -> Table:
     found = {str(k): f for k, f in findings.items() if isinstance(f, dict)}
     methods = list(dict.fromkeys(m for f in found.values() for m in f.get("scores") or {}))
     rows: list[list[Cell | str]] = []
@@ -223,7 +223,8 @@ def _calibrations(findings: view.Results, labels: dict[str, str]) -> Table:
         why = Cell("In words", detail=[("Choice", str(one["sentence"]))]) if one.get("sentence") else Cell("")
         rows.append([labels.get(key, key), method, *cells, why])
     head = ["Finding", "Method", *(f"Log loss, {m}" for m in methods), ""]
-    return Table(head, rows, "Recalibration of each finding on the tune part, the chosen method in bold", sortable=True)
+    on = "over the tuning folds" if folds else "on the tune part"
+    return Table(head, rows, f"Recalibration of each finding {on}, the chosen method in bold", sortable=True)
 
 
 def _threshold(block: view.Results, outlines: bool = False, effect: bool = False) -> str:

@@ -8,6 +8,7 @@ from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Facts, Figure, Section, Table, num
 from aimed.report.sections import average_effect, scans
+from aimed.report.sections.label_noise import label_noise
 
 
 def build(results: view.Results) -> Section:
@@ -33,8 +34,12 @@ def build(results: view.Results) -> Section:
         facts.append((f"Median follow-up ({unit}s, reverse Kaplan-Meier)", text))
     blocks: list[Block] = [Facts(facts)]
     if block.get("findings"):
-        blocks += [_frequencies(block["findings"], view.context(results)), _labels(block["findings"])]
+        blocks += [
+            _frequencies(block["findings"], view.context(results), view.item(results)),
+            _labels(block["findings"]),
+        ]
     blocks += scans.regions(results)
+    blocks += label_noise(results)
     prevalence = block.get("prevalence") or {}
     if prevalence:
         rows = [
@@ -67,7 +72,7 @@ def build(results: view.Results) -> Section:
 _PARTS = ("test", "train", "all")
 
 
-def _frequencies(findings: list[view.Results], context: Context) -> Figure:
+def _frequencies(findings: list[view.Results], context: Context, of: str = "picture") -> Figure:
     parts = [p for p in _PARTS[:2] if any((f.get("prevalence") or {}).get(p) for f in findings)] or ["all"]
     rows: list[dict[str, Any]] = []
     for f in findings:
@@ -81,12 +86,12 @@ def _frequencies(findings: list[view.Results], context: Context) -> Figure:
             "rows": rows,
             "series": {p: f"{p} part" for p in parts},
             "columns": ["known", "positive"],
-            "axis": "Pictures with the finding, of those where it is known",
+            "axis": f"{of.capitalize()}s with the finding, of those where it is known",
             "head": "Finding",
             "title": titles.frequencies(findings),
-            "caption": f"Share of pictures with each finding by part; lines are {context.band}s, a patient's pictures "
+            "caption": f"Share of {of}s with each finding by part; lines are {context.band}s, a patient's {of}s "
             f"taken together. The counts and the numbers on the right are of the {parts[0]} part.",
-            "said": "Share of pictures with each finding.",
+            "said": f"Share of {of}s with each finding.",
             "salt": "frequencies",
             "percent": True,
         },

@@ -7,7 +7,7 @@ from typing import Any
 from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.parts import Block, Context, Figure, Fold, Heading, Note, Pair, Section
-from aimed.report.sections import average_effect
+from aimed.report.sections import average_effect, notes
 from aimed.report.sections.heterogeneity import heterogeneity
 from aimed.report.sections.masks import outlines
 from aimed.report.sections.risk_quarters import risk_quarters
@@ -97,22 +97,25 @@ def several(results: view.Results) -> tuple[str, list[Block]]:
     perf = view.block(results, "performance") or {}
     unit, context = view.unit(results), view.context(results)
     name, measure = view.primary(results)
-    base = names.split_name(name)[0].removeprefix("macro_")
+    base = names.split_name(name)[0].removeprefix("macro_").removeprefix("micro_")
     found = {key: (perf.get("findings") or {}).get(key) or {} for key in unit.findings}
     blocks: list[Block] = [Note(text) for text in _comparisons(results, name, context)]
     said = view.block(results, "shortcuts", "sentence")
     if said:
         blocks.append(Note(f"{said} More under Robustness and refusals."))
-    if any(view.of_finding(results, base, key) for key in found):
+    of_notes = view.notes(results)
+    if of_notes:
+        blocks += notes.labelled(results)
+    elif any(view.of_finding(results, base, key) for key in found):
         blocks.append(by_finding(results, base, context))
-    if view.measures(results):
-        blocks.append(measures_table(results))
+    tables: list[Block] = [measures_table(results)] if view.measures(results) else []
     differences = differences_table(results)
     if differences:
-        blocks.append(differences)
+        tables.append(differences)
+    blocks += [Fold("Every measure beside the baselines", tables)] if of_notes and tables else tables
     rows = findings_table(results)
     if rows:
-        blocks.append(rows)
+        blocks += [Heading("The risks behind the labels"), rows] if of_notes else [rows]
     panels = [
         {
             "label": label,
@@ -123,8 +126,12 @@ def several(results: view.Results) -> tuple[str, list[Block]]:
         for key, label in unit.findings.items()
         if (curve := view.block(found[key], "curves", "calibration"))
     ]
-    if panels:
-        blocks += [Heading("Calibration"), FIGURES["calibration_grid"]({"findings": panels}, context)]
+    drawn = [p for p in panels if _has_curve(p["curve"])] if of_notes else panels
+    if drawn:
+        blocks += [Heading("Calibration"), FIGURES["calibration_grid"]({"findings": drawn}, context)]
+    if len(drawn) < len(panels):
+        rest = sentences.join([titles.inside(str(p["label"])) for p in panels if p not in drawn])
+        blocks.append(Note(f"Too few different risks to draw the calibration of {rest}.", "absent"))
     decisions = decisions_table(results)
     if decisions:
         blocks += [Heading("Decisions at the thresholds"), decisions]
@@ -137,8 +144,16 @@ def several(results: view.Results) -> tuple[str, list[Block]]:
         blocks += [Heading("Each finding by itself"), *folds]
     if perf.get("conventions"):
         blocks.append(Note(str(perf["conventions"])))
+    if of_notes and view.block(results, "report_labels", "conventions"):
+        blocks.append(Note(str(results["report_labels"]["conventions"])))
+    if of_notes:
+        return notes.lead(results), blocks
     panels = panels or [{"label": "", "slope": None, "oe": None}] if found else []
     return sentences.findings(name, measure, worst_finding(results, base), panels, unit), blocks
+
+
+def _has_curve(curve: view.Results) -> bool:
+    return sum(numbers.is_number(v) for v in curve.get("observed") or []) > 1
 
 
 def by_finding(results: view.Results, base: str, context: Context) -> Figure:
@@ -212,13 +227,20 @@ def _comparisons(results: view.Results, name: str, context: Context) -> list[str
         title = view.baseline_title(results, baseline)
         return titles.inside(title.partition(" (")[0]) if several else title
 
-    clauses = [
-        sentences.beats(called(b), found[name], names.describe(name).better)[1]
+    said = {
+        b: sentences.beats(called(b), found[name], names.describe(name).better)
         for b, found in differences.items()
         if found and name in found
-    ]
+    }
     title = names.lower(name, context.unit)
-    return [f"In {title} the model is {sentences.join(clauses)}."] if clauses else []
+    if not said:
+        return []
+    text = f"In {title} the model is {sentences.join([clause for _, clause in said.values()])}."
+    signs = {b: sign for b, (sign, _) in said.items()}
+    if "f1" in name and signs.get("prevalence", "good") != "good" and "good" in signs.values():
+        # Calling everything present has an F1 that a cautious labeller does not reach on labels that mean nothing.
+        text += f" Against {called('prevalence')}, which reads nothing, no gain is shown: this is no sign of reading."
+    return [text]
 
 
 def _discrimination(results: view.Results, curves: view.Results, context: Context) -> list[Block]:

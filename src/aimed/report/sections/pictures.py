@@ -1,11 +1,11 @@
-"""What the report says of a study of pictures: the files, how far damage harms, and whether doubt is known as such."""
+"""What the report says of pictures: the files, how far damage harms (notes too), and whether doubt is known as such."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from aimed.report import numbers, sentences, titles, view
+from aimed.report import names, numbers, sentences, titles, view
 from aimed.report.figures import FIGURES
 from aimed.report.figures.dots import spelt
 from aimed.report.parts import Block, Cell, Context, Facts, Figure, Fold, Heading, Note, Table, Thumbnails, num
@@ -59,7 +59,7 @@ def files(results: view.Results) -> list[Block]:
 
 
 def changed(results: view.Results) -> list[Block]:
-    """Return how much is lost when pictures get worse: sentence, figure and table.
+    """Return how much is lost when pictures or notes get worse: sentence, figure and table.
 
     Examples
     --------
@@ -70,35 +70,46 @@ def changed(results: view.Results) -> list[Block]:
     if not block or not isinstance(block.get("changes"), list):
         return []
     context = view.context(results)
-    out: list[Block] = [Heading("Pictures made worse")]
+    of, measure = f"{view.item(results)}s", _measure(results, block)
+    called = names.title(measure)
+    out: list[Block] = [Heading(f"{of.capitalize()} made worse")]
     if block.get("sentence"):
         out.append(Note(str(block["sentence"])))
-    if any(numbers.is_number((_loss(c) or {}).get("value")) for c in block["changes"]):
-        out.append(_losses(block, context))
+    if any(numbers.is_number((_loss(c, measure) or {}).get("value")) for c in block["changes"]):
+        out.append(_losses(block, context, measure, of))
     rows = [
         [
             str(c.get("label") or c.get("key")),
-            num(numbers.measure(_loss(c)), (_loss(c) or {}).get("value")),
+            num(numbers.measure(_loss(c, measure)), (_loss(c, measure) or {}).get("value")),
             num(numbers.p_value(c.get("p_holm")), c.get("p_holm")),
-            *(num(spelt(m, True), (m or {}).get("value")) for m in (_mean(c, "risk_change"), _mean(c, "flipped"))),
+            *_moves(c, view.notes(results)),
             Cell(str(c.get("state") or ""), "state"),
         ]
         for c in block["changes"]
     ]
-    head = [
-        "Change", f"Macro AUROC, changed less unchanged ({context.band})", "p (Holm)", "Mean move of the risk",
-        "Decisions that change", "State",
-    ]  # fmt: skip
-    size = (
-        f" ({numbers.count(block.get('n'))} of {numbers.count(block.get('of'))} test pictures)"
-        if block.get("n")
-        else ""
-    )
-    table = Table(head, rows, f"Each change on the same pictures{size}", sortable=True)
-    out.append(Fold("Every change with its test and the decisions that it turns", [table]))
+    moved = ["Labels that change"] if view.notes(results) else ["Mean move of the risk", "Decisions that change"]
+    head = ["Change", f"{called}, changed less unchanged ({context.band})", "p (Holm)", *moved, "State"]
+    size = f" ({numbers.count(block.get('n'))} of {numbers.count(block.get('of'))} test {of})" if block.get("n") else ""
+    table = Table(head, rows, f"Each change on the same {of}{size}", sortable=True)
+    turned = "labels" if view.notes(results) else "decisions"
+    out.append(Fold(f"Every change with its test and the {turned} that it turns", [table]))
     if block.get("note"):
         out.append(Note(str(block["note"]), "absent"))
     return out
+
+
+def _measure(results: view.Results, block: view.Results) -> str:
+    """Return the measure that the changes cost: what the run recorded, or what such a study is judged by."""
+    return str(block.get("measure") or ("micro_f1" if view.notes(results) else "macro_auroc"))
+
+
+def _moves(change: view.Results, of_notes: bool) -> list[Cell]:
+    if of_notes:
+        share = change.get("labels_changed")
+        value = share.get("value") if isinstance(share, dict) else share
+        return [num(spelt(share, True) if isinstance(share, dict) else numbers.percent(share), value)]
+    means = (_mean(change, "risk_change"), _mean(change, "flipped"))
+    return [num(spelt(m, True), (m or {}).get("value")) for m in means]
 
 
 def _mean(change: view.Results, name: str) -> Any:
@@ -106,34 +117,39 @@ def _mean(change: view.Results, name: str) -> Any:
     return found if "value" in found else found.get(f"macro_{name}")
 
 
-def _loss(change: view.Results) -> Any:
-    return (change.get("differences") or {}).get("macro_auroc")
+def _loss(change: view.Results, measure: str) -> Any:
+    return (change.get("differences") or {}).get(measure)
 
 
-def _losses(block: view.Results, context: Context) -> Figure:
+def _losses(block: view.Results, context: Context, measure: str, of: str) -> Figure:
+    called, cost = names.title(measure), "ranking" if of == "pictures" else "F1"
     rows: list[dict[str, Any]] = []
     last = ""
     for change in block["changes"]:
         kind = str(change.get("kind") or "")
-        if kind and kind != last:
+        if kind and kind != last and of == "pictures":
             rows.append({"heading": _KINDS.get(kind, kind.replace("_", " ").capitalize())})
             last = kind
         words, _, more = str(change.get("label") or change.get("key")).partition(", ")
         # The heading says the noun; what is said of all amounts alike is left to the table.
         label = more[:1].upper() + more[1:] if more and not re.search(r"\d", words) else words
         rows.append(
-            {"label": label, "points": {"loss": _loss(change) or {}}, "note": (_loss(change) or {}).get("note")}
+            {
+                "label": label if of == "pictures" else str(change.get("label") or change.get("key")),
+                "points": {"loss": _loss(change, measure) or {}},
+                "note": (_loss(change, measure) or {}).get("note"),
+            }
         )
     figure: Figure = FIGURES["dots"](
         {
             "rows": rows,
             "series": {"loss": "loss"},
-            "axis": "Macro AUROC, changed less unchanged",
+            "axis": f"{called}, changed less unchanged",
             "head": "Change",
-            "title": titles.changes(block["changes"]),
-            "caption": f"Macro AUROC on changed test pictures less that on the same pictures as they are; lines are "
-            f"{context.band}s of the paired difference. Left of the dashed line ranking is lost.",
-            "said": "Change of the macro AUROC.",
+            "title": titles.changes(block["changes"], measure, of, cost),
+            "caption": f"{called} on changed test {of} less that on the same {of} as they are; lines are "
+            f"{context.band}s of the paired difference. Left of the dashed line {cost} is lost.",
+            "said": f"Change of the {titles.inside(called)}.",
             "salt": "changes",
             "reference": 0.0,
         },
@@ -232,7 +248,7 @@ def sets(results: view.Results) -> list[Block]:
             "Said uncertain",
             "Promise",
         ]
-        out.append(Table(head, body, "What the sets say of test pictures, by the risk", sortable=True))
+        out.append(Table(head, body, f"What the sets say of test {view.item(results)}s, by the risk", sortable=True))
     said = [str(block[k]) for k in ("method", "assumption") if block.get(k)]
     if said:
         out.append(Note(" ".join(f"{s[:1].upper()}{s[1:].rstrip('.')}." for s in said), "absent"))
@@ -266,7 +282,8 @@ def doubt(results: view.Results) -> list[Block]:
             for k, f in (block.get("findings") or {}).items()
         ]
         signal = str(block.get("signal") or "")
-        data = {"curve": block["curve"], "findings": each, "signal": signals.get(signal) or signal}
+        of = f"{view.item(results)}s"
+        data = {"curve": block["curve"], "findings": each, "signal": signals.get(signal) or signal, "of": of}
         out.append(FIGURES["risk_coverage"](data, context))
     rows = [
         [str(name), str(signals.get(name) or ""), num(numbers.measure(m), (m or {}).get("value"))]

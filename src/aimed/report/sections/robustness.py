@@ -31,7 +31,8 @@ def build(results: view.Results) -> Section:
             return Section("robustness", title, sentences.scans(results), [*shown, *blocks])
     shown = [*shortcuts(results), *pictures.changed(results), *pictures.sets(results), *pictures.doubt(results)]
     if shown:
-        return Section("robustness", title, sentences.pictures(results), [*shown, *blocks])
+        words = ("notes", "F1") if view.notes(results) else ()
+        return Section("robustness", title, sentences.pictures(results, *words), [*shown, *blocks])
     if not block:
         lead = sentences.absent("Robustness to shifted or damaged inputs", many=False)
         return Section("robustness", title, lead, blocks, False)

@@ -9,21 +9,29 @@ from aimed.report import names, numbers, view
 from aimed.report.parts import Cell, Table, num
 
 
-def order(found: Sequence[str]) -> list[str]:
+def order(found: Sequence[str], of_labels: bool = False) -> list[str]:
     """Return measure names in the order of the table: by kind, then means over findings, then by horizon or finding.
 
     Examples
     --------
     >>> order(["brier", "oe@365", "oe@90", "auroc"])
     ['auroc', 'oe@90', 'oe@365', 'brier']
+    >>> order(["micro_f1", "micro_recall", "macro_auroc"], of_labels=True)
+    ['macro_auroc', 'micro_recall', 'micro_f1']
     """
     known = list(names.MEASURES)
+    if of_labels:
+        # F1 of labels stands beside their precision and recall, not among what thresholds do to risks.
+        known.remove("f1")
+        known.insert(known.index("label_recall") + 1, "f1")
 
     def key(name: str) -> tuple[int, float, str]:
         base, at = names.split_name(name)
-        base = base.removeprefix("macro_").replace("average_precision", "auprc")
+        pooled = base.removeprefix("macro_").removeprefix("micro_")
+        is_label = pooled != base and pooled in ("precision", "recall")
+        base = f"label_{pooled}" if is_label else pooled.replace("average_precision", "auprc")
         base = base if base in known else base.removeprefix("mean_")
-        base = f"mask_{base}" if base == "precision" else base
+        base = f"mask_{base}" if base == "precision" else f"label_{base}" if base == "recall" else base
         time = float(at or 0) if names.is_horizon(at or "0") else 1.0
         return (known.index(base) if base in known else len(known), time, name)
 
@@ -39,10 +47,12 @@ def measures_table(results: view.Results) -> Table:
     groups: dict[int, str] = {}
     last = ""
     several = view.multilabel(results)
-    for name in order([k for k in found if not (several and names.split_name(k)[1])]):
+    of_labels = view.notes(results)
+    for name in order([k for k in found if not (several and names.split_name(k)[1])], of_labels):
         words = names.describe(name)
-        if words.group != last:
-            groups[len(rows)] = last = words.group
+        group = "Labels" if of_labels and names.split_name(name)[0].endswith("cro_f1") else words.group
+        if group != last:
+            groups[len(rows)] = last = group
         first = Cell(names.title(name, unit), strong=name == view.primary(results)[0], indent=True)
         rows.append([first, _cell(found[name]), *(_cell((baselines[b] or {}).get(name)) for b in shown)])
     level = f"{100 * float(perf.get('level') or 0.95):g}%"
@@ -59,7 +69,8 @@ def differences_table(results: view.Results) -> Table | None:
     unit = view.unit(results)
     found = {b: d for b, d in (view.block(results, "performance", "differences") or {}).items() if d}
     several = view.multilabel(results)
-    every = order([k for k in {name for d in found.values() for name in d} if not (several and names.split_name(k)[1])])
+    whole = [k for k in {name for d in found.values() for name in d} if not (several and names.split_name(k)[1])]
+    every = order(whole, view.notes(results))
     if not every:
         return None
     rows = [[names.title(name, unit), *(_cell(d.get(name)) for d in found.values())] for name in every]
@@ -104,7 +115,7 @@ def findings_table(results: view.Results) -> Table | None:
         )
     head = ["Finding", "n", "Positive", *(names.describe(b).title for b in shown)]
     head += [f"AUROC, less {view.baseline_title(results, b)}" for b in gaps]
-    caption = "Measures of each finding on the test part, on the pictures where it is known"
+    caption = f"Measures of each finding on the test part, on the {view.item(results)}s where it is known"
     return Table(head, rows, caption, sortable=True)
 
 

@@ -159,7 +159,7 @@ def _of_findings(results: view.Results) -> list[Key]:
     """Return the key numbers of several findings: mean, worst, gain over the baselines, calibration, groups, size."""
     unit = view.unit(results)
     name, measure = view.primary(results)
-    base = names.split_name(name)[0].removeprefix("macro_")
+    base = names.split_name(name)[0].removeprefix("macro_").removeprefix("micro_")
     perf = view.block(results, "performance") or {}
     beside = [
         f"{view.baseline_title(results, b)}: {numbers.fixed(m[name]['value'])}"
@@ -177,7 +177,7 @@ def _of_findings(results: view.Results) -> list[Key]:
     rival = view.best_baseline(results, name)
     gap = (view.block(perf, "differences", rival[0]) or {}).get(name) if rival else None
     if rival and gap and numbers.is_number(gap.get("value")):
-        keys.append(_key("Gain over the best baseline", gap, f"against {view.baseline_title(results, rival[0])}"))
+        keys.append(_key(_gap_word(name, gap), gap, f"against {view.baseline_title(results, rival[0])}"))
     signs = [
         (label, *sentences.calibration(*_slope_and_oe(results, f))) for f, label in unit.findings.items()
     ]  # fmt: skip
@@ -196,7 +196,9 @@ def _of_findings(results: view.Results) -> list[Key]:
         of = f"{sentences.plural(perf['patients'], 'patient')}" if numbers.is_number(perf.get("patients")) else ""
         beside_it = f"train: {numbers.count(train.get('n'))} of {numbers.count(train.get('patients'))} patients"
         span = "; ".join(t for t in (of, some) if t) or "test part"
-        keys.append(Key("Test pictures", numbers.count(perf["n"]), span, beside_it if train else "test part"))
+        keys.append(
+            Key(f"Test {view.item(results)}s", numbers.count(perf["n"]), span, beside_it if train else "test part")
+        )
     return keys[:6]
 
 
