@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from aimed.cli.show import console, findings_table
 from aimed.core import Finding
-from aimed.study.run import Reporter
+from aimed.study.reporter import Reporter
 
 __all__ = ["Bars", "Lines", "reporter"]
 
 
 class Lines(Reporter):
-    """One line a stage, for logs."""
+    """One line a stage, for logs, and a line now and then of a stage that takes long."""
 
-    def __init__(self, out: Console) -> None:
-        self.out = out
+    def __init__(self, out: Console, every: float = 30.0) -> None:
+        self.out, self.every = out, every
+        self.stage, self.began, self.said = "", monotonic(), monotonic()
+
+    def started(self, stage: str) -> None:
+        """Note when the stage began."""
+        self.stage, self.began, self.said = stage, monotonic(), monotonic()
+
+    def advanced(self, share: float, text: str = "") -> None:
+        """Print how far a long stage is, and the time left."""
+        now = monotonic()
+        if now - self.said >= self.every and 0.0 < share < 1.0:
+            self.said = now
+            left = (now - self.began) * (1.0 - share) / share
+            self.out.print(f"{self.stage}: {share:.0%}, about {left:.0f} s left", markup=False)
 
     def finished(self, stage: str, seconds: float, resumed: bool) -> None:
         """Print the stage and its seconds."""

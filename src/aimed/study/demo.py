@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aimed.core import MissingExtraError, UnknownNameError
 from aimed.report.index import render_index
-from aimed.study.run import Reporter, Run, study
+from aimed.study.reporter import Reporter
+from aimed.study.run import Run, study
 from aimed.study.shipped import SHIPPED
 from aimed.study.store import write_atomic
 

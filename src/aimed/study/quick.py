@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aimed.study.new import write_study
-from aimed.study.run import Reporter, Run, Study
+from aimed.study.reporter import Reporter
+from aimed.study.run import Run, Study
 from aimed.study.spec import read_spec
 from aimed.study.store import RunFolder
 

@@ -27,6 +27,7 @@ from aimed.study.models import model_names
 from aimed.study.picture_models import weights_digest
 from aimed.study.pictures import regions_digest
 from aimed.study.plan import Plan, make_plan
+from aimed.study.reporter import Reporter
 from aimed.study.spec import StudySpec, load_spec
 from aimed.study.store import RunFolder, key_of
 from aimed.study.tasks import checklists_of, known_measures, primary_of, read_cohort
@@ -37,25 +38,6 @@ __all__ = ["STAGES", "Reporter", "Run", "Study", "study"]
 
 STAGES = ("read", "check", "split", "fit", "calibrate", "evaluate", "explain", "audit", "report", "package")
 """The stages of a run, in order."""
-
-
-class Reporter:
-    """Hears how a run goes; this one says nothing."""
-
-    def started(self, stage: str) -> None:
-        """Hear that a stage begins."""
-
-    def advanced(self, share: float, text: str = "") -> None:
-        """Hear how much of the running stage is done, in [0, 1]."""
-
-    def finished(self, stage: str, seconds: float, resumed: bool) -> None:
-        """Hear that a stage is done; `resumed` when it was found finished."""
-
-    def found(self, findings: list[Finding]) -> None:
-        """Hear what the checks saw."""
-
-    def close(self) -> None:
-        """Clear what is on the screen, after an error too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +176,10 @@ class Study:
             from aimed.study.picture_models import require_networks
 
             require_networks(self.spec)
+        if self.spec.silver is not None:
+            from aimed.study.silver import require_silver
+
+            require_silver(self.spec)
         if self.spec.notes is not None:
             from aimed.study.note_models import require_readers
 
@@ -294,6 +280,14 @@ class _Flow:
 
         return {k: v for k, v in part.items() if k != "identifiers"}, lexicon_digest(self.spec)
 
+    def _of_silver(self) -> Any:
+        """Return what fitting depends on where reports teach; None for another study."""
+        if self.spec.silver is None:
+            return None
+        from aimed.study.silver import silver_key
+
+        return silver_key(self.spec)
+
     def _of_readers(self, cohort: Cohort) -> list[Any]:
         """Return what evaluating depends on where further readers outlined the scans."""
         if self.spec.volumes is None or not self.spec.volumes.readers:
@@ -386,6 +380,7 @@ class _Flow:
             spec.evaluate.tau_days,
             of_effects,
             self._of_notes(part["notes"]),
+            self._of_silver(),
         )
 
         def fit() -> tuple[Any, list[str]]:
