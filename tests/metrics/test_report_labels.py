@@ -179,7 +179,44 @@ def test_full_agreement_has_no_false_precision():
     gold, _ = simulated(40)
     block = evaluate_report_labels(gold, gold, names=list("abcd"), draws=40)
     assert value(block, "micro_f1") == 1 == value(block, "micro_kappa")
-    assert block["measures"]["micro_f1"]["lower"] is None
+    found = block["measures"]
+    assert found["micro_kappa"]["lower"] is None
+    share = 0.025 ** (1 / (gold == 1).any(axis=1).sum())
+    assert found["micro_recall"]["lower"] == pytest.approx(share)
+    assert found["micro_f1"]["lower"] == pytest.approx(2 * share / (1 + share))
+    assert found["micro_f1"]["upper"] == 1
+    assert found["f1@a"]["lower"] < found["micro_f1"]["lower"]
+    assert 0 < found["macro_f1"]["lower"] < found["f1@a"]["lower"]
+    assert "exact" in found["micro_f1"]["note"]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_rate_at_an_end_has_the_limits_of_so_many_patients(right):
+    gold = np.array([[1.0], [1.0], [1.0], [0.0]] * 5)
+    said = gold if right else 1 - gold
+    patient = np.arange(20) // 4
+    whole = evaluate_report_labels(gold, said, names=["a"], patient=patient, gold_coding="certain", draws=40)
+    quick = label_f1(gold, said, patient=patient, gold_coding="certain")
+    end = 0.025 ** (1 / 5)
+    limits = (2 * end / (1 + end), 1.0) if right else (0.0, 2 * (1 - end) / (2 - end))
+    for name in ("micro_f1", "f1@a", "macro_f1"):
+        one = whole["measures"][name]
+        assert (one["lower"], one["upper"]) == pytest.approx(limits), name
+        assert one["method"].startswith("Clopper-Pearson")
+    assert (quick.lower, quick.upper) == pytest.approx(limits)
+    assert "5 patients" in quick.note
+
+
+def test_limits_at_an_end_cover_the_truth():
+    rng = np.random.default_rng(8)
+    truth = 2 * 0.97 / (2 * 0.97 + 0.03)
+    covered = []
+    for _ in range(400):
+        gold = np.ones((30, 1))
+        said = (rng.random((30, 1)) < 0.97).astype(float)
+        found = label_f1(gold, said, gold_coding="certain")
+        covered.append(found.lower <= truth <= found.upper)
+    assert np.mean(covered) > 0.93
 
 
 def test_some_measures_without_the_whole_block():

@@ -233,3 +233,28 @@ def test_any_part_of_the_labels_may_be_absent(results, gone):
     blocks = [*notes.labelled(results), *notes.browser(results)]
     assert blocks
     assert notes.failing(results)
+
+
+def test_the_page_says_which_doubt_counts_as_present(results):
+    def row(found):
+        facts = next(b for b in notes.files(found) if b.type == "facts")
+        return re.search(r"Doubt that counts as present', '([^']*)'", repr(facts))
+
+    assert row(results) is None
+    results["data"]["notes"]["lexicon"]["doubt_as_present"] = ["likely", "alternative"]
+    assert row(results)[1] == "likely, alternative"
+    results["data"]["notes"]["lexicon"]["doubt_as_present"] = []
+    assert row(results)[1] == "none"
+
+
+@pytest.mark.parametrize(("floor", "said"), [(-0.1, True), (0.1, False)])
+def test_a_gain_that_calling_everything_has_too_is_no_sign_of_reading(results, floor, said):
+    from aimed.report.sections import performance
+
+    gap = {"name": "micro_f1", "value": 0.2, "lower": 0.1, "upper": 0.3, "n": 60, "events": 20, "level": 0.95}
+    results["performance"]["differences"] = {
+        "prevalence": {"micro_f1": {**gap, "lower": floor}},
+        "lexicon": {"micro_f1": gap},
+    }
+    text = repr(performance.several(results)[1])
+    assert ("this is no sign of reading" in text) is said

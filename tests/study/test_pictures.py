@@ -63,7 +63,7 @@ def read(study: Path, data=None, **options):
 @pytest.mark.parametrize(
     ("edits", "where", "words"),
     [
-        ([(IMAGES, "")], "findings = ", r"\[outcome\] 'findings' are read from pictures: add \[images\]"),
+        ([(IMAGES, "")], "findings = ", r"\[outcome\] 'findings' are read from pictures or notes: add \[images\]"),
         (
             [(FINDINGS, 'column = "effusion"')],
             "[images]",

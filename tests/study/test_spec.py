@@ -81,7 +81,11 @@ def test_mistakes_say_where_and_what(extra, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('task = "classify"', 'task = "clasify"', "expected 'risk', 'classify', 'survival', 'segment', 'effect' or 'report_labels'"),
+        (
+            'task = "classify"',
+            'task = "clasify"',
+            "expected 'risk', 'classify', 'survival', 'segment', 'effect' or 'report_labels'",
+        ),
         ('task = "classify"', 'task = "survival"', "needs 'time', 'event' and 'horizons_days'"),
         ('patient = "id"', "", r"\[data\] patient is missing"),
         ('id = "demo"', 'id = "../../etc"', "id"),

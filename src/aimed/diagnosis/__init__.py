@@ -39,6 +39,10 @@ LOSSES = Catalog(
             "aimed.diagnosis.losses:cross_entropy",
             "Cross-entropy as it is; its probabilities are calibrated best.",
         ),
+        "forward": (
+            "aimed.diagnosis.losses:forward_cross_entropy",
+            "Cross-entropy against labels that are wrong at known rates.",
+        ),
     },
     group="aimed.losses",
 )

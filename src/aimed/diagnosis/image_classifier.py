@@ -27,6 +27,7 @@ from aimed.diagnosis.several_networks import (
     progress_of,
     torch_threads,
 )
+from aimed.diagnosis.silver_labels import SilverLabels
 from aimed.diagnosis.standardise import Standardise
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.draws import threads_allowed
@@ -43,6 +44,28 @@ _TOGETHER = 64
 _PIXELS = 1 << 20
 """Of all pictures that run at once: more fall out of the processor's caches and take up to 1.8 times as long."""
 _SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Taught:
+    """What networks are taught: labels, which of them are silver, and how often those are wrong."""
+
+    labels: NDArray[np.float32]
+    silver: NDArray[np.bool_] | None
+    flips: NDArray[np.float64] | None
+
+    def rates(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return the flip rates of each label of some rows, shape (m, k, 2); None where no loss is corrected."""
+        if self.silver is None or self.flips is None:
+            return None
+        return np.where(self.silver[rows][:, :, None], self.flips, 0.0)
+
+
+def _check_learnable(
+    labels: NDArray[np.float32], names: Sequence[str] | None, silver: SilverLabels | None
+) -> NDArray[np.float64]:
+    """Return the share of positives; a chance counts for the side it leans to."""
+    return check_learnable(labels if silver is None else np.where(np.isnan(labels), labels, labels >= 0.5), names)
 
 
 class ImageClassifier(BaseEstimator):  # type: ignore[misc]
@@ -176,6 +199,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         *,
         names: Sequence[str] | None = None,
         tune: ArrayLike | None = None,
+        silver: SilverLabels | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> ImageClassifier:
@@ -192,6 +216,9 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         names : k strings, optional
         tune : bool array, shape (n,), optional
             The pictures to stop on, instead of a draw.
+        silver : SilverLabels, optional
+            Labels to train on where `labels` knows nothing; with flip rates their loss is corrected for them. The
+            pictures to stop on are judged by `labels` alone.
         checkpoint : path, optional
             Folder; a training that was stopped goes on from there.
         progress : callable, optional
@@ -212,9 +239,14 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"{len(names)} names for {y.shape[1]} findings", "one each")
         self.findings_ = [f"finding {i + 1}" for i in range(y.shape[1])] if names is None else [str(n) for n in names]
         everything = ImageRows(images)
-        check_learnable(y, names)
+        gold, marks = y, None
+        if silver is not None:
+            silver.check_loss(self.loss)
+            y, marks = silver.beside(gold)
+        _check_learnable(y, names, silver)
         # A picture without any label teaches nothing here, and would thin out the batches of those that do.
         labelled = np.flatnonzero(~np.isnan(y).all(axis=1))
+        judged = np.flatnonzero(~np.isnan(gold).all(axis=1))
         self.shape_, self.n_fitted_ = everything.shape, labelled.size
         patient = patient_codes(groups, len(y))
         self.n_patients_ = int(np.unique(patient[labelled]).size)
@@ -222,8 +254,11 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         if checkpoint is not None:
             content = hashlib.sha256(images_digest(images).encode() + y.tobytes() + patient.tobytes())
             content.update(repr(sorted(self._plain_parameters().items())).encode())
+            if silver is not None and marks is not None:
+                content.update(marks.tobytes() + (b"" if silver.flips is None else silver.flips.tobytes()))
             digest = content.hexdigest()
-        given = None if tune is None else np.intersect1d(self._given(tune, patient), labelled)
+        chosen = None if tune is None else self._given(tune, patient)
+        given = None if chosen is None else np.intersect1d(chosen, judged)
         if given is not None and not given.size:
             raise NotEstimableError("no picture that tunes has a label", "known labels in the tune part", "split anew")
         self.networks_: list[Any] = []
@@ -235,11 +270,15 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             seed = self._seed(member)
             held = given
             if held is None and self.early_stopping:
-                known = patient_codes(patient[labelled], labelled.size)
-                held = labelled[tune_rows(y[labelled], known, float(self.validation_fraction), seed)]
+                known = patient_codes(patient[judged], judged.size)
+                held = judged[tune_rows(gold[judged], known, float(self.validation_fraction), seed)]
             held = np.zeros(0, dtype=np.int64) if held is None else held
             learns = np.setdiff1d(labelled, held)
-            share = check_learnable(y[learns], names)
+            # Silver labels of patients who say when to stop teach nothing either.
+            learns = learns[~np.isin(patient[learns], patient[held if chosen is None else chosen])]
+            share = _check_learnable(y[learns], names, silver)
+            if silver is not None and marks is not None:
+                share = silver.share(y[learns], marks[learns])
             if member == 0:
                 self.prevalence_ = share
                 # Of the first network's pictures, and then of all: one preprocessing serves every network.
@@ -247,7 +286,9 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
                 self.weights_report_: WeightsReport | None = None
             folder = None if checkpoint is None else os.path.join(checkpoint, f"network_{member + 1}")
             told = None if progress is None else progress_of(progress, member, members)
-            self._member(images, y, learns, held, share, seed, folder, digest, told)
+            taught = _Taught(np.where(np.isin(np.arange(len(y)), held)[:, None], gold, y), marks,
+                             None if silver is None else silver.flips)  # fmt: skip
+            self._member(images, taught, learns, held, share, seed, folder, digest, told)
         self._settle_precision()
         last = any(part["best_epoch"] == int(self.max_epochs) for part in self.history_)
         # A cosine ends where nothing moves any more: its last epoch is meant to be the best.
@@ -352,7 +393,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         return self.augmentation or None
 
     def _member(
-        self, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64], held: NDArray[np.int64],
+        self, images: Any, taught: _Taught, learns: NDArray[np.int64], held: NDArray[np.int64],
         share: NDArray[np.float64], seed: int, folder: str | None, digest: str, progress: Progress | None,
     ) -> None:  # fmt: skip
         """Train one network and judge its half precision."""
@@ -361,7 +402,8 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         half = self.precision == "bf16-mixed" or (
             self.precision == "auto" and len(held) > 0 and half_precision_here()
         )  # fmt: skip
-        network, done, shift = self._trained(images, y, learns, held, share, seed, half, folder, digest, progress)
+        y = taught.labels
+        network, done, shift = self._trained(images, taught, learns, held, share, seed, half, folder, digest, progress)
         gate = None
         if half and len(held):
             part = ImageRows(images, held)
@@ -370,7 +412,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
             if not gate.passed and self.precision == "auto":
                 folder = None if folder is None else f"{folder}_full_precision"
                 network, done, shift = self._trained(
-                    images, y, learns, held, share, seed, False, folder, digest, progress
+                    images, taught, learns, held, share, seed, False, folder, digest, progress
                 )
         self.networks_.append(network)
         self.shifts_.append(shift)
@@ -389,7 +431,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         )
 
     def _trained(
-        self, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64], held: NDArray[np.int64],
+        self, images: Any, taught: _Taught, learns: NDArray[np.int64], held: NDArray[np.int64],
         share: NDArray[np.float64], seed: int, half: bool, folder: str | None, digest: str, progress: Progress | None,
     ) -> tuple[Any, Training, NDArray[np.float64]]:  # fmt: skip
         import torch
@@ -400,6 +442,8 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         from aimed.fit.learning_rate import find_learning_rate
         from aimed.fit.torch_training import TrainingSettings, seeded, train
 
+        y, flips = taught.labels, taught.flips
+        marks = None if taught.silver is None or flips is None else taught.silver[learns]
         with seeded(seed):
             network = build_network(self.architecture, y.shape[1], self.architecture_options)
         if self.initial_weights is not None:
@@ -408,12 +452,14 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         # With these weights the loss is least at odds that are off by a known factor; it is taken off again later.
         shift = np.log((1.0 - share) / share) if self.loss == "weighted" else np.zeros(share.size)
         if self.linear_probe_first:
-            self._probe(network, images, y, learns, shift, half)
+            self._probe(network, images, taught, learns, shift, half)
         else:
             with torch.no_grad():
                 network.classifier.bias.copy_(torch.from_numpy(np.log(share / (1.0 - share)) + shift))
-        loss = loss_of(self.loss, self.loss_options, share)
-        data = TrainingPictures(ImageRows(images, learns), y[learns], self.standardise_, self._augmentation(), seed)
+        loss = loss_of(self.loss, self.loss_options, share, flips)
+        data = TrainingPictures(
+            ImageRows(images, learns), y[learns], self.standardise_, self._augmentation(), seed, marks
+        )  # fmt: skip
         tunes = None
         if len(held):
             tunes = TrainingPictures(ImageRows(images, held), y[held], self.standardise_, None, seed)
@@ -452,7 +498,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         ]
 
     def _probe(
-        self, network: Any, images: Any, y: NDArray[np.float32], learns: NDArray[np.int64],
+        self, network: Any, images: Any, taught: _Taught, learns: NDArray[np.int64],
         shift: NDArray[np.float64], half: bool,
     ) -> None:  # fmt: skip
         import torch
@@ -460,7 +506,7 @@ class ImageClassifier(BaseEstimator):  # type: ignore[misc]
         from aimed.diagnosis.linear_probe import fit_heads
 
         found = np.concatenate(list(self._each(network, ImageRows(images, learns), "features", half)))
-        heads = fit_heads(found, y[learns])
+        heads = fit_heads(found, taught.labels[learns], flips=taught.rates(learns))
         with torch.no_grad():
             network.classifier.weight.copy_(torch.from_numpy(heads.weight))
             network.classifier.bias.copy_(torch.from_numpy(heads.bias + shift))

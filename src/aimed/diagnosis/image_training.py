@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aimed.core import MissingExtraError, NotEstimableError, StudyFileError
 from aimed.diagnosis import LOSSES
 from aimed.diagnosis.image_rows import ImageRows
-from aimed.diagnosis.losses import cross_entropy
+from aimed.diagnosis.losses import as_labelled, cross_entropy
 from aimed.diagnosis.standardise import Standardise
 from aimed.metrics.multilabel import multilabel_auroc
 
@@ -50,12 +50,21 @@ class TrainingPictures:
     change : Augmentation, optional
     seed : int
         Changes of a picture depend on this, the epoch and the place of the picture alone.
+    silver : bool array, shape (m, k), optional
+        Which labels are silver; a batch is then pictures, labels and these marks.
     """
 
     def __init__(
-        self, part: ImageRows, labels: NDArray[np.float32], standardise: Standardise, change: Any, seed: int
+        self,
+        part: ImageRows,
+        labels: NDArray[np.float32],
+        standardise: Standardise,
+        change: Any,
+        seed: int,
+        silver: NDArray[np.bool_] | None = None,
     ) -> None:
         self.part, self.labels = part, torch.from_numpy(np.array(labels, dtype=np.float32))
+        self.silver = None if silver is None else torch.from_numpy(np.array(silver, dtype=bool))
         self.standardise, self.change, self.seed, self.epoch = standardise, change, seed, 0
 
     def __len__(self) -> int:
@@ -65,11 +74,13 @@ class TrainingPictures:
         """Tell the epoch."""
         self.epoch = epoch
 
-    def __getitems__(self, rows: Sequence[int]) -> tuple[Any, Any]:
+    def __getitems__(self, rows: Sequence[int]) -> tuple[Any, ...]:
         x = as_shares(self.part.take(rows), self.part.top)
         if self.change is not None:
             x = self.change(x, [(self.seed, self.epoch, int(row)) for row in rows])
-        return standardised(x, self.standardise), self.labels[torch.as_tensor(rows)]
+        place = torch.as_tensor(rows)
+        told = (standardised(x, self.standardise), self.labels[place])
+        return told if self.silver is None else (*told, self.silver[place])
 
     @staticmethod
     def collate(batch: Any) -> Any:
@@ -77,7 +88,12 @@ class TrainingPictures:
         return batch
 
 
-def loss_of(name: str, options: Mapping[str, Any] | None, share: NDArray[np.float64]) -> Callable[[Any, Any], Any]:
+def loss_of(
+    name: str,
+    options: Mapping[str, Any] | None,
+    share: NDArray[np.float64],
+    flips: NDArray[np.float64] | None = None,
+) -> Callable[[Any, Any], Any]:
     """Return ``loss(module, batch)`` of a loss in the catalogue: its mean over findings.
 
     Parameters
@@ -86,6 +102,9 @@ def loss_of(name: str, options: Mapping[str, Any] | None, share: NDArray[np.floa
     options : mapping, optional
     share : float array, shape (k,)
         Of positives among known training labels; the weighted loss weighs each side by the frequency of the other.
+    flips : float array, shape (k, 2), optional
+        How often silver labels are wrong, see `aimed.diagnosis.silver_labels.SilverLabels`; a batch then says as its
+        third part which labels are silver, and the network is judged there by what it says of the label.
     """
     function = LOSSES[name]
     given: dict[str, Any] = dict(options or {})
@@ -99,10 +118,17 @@ def loss_of(name: str, options: Mapping[str, Any] | None, share: NDArray[np.floa
     except TypeError:
         raise StudyFileError(f"the loss '{name}' does not take: {', '.join(sorted(given))}", "its options") from None
 
+    rates = None if flips is None else torch.from_numpy(flips.T.astype(np.float32))
+    shift = torch.from_numpy(np.log((1.0 - share) / share).astype(np.float32)) if name == "weighted" else torch.zeros(1)
+
     def loss(module: Any, batch: Any) -> Any:
-        x, y = batch
+        x, y, *marks = batch
         on = {k: v.to(y.device) if torch.is_tensor(v) else v for k, v in given.items()}
-        return function(module(x), y, **on) / y.shape[1]
+        logits = module(x)
+        if rates is not None and marks:
+            up, down = (torch.where(marks[0], rate, torch.zeros_like(rate)) for rate in rates.to(y.device))
+            logits = as_labelled(logits, up, down, shift.to(y.device))
+        return function(logits, y, **on) / y.shape[1]
 
     return loss
 

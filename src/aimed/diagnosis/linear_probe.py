@@ -21,6 +21,7 @@ from aimed.core import DataError, StudyFileError
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.image_rows import ImageRows, images_digest, in_batches
 from aimed.diagnosis.labels import Uncertain, check_learnable, read_labels, tune_rows
+from aimed.diagnosis.silver_labels import SilverLabels
 from aimed.metrics.arrays import patient_codes
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ class Heads:
 
 
 def fit_heads(
-    features: NDArray[Any], labels: NDArray[np.float32], penalty: float = 10.0, start: Heads | None = None
+    features: NDArray[Any],
+    labels: NDArray[np.float32],
+    penalty: float = 10.0,
+    start: Heads | None = None,
+    *,
+    flips: NDArray[np.float64] | None = None,
 ) -> Heads:
     """Fit logistic regressions with a ridge on standardised features, all findings in one go.
 
@@ -70,6 +76,9 @@ def fit_heads(
         scikit-learn's ``C`` is its inverse.
     start : Heads, optional
         Where to set out from.
+    flips : float array, shape (n, k, 2), optional
+        Chance that an absent finding is labelled present, and a present one absent; 0 for labels that are right. The
+        heads then say what is present, not what is labelled so (Patrini et al., CVPR 2017).
 
     Examples
     --------
@@ -105,8 +114,13 @@ def fit_heads(
         for rows in in_batches(n, _BLOCK):
             block = np.asarray(features[rows], dtype=np.float32)
             z = np.asarray(block @ single + b, dtype=np.float64)
-            loss += float(np.where(known[rows], np.logaddexp(0.0, z) - y[rows] * z, 0.0).sum())
-            rest = np.where(known[rows], 0.5 * (1.0 + np.tanh(0.5 * z)) - y[rows], 0.0)
+            if flips is None:
+                loss += float(np.where(known[rows], np.logaddexp(0.0, z) - y[rows] * z, 0.0).sum())
+                rest = np.where(known[rows], 0.5 * (1.0 + np.tanh(0.5 * z)) - y[rows], 0.0)
+            else:
+                each, slopes = _as_labelled(z, y[rows], flips[rows])
+                loss += float(np.where(known[rows], each, 0.0).sum())
+                rest = np.where(known[rows], slopes, 0.0)
             slope += rest.T.astype(np.float32) @ block
             ends += rest.sum(axis=0)
         gradient = np.empty((k, width + 1))
@@ -132,6 +146,20 @@ def fit_heads(
     table = found.x.reshape(k, width + 1)
     weight = table[:, :-1] / scale
     return Heads(weight, table[:, -1] - weight @ center, float(penalty))
+
+
+def _as_labelled(
+    z: NDArray[np.float64], y: NDArray[Any], flips: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return cross-entropy against labels that are wrong at known rates, and its slope on the log odds."""
+    up, down = flips[..., 0], flips[..., 1]
+    straight = np.log1p(-up - down)
+    least = np.finfo(np.float64).tiny
+    yes = np.logaddexp(np.log(np.maximum(up, least)), straight - np.logaddexp(0.0, -z))
+    no = np.logaddexp(np.log(np.maximum(down, least)), straight - np.logaddexp(0.0, z))
+    # Of either side the part of it that moves with z.
+    moves = straight - np.logaddexp(0.0, z) - np.logaddexp(0.0, -z)
+    return -(y * yes + (1.0 - y) * no), (1.0 - y) * np.exp(moves - no) - y * np.exp(moves - yes)
 
 
 def cached_features(model: ImageClassifier, images: Any, folder: str | os.PathLike[str]) -> NDArray[np.float32]:
@@ -223,14 +251,20 @@ class LinearProbe(BaseEstimator):  # type: ignore[misc]
         self.n_jobs, self.random_state = n_jobs, random_state
 
     def fit(
-        self, images: Any, labels: ArrayLike, groups: ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self,
+        images: Any,
+        labels: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        silver: SilverLabels | None = None,
     ) -> LinearProbe:
         """Compute the features, or read them from the cache, and fit the heads.
 
         Parameters
         ----------
-        images, labels, groups, names
-            As for `ImageClassifier.fit`.
+        images, labels, groups, names, silver
+            As for `ImageClassifier.fit`; the penalty is chosen by `labels` alone.
 
         Raises
         ------
@@ -240,11 +274,20 @@ class LinearProbe(BaseEstimator):  # type: ignore[misc]
         y = read_labels(labels, self.uncertain, names)
         if len(images) != len(y):
             raise DataError(f"{len(images)} pictures and {len(y)} rows of labels", "as many of both")
-        share = check_learnable(y, names)
+        gold, flips = y, None
+        if silver is not None:
+            y, marks = silver.beside(gold)
+            share = silver.share(y, marks)
+            check_learnable(np.where(np.isnan(y), y, y >= 0.5), names)
+            if silver.flips is not None:
+                flips = np.where(marks[:, :, None], silver.flips, 0.0)
+        else:
+            share = check_learnable(y, names)
         patient = patient_codes(groups, len(y))
         labelled = np.flatnonzero(~np.isnan(y).all(axis=1))
         if labelled.size < len(y):
-            images, y = ImageRows(images, labelled), y[labelled]
+            images, y, gold = ImageRows(images, labelled), y[labelled], gold[labelled]
+            flips = None if flips is None else flips[labelled]
             patient = patient_codes(patient[labelled], labelled.size)
         model = ImageClassifier(
             self.architecture, self.architecture_options, initial_weights=self.initial_weights,
@@ -253,22 +296,34 @@ class LinearProbe(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         model.begin(images, y, share, names, int(patient.max()) + 1)
         found = model.features(images) if self.cache is None else cached_features(model, images, self.cache)
-        self.penalty_ = float(self.penalty) if self.penalty is not None else self._chosen(found, y, patient)
-        self.heads_ = fit_heads(found, y, self.penalty_)
+        self.penalty_ = (
+            float(self.penalty) if self.penalty is not None else self._chosen(found, y, gold, flips, patient)
+        )
+        self.heads_ = fit_heads(found, y, self.penalty_, flips=flips)
         model.set_head(self.heads_.weight, self.heads_.bias)
         self.classifier_, self.findings_ = model, model.findings_
         return self
 
-    def _chosen(self, found: NDArray[Any], y: NDArray[np.float32], patient: NDArray[np.int64]) -> float:
-        """Return the penalty with the lowest cross-entropy on patients set aside."""
-        held = tune_rows(y, patient, float(self.validation_fraction), int(self.random_state))
-        learns = np.setdiff1d(np.arange(len(y)), held)
+    def _chosen(
+        self,
+        found: NDArray[Any],
+        y: NDArray[np.float32],
+        gold: NDArray[np.float32],
+        flips: NDArray[np.float64] | None,
+        patient: NDArray[np.int64],
+    ) -> float:
+        """Return the penalty with the lowest cross-entropy on patients set aside who have labels of the standard."""
+        judged = np.flatnonzero(~np.isnan(gold).all(axis=1))
+        who = patient_codes(patient[judged], judged.size)
+        held = judged[tune_rows(gold[judged], who, float(self.validation_fraction), int(self.random_state))]
+        learns = np.flatnonzero(~np.isin(patient, patient[held]))
         mine, other = np.ascontiguousarray(found[learns]), found[held]
-        known = ~np.isnan(y[held])
-        truth = np.where(known, y[held], 0.0)
+        wrong = None if flips is None else flips[learns]
+        known = ~np.isnan(gold[held])
+        truth = np.where(known, gold[held], 0.0)
         losses, start = [], None
         for penalty in _PENALTIES:
-            start = fit_heads(mine, y[learns], penalty, start)
+            start = fit_heads(mine, y[learns], penalty, start, flips=wrong)
             z = start(other)
             losses.append(float(np.where(known, np.logaddexp(0.0, z) - truth * z, 0.0).sum()))
             if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:

@@ -12,7 +12,14 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "training a network", "pip install 'aimed[deep]'") from None
 
-__all__ = ["asymmetric_loss", "cross_entropy", "focal_loss", "weighted_cross_entropy"]
+__all__ = [
+    "as_labelled",
+    "asymmetric_loss",
+    "cross_entropy",
+    "focal_loss",
+    "forward_cross_entropy",
+    "weighted_cross_entropy",
+]
 
 
 def _mean_of_known(each: Any, known: Any) -> Any:
@@ -74,6 +81,81 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     0.6931
     """
     return weighted_cross_entropy(logits, labels)
+
+
+def as_labelled(logits: Any, false_positive: Any, false_negative: Any, shift: Any = 0.0) -> Any:
+    """Return the log odds that a finding is labelled present, from those that it is present.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, k)
+        Log odds of the finding, plus `shift`.
+    false_positive, false_negative : Tensors or floats that broadcast to (n, k)
+        Chance that an absent finding is labelled present, and a present one absent; their sum is below 1. Where both
+        are 0 the log odds stay as they are.
+    shift : Tensor, shape (k,), or float
+        What the weights of a loss add to log odds: taken off before, and added again after.
+
+    Notes
+    -----
+    Labels that follow these rates make any proper loss of the result least at the true log odds.
+
+    References
+    ----------
+    Patrini et al., CVPR 2017 (forward correction). Natarajan et al., NIPS 2013 (class-conditional label noise).
+
+    Examples
+    --------
+    >>> round(torch.sigmoid(as_labelled(torch.tensor([[0.5]]).logit(), 0.1, 0.3)).item(), 4)
+    0.4
+    """
+    z = logits.float() - shift
+    up = torch.as_tensor(false_positive, dtype=z.dtype, device=z.device)
+    down = torch.as_tensor(false_negative, dtype=z.dtype, device=z.device)
+    least = torch.finfo(z.dtype).tiny
+    straight = torch.log(1.0 - up - down)
+    # Each side as a sum of two logarithms: no probability is ever rounded to 0 or 1.
+    yes = torch.logaddexp(torch.log(up.clamp(min=least)), straight + functional.logsigmoid(z))
+    no = torch.logaddexp(torch.log(down.clamp(min=least)), straight + functional.logsigmoid(-z))
+    return torch.where((up > 0) | (down > 0), yes - no + shift, logits.float())
+
+
+def forward_cross_entropy(
+    logits: Any,
+    labels: Any,
+    false_positive: Any = 0.0,
+    false_negative: Any = 0.0,
+    positive_weight: Any = None,
+    negative_weight: Any = None,
+) -> Any:
+    """Return cross-entropy against labels that are wrong at known rates: the logits learn what is there, not the label.
+
+    Parameters
+    ----------
+    logits, labels, positive_weight, negative_weight
+        As for `weighted_cross_entropy`.
+    false_positive, false_negative : float, sequence of k floats, or Tensor that broadcasts to (n, k)
+        As for `as_labelled`; 0 for labels that are right.
+
+    References
+    ----------
+    Patrini et al., CVPR 2017.
+
+    Examples
+    --------
+    With 30 % of the cases missed, 35 % labelled present are 50 % present.
+
+    >>> y = (torch.arange(100) < 35).float()[:, None]
+    >>> z = torch.zeros(100, 1, requires_grad=True)
+    >>> forward_cross_entropy(z, y, 0.0, 0.3).backward()
+    >>> abs(z.grad.sum().item()) < 1e-6
+    True
+    """
+    shift: Any = 0.0
+    if positive_weight is not None and negative_weight is not None:
+        shift = torch.log(positive_weight) - torch.log(negative_weight)
+    z = as_labelled(logits, false_positive, false_negative, shift)
+    return weighted_cross_entropy(z, labels, positive_weight, negative_weight)
 
 
 def focal_loss(logits: Any, labels: Any, gamma: float = 2.0, alpha: float | None = None) -> Any:

@@ -15,6 +15,7 @@ from aimed.diagnosis.image_classifier import ImageClassifier
 
 if TYPE_CHECKING:
     from aimed.diagnosis.initial_weights import InitialWeights
+    from aimed.diagnosis.silver_labels import SilverLabels
 
 __all__ = ["DENSENET121", "LINEAR_PROBE", "SMALL_CNN", "PictureRecipe"]
 
@@ -111,6 +112,7 @@ class PictureRecipe:
         tune: NDArray[np.bool_],
         parameters: Mapping[str, Any],
         seed: int,
+        silver: SilverLabels | None = None,
         weights: InitialWeights | None = None,
         folder: Path | None = None,
         progress: Progress | None = None,
@@ -127,6 +129,8 @@ class PictureRecipe:
         tune : bool array, shape (n,)
         parameters : mapping
         seed : int
+        silver : SilverLabels, optional
+            For training alone.
         weights : InitialWeights, optional
         folder : path, optional
             For checkpoints and features; a training that was stopped goes on from there.
@@ -139,7 +143,8 @@ class PictureRecipe:
 
             probe = self._kind()(self.architecture, cache=folder, **common, **chosen)
             learns = np.flatnonzero(~tune)
-            probe.fit(ImageRows(images, learns), labels[learns], groups[learns], names=names)
+            taught = None if silver is None else silver.take(learns)
+            probe.fit(ImageRows(images, learns), labels[learns], groups[learns], names=names, silver=taught)
             classifier: ImageClassifier = probe.classifier_
             return classifier
         return ImageClassifier(self.architecture, **common, **chosen).fit(
@@ -148,6 +153,7 @@ class PictureRecipe:
             groups,
             names=names,
             tune=tune,
+            silver=silver,
             checkpoint=None if folder is None else folder,
             progress=progress,
         )

@@ -12,8 +12,9 @@ from aimed.core.errors import DataError, NotEstimableError
 from aimed.metrics.arrays import FloatArray, IntArray, patient_codes
 from aimed.metrics.evaluate import draws_used, without_value
 from aimed.metrics.evaluate_multilabel import finding_keys
+from aimed.metrics.proportions import clopper_pearson
 from aimed.metrics.resampled import Counts, Estimates, resample
-from aimed.metrics.result import Estimate, checked_level, clustered, clustered_variance, notes, with_interval
+from aimed.metrics.result import Estimate, checked_level, clustered, clustered_variance, limits, notes, with_interval
 
 __all__ = [
     "ASSERTIONS",
@@ -45,7 +46,9 @@ _CONVENTIONS = (
     "measures pool the pairs of report and target, those of targets that the gold standard never has among them; macro "
     "measures are the plain mean over the targets that the gold standard has, in each resample over those that were "
     "drawn. Kappa is Cohen's, over the four assertions (over positive or not, where the gold standard knows certain "
-    "positives only). Intervals draw patients with all their reports, once for all targets."
+    "positives only). Intervals draw patients with all their reports, once for all targets: percentiles for kappa and "
+    "for differences, the error on the logit scale for rates. Where all pairs are right, or none is, every resample "
+    "says the same, and the interval is the exact one of so many patients."
 )
 
 
@@ -157,6 +160,37 @@ class _Tables:
     def reason(self, name: str) -> str:
         return ""
 
+    def patients(self, kind: str, rate: str, targets: Sequence[int]) -> int:
+        """Return how many patients have a pair that a rate of some targets counts."""
+        cells = np.zeros((4, 4), dtype=bool)
+        wanted = list(_KINDS[kind])
+        if rate != "precision":
+            cells[wanted] = True
+        if rate != "recall":
+            cells[:, wanted] = True
+        rows = (np.asarray(targets)[:, None] * _CELLS + np.flatnonzero(cells)).ravel()
+        return int(np.unique(self._cells[rows].indices).size)
+
+
+def _at_the_end(rate: str, value: float, patients: Sequence[int], level: float) -> tuple[float, float]:
+    """Return limits of a rate that is 0 or 1, of each of some targets whose mean it is, by the patients it rests on.
+
+    F1 is 2 J / (1 + J), J the share of right pairs among those that gold standard or labeller have; the labels of a
+    patient count as one, and limits of several targets hold together.
+    """
+    each = 1.0 - (1.0 - level) / len(patients)
+    found = np.asarray([clopper_pearson(m if value else 0, m, each) for m in patients])
+    found = 2.0 * found / (1.0 + found) if rate == "f1" else found
+    lower, upper = found.mean(axis=0).tolist()
+    return float(lower), float(upper)
+
+
+_AT_THE_END = "Clopper-Pearson, a patient counts once"
+
+
+def _said_at_the_end(value: float, patients: int) -> str:
+    return f"{'all' if value else 'none'} right in {patients} patients: the interval is exact, not resampled"
+
 
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0), dtype=np.float64)
@@ -264,12 +298,36 @@ class _Answers:
             record = both.difference(key, against, base, n, events, against)
         else:
             record = found.measure(key, base, n, events, place)
+        if against is None and record["value"] is not None and plain != "kappa":
+            record |= self._limits(key, base, plain, kind, gold, place, record)
         note = record["note"]
         if record["value"] is None:
             note = self._why(plain, kind, gold, place)
         elif place is None:
             note = notes(self._left_out(base, kind, gold), note)
         return record | {"name": name, "note": note}
+
+    def _limits(
+        self, key: str, base: str, plain: str, kind: str, gold: FloatArray, place: int | None, record: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the interval of a rate: on the logit scale, and at an end of it, where there is no spread, exact."""
+        tables, value = self.tables[key], float(record["value"])
+        rate, parts = plain.removeprefix(kind), [[*range(gold.size)] if place is None else [place]]
+        if base.startswith("macro_"):
+            rates = _rates(tables.whole[..., None], kind)[rate][:, 0]
+            parts = [[one] for one in range(gold.size) if gold[one] > 0 and np.isfinite(rates[one])]
+        patients = tables.patients(kind, rate, [one for part in parts for one in part])
+        if value in (0.0, 1.0):
+            lower, upper = _at_the_end(rate, value, [tables.patients(kind, rate, part) for part in parts], self.level)
+            return {"lower": lower, "upper": upper, "method": _AT_THE_END, "note": _said_at_the_end(value, patients)}
+        if record["lower"] is None:
+            return {}
+        drawn = self.found.draws[key][base] if place is None else self.found.draws[key][base][:, place]
+        # Percentiles near an end of the scale miss what few errors leave open; an error on the logit scale does not.
+        error = float(np.nanstd(drawn, ddof=1))
+        low, high = (float(v) for v in limits(value, error, self.level, (0.0, 1.0), "logit", patients))
+        method = self.found.method.replace("percentile bootstrap", "error on the logit scale from a bootstrap", 1)
+        return {"lower": low, "upper": high, "method": method} if np.isfinite(low) else {}
 
     def _why(self, plain: str, kind: str, gold: FloatArray, place: int | None) -> str:
         if plain == "kappa":
@@ -499,7 +557,8 @@ def label_f1(
     Notes
     -----
     Formula: 2 TP / (2 TP + FP + FN). A pair is positive where its label is 1; the influence of a report is
-    n (2 TP_i - F1 (2 TP_i + FP_i + FN_i)) / (2 TP + FP + FN), and the interval is normal on the logit scale.
+    n (2 TP_i - F1 (2 TP_i + FP_i + FN_i)) / (2 TP + FP + FN), and the interval is normal on the logit scale. Where all
+    pairs are right, or none is, the interval is exact: of as many patients as have a pair that counts.
     Range: 0 to 1, higher is better.
     Assumes: reports, or patients, are independent; F1 depends on how often a target is present, and compares labellers
     on the same reports only.
@@ -532,8 +591,27 @@ def label_f1(
     each = top.sum(axis=0) / total
     influence = ((top - each * bottom) / total).mean(axis=1)
     lost = int((~kept).sum())
+    left_out = f"{lost} of {kept.size} targets have no positive and are left out" if lost else ""
+    value = float(each.mean())
+    if (each == each[0]).all() and value in (0.0, 1.0):
+        # A patient is one of those it rests on if a pair of his is positive or called so.
+        own = np.arange(len(truth)) if codes is None else codes
+        units = [np.unique(own[column > 0]).size for column in bottom.T]
+        lower, upper = _at_the_end("f1", value, units, level)
+        return Estimate(
+            value,
+            name=f"{average} F1",
+            lower=lower,
+            upper=upper,
+            n=int(known.any(axis=1).sum()),
+            events=int(positive.sum()),
+            level=level,
+            method=_AT_THE_END,
+            influence=influence,
+            note=notes(_said_at_the_end(value, np.unique(own[(bottom > 0).any(axis=1)]).size), left_out),
+        )
     return with_interval(
-        float(each.mean()),
+        value,
         clustered_variance(influence, codes),
         why="every report, or none, is right",
         name=f"{average} F1",
@@ -544,7 +622,7 @@ def label_f1(
         scale="logit",
         units=None if codes is None else int(codes.max()) + 1,
         influence=influence,
-        note=f"{lost} of {kept.size} targets have no positive and are left out" if lost else "",
+        note=left_out,
     )
 
 

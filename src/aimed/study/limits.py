@@ -137,6 +137,23 @@ def _of_effects(record: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def _of_silver(record: Mapping[str, Any]) -> list[str]:
+    """Return what labels read out of reports do not say."""
+    noise = record.get("label_noise")
+    if noise is None:
+        return []
+    said = [
+        "Part of the training labels was read out of reports. How wrong they are was estimated on "
+        f"{noise['rows']} training pictures of {noise['patients']} patients that have a gold label too; it holds for "
+        "the others only if those were drawn without regard to how hard the picture or the report is. The test part "
+        "was judged by gold labels alone."
+    ]
+    thin = [one["label"] for one in noise["findings"] if one["state"] != "estimated"]
+    if thin:
+        said.append(f"There is not enough evidence on the label noise of: {', '.join(thin)}.")
+    return said
+
+
 def _of_findings(findings: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[str]:
     """Return what a test part of pictures or notes does not say."""
     said = []
@@ -161,6 +178,7 @@ def _of_findings(findings: Sequence[Mapping[str, Any]], record: Mapping[str, Any
         "One tune part said when training stops, which candidate is taken, how risks are calibrated and where the "
         "thresholds lie; only the test part is untouched by these choices."
     )
+    said += _of_silver(record)
     refused = sum((record["data"].get("images") or {}).get("refused", {}).values())
     if refused:
         said.append(f"{refused} files were refused and are in no part; performance on such files is unknown.")

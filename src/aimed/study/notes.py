@@ -19,10 +19,10 @@ from aimed.readers.note_set import NoteSet
 from aimed.readers.source import open_table
 from aimed.readers.table import read_table
 from aimed.study.pictures import finding_column, finding_labels, label_matrix
-from aimed.study.spec import SYNTHETIC_REPORTS, NotesPart, StudySpec, SyntheticPart
+from aimed.study.spec import SYNTHETIC_REPORTS, NotesPart, SilverPart, StudySpec, SyntheticPart
 from aimed.study.tasks import bands_of, check_subgroups, declared_of
 
-__all__ = ["note_facts", "notes_of", "read_note_cohort", "written_reports"]
+__all__ = ["note_facts", "notes_of", "read_note_cohort", "texts_of", "written_reports"]
 
 _ROW, _READ = "aimed:row", "note_read"
 
@@ -70,7 +70,9 @@ def read_note_cohort(
     frame = table.collect()
     if progress is not None:
         progress(0.3, "the table is read")
-    said = NoteSet(_texts(frame, notes))
+    if not frame.height:
+        raise DataError("the table of notes has no row", "one row a note", "check the export")
+    said = NoteSet(texts_of(frame, notes))
     if not said.usable.any():
         codes = ", ".join(f"{code} {n}" for code, n in said.refused.items())
         raise DataError(
@@ -148,14 +150,28 @@ def _some(said: NoteSet, rows: NDArray[np.int64]) -> NoteSet:
     return said.take(place[rows])
 
 
-def _texts(frame: pl.DataFrame, notes: NotesPart) -> list[str | None]:
-    """Return the note of each row; sections in columns of their own get their heading back."""
+def texts_of(frame: pl.DataFrame, notes: NotesPart | SilverPart, where: str = "[notes]") -> list[str | None]:
+    """Return the note of each row; sections in columns of their own get their heading back.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    notes : NotesPart or SilverPart
+        Which columns hold the texts.
+    where : str
+        The table of the study file that says so.
+
+    Raises
+    ------
+    StudyFileError
+        If a column is not there, or holds no text.
+    """
     parts = {"": notes.column} if notes.column is not None else {k.upper(): v for k, v in notes.sections.items()}
     for name in parts.values():
-        _known(frame, str(name), "[notes]")
+        _known(frame, str(name), where)
         if frame[str(name)].dtype != pl.String and frame[str(name)].null_count() < frame.height:
             raise StudyFileError(
-                f"[notes] names the column '{name}', which holds no text",
+                f"{where} names the column '{name}', which holds no text",
                 "a column of text",
                 "name the column of the notes",
             )

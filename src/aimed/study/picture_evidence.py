@@ -24,8 +24,9 @@ from aimed.metrics.result import Estimate
 from aimed.study.describe import event_flags
 from aimed.study.groups import asked_of_groups, subgroup_labels
 from aimed.study.picture_models import BASELINES, picture_recipes_of
-from aimed.study.picture_stages import acquisition_sources, baseline_risk, labels_of, tune_part
+from aimed.study.picture_stages import acquisition_sources, baseline_risk, labels_of, test_rows, tune_part
 from aimed.study.pictures import finding_labels, images_of, picture_facts, regions_of, views_of
+from aimed.study.silver import judged_rows, noise_block
 from aimed.study.simple_model import beside_simple
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Facts, Progress, row_ids, silent
@@ -59,7 +60,7 @@ def evaluate(
         The blocks ``performance``, ``shortcuts``, ``robustness``, ``conformal``, ``case_uncertainty`` and what is told
         of the fit, and the predictions as columns.
     """
-    test = split.parts["test"]
+    test = test_rows(spec, cohort, split)
     learns = tune_part(split)[0]
     images, y = images_of(cohort), labels_of(cohort)
     names, labels = list(spec.outcome.findings), finding_labels(spec)
@@ -122,6 +123,7 @@ def evaluate(
         "fit_diagnosis": learning,
         "failures": None,
         "stability": None,
+        **({} if spec.silver is None else {"label_noise": noise_block(spec, cohort, split, learns)}),
     }, table
 
 
@@ -129,8 +131,8 @@ def _fit_diagnosis(
     spec: StudySpec, cohort: Cohort, split: Split, model: FindingsModel, risk: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Compare what the network reaches on pictures it learned from, on those that tuned it and on the test part."""
-    learns, tunes = tune_part(split)
-    test, images, y = split.parts["test"], images_of(cohort), labels_of(cohort)
+    learns, tunes = (judged_rows(spec, cohort, rows) for rows in tune_part(split))
+    test, images, y = test_rows(spec, cohort, split), images_of(cohort), labels_of(cohort)
     level, seed = spec.evaluate.level, spec.study.seed
     # As many training pictures as would narrow the interval to nothing are not needed.
     some = learns
@@ -172,7 +174,7 @@ def explain(
     (dict, dict of str to array)
         The ``explanation`` block with its ``gallery``, and which row of the data each case of the gallery is.
     """
-    test = split.parts["test"]
+    test = test_rows(spec, cohort, split)
     images, y = images_of(cohort).take(test), labels_of(cohort)[test]
     risk, spread = model.uncertain(images)
     names, labels = list(spec.outcome.findings), finding_labels(spec)
@@ -248,7 +250,7 @@ def audit(
     """Repeat the measures in each declared group of the test part: ranking, and how often findings are missed."""
     if not spec.subgroups.columns:
         return None
-    test = split.parts["test"]
+    test = test_rows(spec, cohort, split)
     y, patient, primary = labels_of(cohort)[test], cohort.patient[test], primary_of(spec)
     risk = model.risk(images_of(cohort).take(test))
     keys = [finding_key(name) for name in spec.outcome.findings]

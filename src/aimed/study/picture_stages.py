@@ -28,6 +28,7 @@ from aimed.study.findings import calibrate_findings
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
 from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
+from aimed.study.silver import check_silver, judged_rows, silver_labels
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, each_check, silent
 from aimed.study.store import RunFolder
@@ -66,7 +67,9 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         progress=each_check(progress),
     )
     grave = [one for one in found if one.severity is not Severity.NOTE]
-    return [*grave, *_refused(cohort), *found[len(grave) :]]
+    told = check_silver(spec, cohort, split)
+    first = [one for one in told if one.severity is not Severity.NOTE]
+    return [*first, *grave, *_refused(cohort), *told[len(first) :], *found[len(grave) :]]
 
 
 def _refused(cohort: Cohort) -> list[Finding]:
@@ -102,6 +105,11 @@ def _words(cohort: Cohort, name: str) -> NDArray[Any]:
         found: NDArray[Any] = np.asarray([*variable.categories, ""], dtype=str)[column]
         return found
     return np.asarray(["" if v is None else str(v) for v in column.tolist()], dtype=str)
+
+
+def test_rows(spec: StudySpec, cohort: Cohort, split: Split) -> NDArray[np.int64]:
+    """Return the rows of the test part; of a study with silver labels those that have a gold label."""
+    return judged_rows(spec, cohort, split.parts["test"])
 
 
 # ------------------------------------------------------------------------------------------------------------- fitting
@@ -148,6 +156,7 @@ def fit(
     rows = np.sort(np.r_[learns, tunes])
     pictures, y = images_of(cohort).take(rows), labels_of(cohort)
     held = np.isin(rows, tunes)
+    silver = silver_labels(spec, cohort, split, rows)
     fitted: list[_Fitted] = []
     before = len(pretrained_networks(spec, candidates))
     parts = before + len(candidates)
@@ -169,6 +178,7 @@ def fit(
             tune=held,
             parameters=parameters,
             seed=spec.study.seed,
+            silver=silver,
             weights=starts[recipe.name].weights if recipe.name in starts else initial_weights_of(spec, recipe),
             folder=folder,
             progress=tell,
@@ -191,7 +201,10 @@ def fit(
     out_of_fold = np.full(y.shape, np.nan)
     out_of_fold[tunes] = chosen.risk
     known = np.asarray(~np.isnan(y).all(axis=1))
-    payload = _fit_payload(spec, fitted, chosen, why, int(known[learns].sum()), int(known[tunes].sum()))
+    taught = known.copy()
+    if silver is not None:
+        taught[rows] |= ~np.isnan(silver.values).all(axis=1)
+    payload = _fit_payload(spec, fitted, chosen, why, int(taught[learns].sum()), int(known[tunes].sum()))
     payload["network"]["pretraining"] = starts[chosen.recipe.name].facts if chosen.recipe.name in starts else None
     payload["leaderboard"] += _baseline_rows(spec, cohort, learns, tunes, baselines)
     return payload, model, out_of_fold

@@ -188,6 +188,12 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
     raw = label_matrix(frame, spec)[rows]
     values = read_labels(raw, spec.outcome.uncertain, spec.outcome.findings).astype(np.float64)
     labels, titles = {name: raw[:, j] for j, name in enumerate(spec.outcome.findings)}, finding_labels(spec)
+    said: dict[str, NDArray[np.float64]] = {}
+    if spec.silver is not None:
+        from aimed.study.silver import read_silver
+
+        told = None if progress is None else lambda share, text: progress(1.0, f"reading reports: {text}")
+        said = read_silver(spec, frame, rows, told)
     kept = [v for v in cohort.variables if v.name != _ROW]
     flow = [replace(step, step="Pictures that can be read") if step.step == rules[0] else step for step in cohort.flow]
     cohort = replace(
@@ -195,10 +201,12 @@ def read_picture_cohort(spec: StudySpec, place: Path, data: Any = None, progress
         variables=[
             *kept,
             *(Variable(name=finding_column(name), role="outcome", label=titles[name]) for name in labels),
+            *(Variable(name=name, role="outcome", label=f"{name} by its report") for name in said),
         ],
         columns={
             **{v.name: cohort.columns[v.name] for v in kept},
             **{finding_column(name): values for name, values in labels.items()},
+            **said,
         },
         outcome=Multilabel(values=values, targets=spec.outcome.findings),
         assets={"images": ImageSet(cache, table.files, rows, source.root())},
@@ -302,16 +310,18 @@ def _source(spec: StudySpec, place: Path, data: Any, progress: Progress | None) 
 def phantoms(spec: StudySpec, place: Path, progress: Progress | None = None) -> Path:
     """Return the folder of the synthetic pictures of a study, drawn when they are not there yet."""
     from aimed.synthetic import write_study
+    from aimed.synthetic.chest_reports import ReportErrors
     from aimed.synthetic.chest_study import Shortcut
 
     asked = spec.data.synthetic or SyntheticPart()
-    name = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()[:12]
+    kept = asked.model_dump_json(exclude=None if asked.reports else {"reports"})
+    name = hashlib.sha256(kept.encode()).hexdigest()[:12]
     home = place / f"chest-phantoms-{name}"
     if not (home / "labels.csv").exists():
         shutil.rmtree(home, ignore_errors=True)
         draft = home.with_name(f"{home.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        planted = asked.shortcut
+        planted, written = asked.shortcut, asked.reports
         write_study(
             draft,
             asked.patients,
@@ -321,6 +331,7 @@ def phantoms(spec: StudySpec, place: Path, progress: Progress | None = None) -> 
             n_jobs=2,
             progress=None if progress is None else lambda share: progress(0.5 * share, "drawing phantoms"),
             shortcut=None if planted is None else Shortcut(planted.finding, planted.by, planted.strength),
+            reports=None if written is None else ReportErrors(**written.model_dump()),
         )
         draft.rename(home)
     return home

@@ -63,6 +63,16 @@ class ShortcutPart(_Strict):
     strength: float = Field(default=0.8, ge=0, le=1)
 
 
+class WrittenReports(_Strict):
+    """Reports that a synthetic source writes of its pictures, how often they are wrong, and who has gold labels."""
+
+    gold: float = Field(default=0.3, gt=0, le=1)
+    missed: float = Field(default=0.3, ge=0, le=1)
+    overcalled: float = Field(default=0.05, ge=0, le=1)
+    uncertain: float = Field(default=0.05, ge=0, le=1)
+    unsaid: float = Field(default=0.3, ge=0, le=1)
+
+
 class SyntheticPart(_Strict):
     """How many chest or brain phantoms a synthetic source draws, and how hard they are to read."""
 
@@ -71,6 +81,7 @@ class SyntheticPart(_Strict):
     difficulty: float = Field(default=0.3, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     shortcut: ShortcutPart | None = None
+    reports: WrittenReports | None = None
     spacing: float | None = Field(default=None, gt=0, le=10)
     visits: Annotated[int, Field(ge=1, le=9)] = 1
     healthy: float = Field(default=0.0, ge=0, lt=1)
@@ -80,7 +91,7 @@ class SyntheticPart(_Strict):
 _OF_BRAINS = {"spacing", "visits", "healthy", "files"}
 """Keys of [data] synthetic that chest phantoms do not have."""
 
-_OF_DRAWINGS = {"size", "shortcut", *_OF_BRAINS}
+_OF_DRAWINGS = {"size", "shortcut", "reports", *_OF_BRAINS}
 """Keys of [data] synthetic that written reports do not have."""
 
 
@@ -214,6 +225,28 @@ class NotesPart(_Strict):
     def _one(self) -> NotesPart:
         if (self.column is None) == (not self.sections):
             raise ValueError("name either 'column', or 'sections' with one column a section")
+        return self
+
+
+class SilverPart(_Strict):
+    """Reports whose labels teach a network of pictures where [outcome] is blank, and how their errors are met."""
+
+    column: str | None = None
+    sections: dict[str, str] = Field(default_factory=dict)
+    lexicon: str = "chest-xray"
+    targets: str = "nih"
+    names: dict[str, str] = Field(default_factory=dict)
+    uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
+    not_mentioned: Literal["zeros", "ignore"] = "zeros"
+    robust: Literal["none", "forward", "soft"] = "forward"
+
+    @model_validator(mode="after")
+    def _one(self) -> SilverPart:
+        if (self.column is None) == (not self.sections):
+            raise ValueError("name either 'column', or 'sections' with one column a section")
+        told = sorted(self.model_fields_set & {"uncertain", "not_mentioned"})
+        if self.robust == "soft" and told:
+            raise ValueError(f"robust = 'soft' takes a chance for every verdict: leave '{told[0]}' out")
         return self
 
 
@@ -710,6 +743,7 @@ class StudySpec(_Strict):
     images: ImagesPart | None = None
     volumes: VolumesPart | None = None
     notes: NotesPart | None = None
+    silver: SilverPart | None = None
     treatment: TreatmentPart | None = None
     estimand: EstimandPart = EstimandPart()
     outcome: OutcomePart
@@ -741,6 +775,7 @@ class StudySpec(_Strict):
         if self.study.task == "classify" and out.column is None and not out.findings:
             raise ValueError("[outcome] of a classify study needs 'column', or 'findings' in pictures")
         self._pictures()
+        self._silver()
         if self.study.task not in ("survival", "effect") and out.competing:
             raise ValueError("[outcome] 'competing' needs task 'survival' or 'effect'")
         if self.study.task == "risk" and out.column is None and len(out.at()) != 1:
@@ -893,7 +928,7 @@ class StudySpec(_Strict):
         asked = self.data.synthetic
         if asked is None:
             return
-        others = {SYNTHETIC: _OF_BRAINS, SYNTHETIC_BRAIN: {"shortcut"}, SYNTHETIC_REPORTS: _OF_DRAWINGS}
+        others = {SYNTHETIC: _OF_BRAINS, SYNTHETIC_BRAIN: {"shortcut", "reports"}, SYNTHETIC_REPORTS: _OF_DRAWINGS}
         if self.data.source not in others:
             raise ValueError(f"[data] 'synthetic' goes with source = {', '.join(repr(name) for name in others)}")
         other = others[self.data.source]
@@ -970,6 +1005,15 @@ class StudySpec(_Strict):
             told = getattr(self, table).model_fields_set & keys
             if told:
                 raise ValueError(f"[{table}] '{min(told)}' beside [images]: {why}")
+
+    def _silver(self) -> None:
+        if self.silver is None:
+            return
+        if self.images is None:
+            raise ValueError("[silver] labels pictures by their reports: it needs [images]")
+        unknown = sorted(set(self.silver.names) - set(self.outcome.findings))
+        if unknown:
+            raise ValueError(f"[silver] 'names' names '{unknown[0]}', which is none of [outcome] 'findings'")
 
     def digest(self) -> str:
         """Return the SHA-256 of the file text."""

@@ -66,7 +66,7 @@ class ReportErrors:
     Examples
     --------
     >>> ReportErrors(missed=0.0, overcalled=0.0, uncertain=0.0, unsaid=1.0).write(0, 1, 1, ["cardiomegaly"])
-    'FINDINGS: Cardiomegaly.'
+    'FINDINGS: The heart is enlarged.'
     """
 
     gold: float = 0.3

@@ -64,6 +64,7 @@ def files(results: view.Results) -> list[Block]:
         middle += f", the longest {numbers.count(length['longest'])}"
     whose = "as shipped" if lexicon.get("shipped") else "of the study's own" if lexicon.get("shipped") is False else ""
     called = " ".join(str(lexicon[k]) for k in ("name", "version") if lexicon.get(k))
+    doubt = lexicon.get("doubt_as_present")
     facts = [
         ("Notes in the table", numbers.count(block.get("notes"))),
         ("Notes refused", numbers.count(sum(refused.values()))),
@@ -72,6 +73,7 @@ def files(results: view.Results) -> list[Block]:
         ("Identifiers", _IDENTIFIERS.get(str(block.get("identifiers"))) or numbers.number(block.get("identifiers"))),
         ("Lexicon", ", ".join(t for t in (called, whose) if t) or numbers.ABSENT),
         ("Set of labels", numbers.number(lexicon.get("targets"))),
+        ("Doubt that counts as present", numbers.ABSENT if doubt is None else ", ".join(doubt) or "none"),
         ("SHA-256 of the lexicon", numbers.number(lexicon.get("digest"))),
     ]
     out: list[Block] = [Heading("The notes"), Facts([f for f in facts if f[1] != numbers.ABSENT])]
