@@ -11,7 +11,7 @@ import pytest
 
 from aimed.cli.app import app
 
-VERBS = ("list", "new", "check", "plan", "run", "report", "compare", "predict", "doctor", "demo")
+VERBS = ("list", "new", "check", "plan", "run", "report", "compare", "predict", "label", "deidentify", "doctor", "demo")
 
 
 @pytest.fixture(scope="module")

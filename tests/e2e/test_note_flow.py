@@ -14,7 +14,7 @@ import pytest
 import aimed
 from aimed.bundle.load import load
 from aimed.bundle.notes import NoteBundle
-from aimed.core import BundleError, StudyFileError
+from aimed.core import BundleError, DataError, StudyFileError
 from aimed.study.predict_notes import notes_to_csv, predict_notes
 from aimed.study.run import Reporter
 
@@ -187,6 +187,11 @@ def test_wrong_study_files_say_what_is_wrong(made_notes, tmp_path, old, new, wor
     assert re.search(re.escape(words), str(error.value))
     assert "P00" not in str(error.value)
     assert "effusion." not in str(error.value)
+
+
+def test_a_table_without_a_row_is_said(made_notes, tmp_path):
+    with pytest.raises(DataError, match="has no row"):
+        aimed.study(write(made_notes, tmp_path, table=made_notes.frame(20).head(0))).run(tmp_path / "run")
 
 
 def test_results_are_valid_json(ran):

@@ -10,14 +10,17 @@ from aimed.core import Catalog
 from aimed.diagnosis import LOSSES, NETWORKS, PICTURE_MODELS, SEGMENTATION_LOSSES, VOLUME_MODELS, VOLUME_NETWORKS
 from aimed.explain import EXPLAINERS
 from aimed.metrics import METRICS
+from aimed.privacy.classes import CLASSES
 from aimed.prognosis import MODELS
 from aimed.prognosis.scores import SCORES
 from aimed.readers import READERS
 from aimed.readers.builtin import BUILTIN
 from aimed.splits import SPLITS
 from aimed.study.shipped import SHIPPED
-from aimed.study.spec import SYNTHETIC
+from aimed.study.spec import SYNTHETIC, SYNTHETIC_BRAIN, SYNTHETIC_REPORTS
 from aimed.study.tasks import TASKS
+from aimed.text import TEXT_MODELS
+from aimed.text.lexicon import lexicon_names, load_lexicon
 from aimed.treatment import AVERAGE, LEARNERS
 from aimed.treatment.base_learners import BASE_LEARNERS
 from aimed.trust import CHECKLISTS
@@ -28,6 +31,7 @@ CATALOGS: dict[str, Catalog] = {
     "models": MODELS,
     "picture models": PICTURE_MODELS,
     "volume models": VOLUME_MODELS,
+    "text models": TEXT_MODELS,
     "networks": NETWORKS,
     "losses": LOSSES,
     "volume networks": VOLUME_NETWORKS,
@@ -53,6 +57,10 @@ def catalogs() -> dict[str, dict[str, str]]:
     out["base learners"] = dict(BASE_LEARNERS)
     out["builtin data"] = {f"builtin:{name}": f"{s.summary} ({s.package})" for name, s in BUILTIN.items()}
     out["builtin data"][SYNTHETIC] = "Drawn chest X-rays with five known findings and their masks (no patients)."
+    out["builtin data"][SYNTHETIC_BRAIN] = "Drawn brain MRI with tumours whose masks are known (no patients)."
+    out["builtin data"][SYNTHETIC_REPORTS] = "Made-up chest X-ray reports with fourteen known labels (no patients)."
+    out["lexicons"] = {name: f"{load_lexicon(name).title}." for name in lexicon_names()}
+    out["identifiers"] = {name: f"{one.title}: {one.replacement}." for name, one in CLASSES.items()}
     out["studies"] = {
         name: str(tomllib.loads(path.read_text(encoding="utf-8"))["study"]["title"]) for name, path in SHIPPED.items()
     }
