@@ -137,6 +137,8 @@ class Row:
         Of the figure; for MB it is what the work returns.
     per : int
         How often the work does what the figure is for, such as rows explained.
+    counted : str
+        Entry of the data that says how many things the work deals with, such as reports: their rate is shown as well.
     """
 
     title: str
@@ -147,6 +149,7 @@ class Row:
     goal: str
     unit: str = "s"
     per: int = 1
+    counted: str = ""
 
 
 def status(key: str) -> float:
@@ -177,6 +180,8 @@ def _one(row: Row, side: Side, n: int, repeats: int) -> dict[str, float]:
     if row.unit == "MB":
         return {"figure": float(found) * side.scale, **memory}
     scale = side.scale / row.per * (1e3 if row.unit == "ms" else 1.0)
+    if row.counted:
+        memory["rate"] = data[row.counted] / (statistics.median(cpu) * side.scale)
     return {"figure": statistics.median(cpu) * scale, "wall": statistics.median(wall) * scale, **memory}
 
 
@@ -194,6 +199,11 @@ def _child(script: str, place: tuple[int, int], side: Side, n: int, repeats: int
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _figure(row: Row, found: dict[str, float]) -> str:
+    figure = f"{_number(found['figure'])} {row.unit}"
+    return f"{figure}, {float(format(found['rate'], '.3g')):,.0f} {row.counted}/s" if row.counted else figure
 
 
 class _Growth:
@@ -215,7 +225,7 @@ def _lines(script: str, index: int, row: Row, sizes: Sequence[int], asked: argpa
     growth, missing = _Growth(), []
     for n in sizes:
         mine = _child(script, (index, 0), row.ours, n, asked.repeats)
-        left = [row.title, f"{n:,}", f"{_number(mine['figure'])} {row.unit}", _number(mine.get("wall"))]
+        left = [row.title, f"{n:,}", _figure(row, mine), _number(mine.get("wall"))]
         left += [growth.step("", n, mine["figure"]), f"{mine['extra_mb']:.0f} / {mine['input_mb']:.0f}"]
         shown = False
         for k, side in enumerate(row.peers, 1):
@@ -228,7 +238,7 @@ def _lines(script: str, index: int, row: Row, sizes: Sequence[int], asked: argpa
                 continue
             name = side.name + (f" (x {side.scale:g})" if side.scale != 1 else "")
             wall = f"{found['wall'] / mine['wall']:.3g}x" if mine.get("wall") else ""
-            right = [name, f"{_number(found['figure'])} {row.unit}", _number(found.get("wall"))]
+            right = [name, _figure(row, found), _number(found.get("wall"))]
             right += [growth.step(name, n, found["figure"]), f"{found['extra_mb']:.0f}"]
             right += [f"{found['figure'] / mine['figure']:.3g}x", wall]
             print("| " + " | ".join([*left, *right, row.goal]) + " |", flush=True)
