@@ -69,8 +69,11 @@ def test_headings_of_the_user():
     ]
 
 
-def test_numbers_and_categories_are_read_as_text_and_lists_are_not():
-    assert notes(NoteTable(pl.DataFrame({"report": [1, None]}))) == ["1", None]
+def test_categories_are_read_as_text_and_numbers_and_lists_are_not():
+    with pytest.raises(DataError, match="Int64"):
+        NoteTable(pl.DataFrame({"report": [1, None]}))
+    frame = pl.DataFrame({"findings": ["No edema."], "impression": [None]}, schema_overrides={"impression": pl.Float64})
+    assert notes(NoteTable(frame, text=["findings", "impression"])) == ["FINDINGS:\nNo edema."]
     assert notes(NoteTable(pl.DataFrame({"report": pl.Series(["a"], dtype=pl.Categorical)}))) == ["a"]
     with pytest.raises(DataError, match="lists"):
         NoteTable(pl.DataFrame({"report": [["a"]]}))
@@ -100,3 +103,43 @@ def test_what_is_no_table(tmp_path, name, content):
 def test_batches_do_not_show_notes():
     (batch,) = NoteTable(pl.DataFrame({"report": ["MARKER"], "id": ["MARKER"]}), unit="id").batches(5)
     assert "MARKER" not in repr(batch)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ['1,"MARKER effusion, left"', "MARKER-12345,No edema", "report one,MARKER no edema.", "MARKER 12/03/1950,b", "7,7"],
+)
+def test_a_first_row_that_is_no_header_is_never_told(tmp_path, first):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{first}\n2,No edema\n")
+    with pytest.raises(DataError, match="does not look like names of columns") as error:
+        NoteTable(path)
+    assert "MARKER" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"\n", b"\xef\xbb\xbf", b"\r\n\r\n", b"sep=;\n"])
+def test_a_file_without_a_line(tmp_path, content):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="no line"):
+        NoteTable(path)
+
+
+@pytest.mark.parametrize("source", [{"report": ["a"]}, ["a"], None])
+def test_what_is_no_table_is_named(source):
+    with pytest.raises(DataError, match="a polars frame"):
+        NoteTable(source)
+
+
+@pytest.mark.parametrize("rows", ['report\nNo edema.\n"Small\neffusion\nNo edema.\n', 'report,id\na,1\n"b,2\nc,3'])
+def test_a_quote_left_open_loses_no_rows_in_silence(tmp_path, rows):
+    path = tmp_path / "a.csv"
+    path.write_text(rows)
+    with pytest.raises(DataError, match="line 3 ends with the file"):
+        notes(NoteTable(path))
+
+
+def test_a_last_line_without_an_end_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('report,id\na,1\n"b\nc",2')
+    assert notes(NoteTable(path)) == ["a", "b\nc"]

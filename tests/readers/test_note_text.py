@@ -392,3 +392,9 @@ def test_clean_notes_pass_quickly():
         best = min(best, time.process_time() - began)
     # 1 microsecond on a quiet machine; the bound leaves room for a busy one.
     assert best / len(notes) < 4e-6
+
+
+def test_joined_letters_of_a_pdf_are_taken_apart():
+    assert clean_note("Small e\ufb00usion. No in\ufb01ltrate or di\ufb03cult \ufb02uid.").text == (
+        "Small effusion. No infiltrate or difficult fluid."
+    )

@@ -97,3 +97,14 @@ def test_the_automaton_finds_what_a_plain_search_finds(rows, words):
             if all(fits(words[j + k], w) for k, w in enumerate(row)):
                 wanted.append((i, " ".join(words[j : j + len(row)])))
     assert matches(phrases, " ".join(words)) == sorted(wanted)
+
+
+def test_gaps_that_meet_are_one():
+    assert expand("small ..2 ..3 stone") == [("small", 5, "stone")]
+    assert expand("small ..2 (old|) ..2 stone") == [("small", 2, "old", 2, "stone"), ("small", 4, "stone")]
+
+
+@pytest.mark.parametrize("phrase", ["gall*stone", "gall**", "small ..-1 stone", "small .. stone", "7*8"])
+def test_what_would_never_match_is_named(phrase):
+    with pytest.raises(DataError, match="no phrase may hold"):
+        expand(phrase)

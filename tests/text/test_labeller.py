@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimed.core.errors import DataError
+from aimed.core.errors import DataError, UnknownNameError
 from aimed.text.labeller import ReportLabeller, label
 
 SMALL = """
@@ -365,3 +365,81 @@ def test_twenty_thousand_reports_a_second(labeller):
     rows = len(labeller.label(texts).evidence)
     assert rows >= 20_000 * 4
     assert len(texts) / (time.process_time() - begun) > 20_000
+
+
+@pytest.mark.parametrize("notes", ["No effusion.", b"No effusion.", None, 3])
+def test_one_note_is_no_list_of_notes(labeller, notes):
+    with pytest.raises(DataError, match="a list of str") as error:
+        labeller.label(notes)
+    assert "effusion" not in str(error.value)
+
+
+def test_a_finding_that_is_not_there_gives_the_nearest(labeller):
+    with pytest.raises(UnknownNameError, match="did you mean 'Pneumothorax'"):
+        labeller.label_one("No pneumothorax.").value(0, "Pneumothrax")
+
+
+@pytest.mark.parametrize(
+    ("note", "size"),
+    [
+        ("ETT tip 3.5 cm above the carina.", None),
+        ("The catheter tip lies 12 mm below the clavicle.", None),
+        ("A nodule 9 mm in the left apex, above the clavicle.", 9),
+        ("A 2 cm mass lies 3 cm above the diaphragm.", 20),
+    ],
+)
+def test_a_distance_is_no_size(labeller, note, size):
+    assert labeller.label_one(note).evidence["size_mm"].to_list() == [size]
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "value"),
+    [
+        ("A feeding tube is in the bronchus and should be removed.", "Support Devices", 1),
+        ("The chest drain has been removed.", "Support Devices", 0),
+        ("The feeding tube passes into the stomach, its tip is not included.", "Support Devices", 1),
+        ("We cannot see a pneumothorax.", "Pneumothorax", 0),
+        ("Pneumothorax cannot be excluded.", "Pneumothorax", -1),
+        ("Clinical details: pneumonia? Report: Clear lungs.", "Pneumonia", np.nan),
+        ("Patchy shadowing at the left base.", "Lung Opacity", 1),
+        ("Nodular shadowing at the left base.", "Lung Lesion", 1),
+        ("The CTR is increased.", "Cardiomegaly", 1),
+        ("Upper lobe venous diversion.", "Edema", 1),
+        ("Effusions are small if any.", "Pleural Effusion", -1),
+        ("Trace if any pleural fluid.", "Pleural Effusion", -1),
+        ("Little if any change of the effusion.", "Pleural Effusion", 1),
+    ],
+)
+def test_words_of_british_and_intensive_care_reports(labeller, note, finding, value):
+    np.testing.assert_equal(labeller.label_one(note).value(0, finding), value)
+
+
+@pytest.mark.parametrize(
+    ("note", "column", "value"),
+    [
+        ("Small b/l pleural effusions.", "laterality", "bilateral"),
+        ("The effusion is less conspicuous.", "change", "better"),
+        ("The consolidation is more marked.", "change", "worse"),
+    ],
+)
+def test_short_words_of_side_and_change(labeller, note, column, value):
+    assert labeller.label_one(note).evidence[column].to_list() == [value]
+
+
+@pytest.mark.parametrize(
+    ("note", "value"),
+    [
+        ("Lines and tubes: None.", 0),
+        ("SUPPORT DEVICES: None seen. LUNGS: Clear.", 0),
+        ("Lines and tubes:\nNil\n", 0),
+        ("Lines and tubes: None. Pacemaker at the left.", 1),
+        ("Lines and tubes: Unchanged.", 1),
+        ("Lines and tubes: None of them has moved.", 1),
+        ("Lungs: None.", np.nan),
+    ],
+)
+def test_none_below_a_heading_denies_what_it_names(labeller, note, value):
+    found = labeller.label_one(note)
+    np.testing.assert_equal(found.value(0, "Support Devices"), value)
+    for row in found.evidence.filter(assertion="negative").iter_rows(named=True):
+        assert row["sentence_start"] <= row["start"] < row["trigger_start"] < row["trigger_end"] <= row["sentence_end"]

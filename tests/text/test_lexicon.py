@@ -104,6 +104,8 @@ def test_a_file_that_changes_is_read_anew(write):
         ('language = "short"', "", DataError, "names no language"),
         ('phrases = ["cyst"]', "phrases = 3", DataError, "is not right"),
         ('phrases = ["cyst"]', 'phrases = ["cyst"', DataError, "is not TOML"),
+        ('phrases = ["cyst"]', "phrases = []", DataError, "has nothing to find"),
+        ('phrases = ["cyst"]', 'anatomy = ["knee"]', DataError, "has nothing to find"),
         ('version = "2"', 'version = "2"\nremove = ["tear"]', DataError, "extends nothing"),
         ('version = "2"', 'version = "2"\nextends = "knee.toml"', DataError, "extends itself"),
         ("[concepts.other]", "[conventions.al]\ncertain = []\n[concepts.other]", UnknownNameError, "al"),

@@ -281,6 +281,34 @@ class TestStopping:
         self.interrupt(archive, target)
         assert label_stream(archive, target, batch=100).resumed == 600
 
+    @pytest.mark.parametrize("harm", ["labels cut", "labels empty", "evidence gone", "evidence cut"])
+    def test_a_batch_that_is_not_whole_is_done_again(self, archive, tmp_path, harm):
+        target = tmp_path / "out.parquet"
+        self.interrupt(archive, target)
+        kind, what = harm.split()
+        part = tmp_path / ".out.parquet.draft" / f"{kind}-00000001.parquet"
+        if what == "gone":
+            part.unlink()
+        else:
+            part.write_bytes(part.read_bytes()[: 100 if what == "cut" else 0])
+        done = label_stream(archive, target, batch=100)
+        assert done.resumed == 500
+        assert bytes_of(done) == bytes_of(label_stream(archive, tmp_path / "fresh.parquet", batch=100))
+
+    def test_a_full_disk_is_told_and_work_is_kept(self, archive, tmp_path):
+        resource = pytest.importorskip("resource")
+        before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        target = tmp_path / "out.parquet"
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (14_000, before[1]))
+            with pytest.raises(DataError, match="could not be written"):
+                label_stream(archive, target, batch=50)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert not target.exists()
+        assert label_stream(archive, target, batch=50).resumed == 1000
+
     def test_older_labels_stay_until_new_ones_are_whole(self, archive, tmp_path):
         target = tmp_path / "out.parquet"
         before = bytes_of(label_stream(archive, target))
@@ -391,3 +419,13 @@ def test_memory_does_not_grow_with_the_archive(tmp_path, kind):
         )
         peaks.append(int(out.stdout))
     assert peaks[1] < peaks[0] + 120, f"{peaks} MB for 20,000 and 200,000 reports"
+
+
+def test_evidence_may_be_none(archive, tmp_path):
+    assert label_stream(archive, tmp_path / "out.parquet", evidence=None).evidence is None
+
+
+def test_ids_that_are_python_objects_are_named(tmp_path):
+    frame = pl.DataFrame({"report": ["No edema."], "id": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(DataError, match="'id' holds Python objects"):
+        label_stream(frame, tmp_path / "out.parquet", unit="id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ _PARQUET = (".parquet", ".pq")
 _ARROW = (".arrow", ".feather", ".ipc")
 _USUAL = ("report", "text", "note", "report_text", "note_text")
 _USUAL_SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
+_TEXT_TYPES = (pl.String, pl.Binary, pl.Categorical, pl.Enum, pl.Null)
+# A long row of digits, a date, the punctuation of a sentence: a cell, and no name of a column.
+_LIKE_A_CELL = re.compile(r"\d{4}|\d[-/.]\d|[.,;:!?\n\r]|^\d+$|(?:\S+\s+){4}")
 _CHARACTERS = 64_000_000
 """A batch of a text file ends after as many, so that a few enormous notes do not fill the memory."""
 
@@ -91,9 +95,11 @@ class NoteTable:
             self._frame, self.rows = source.lazy(), source.height
         elif isinstance(source, pl.LazyFrame):
             self._frame = source
-        else:
+        elif isinstance(source, (str, Path)):
             self._path = Path(source)
             self._open_file(self._path)
+        else:
+            raise DataError(f"reports given as {type(source).__name__}", "a path or a polars frame", "make it a frame")
         names = self._names()
         if text is None:
             text = _usual_columns(names)
@@ -109,6 +115,7 @@ class NoteTable:
         self._unit = unit
         for column in (*self._columns, *([unit] if unit is not None else [])):
             if column not in names:
+                self._refuse_cells(names)
                 close = nearest(column, names)
                 what = f"the table has no column '{column}'"
                 raise DataError(
@@ -157,11 +164,23 @@ class NoteTable:
         counts = {s: line.count(s) for s in (",", ";", "\t", "|")}
         best = max(counts, key=lambda s: counts[s])
         self._separator = lines[0].strip()[4] if self._skip else best if counts[best] else ","
-        header = next(self._csv_rows(path))[0]
-        self._header = [_cell_text(name).strip() for name in header]
+        header = next(self._csv_rows(path), None)
+        if header is None:
+            raise DataError("the file has no line", "a header line and at least one row", "check the export")
+        self._header = [_cell_text(name).strip() for name in header[0]]
         twice = sorted({name for name in self._header if self._header.count(name) > 1})
         if twice:
+            self._refuse_cells(self._header)
             raise DataError(f"two columns are called '{twice[0]}'", "one name a column", "rename one of them")
+
+    def _refuse_cells(self, names: Sequence[str]) -> None:
+        """Raise, telling none of them, if the first line of a text file looks like a row and not like names."""
+        if self._frame is None and any(len(name) > 40 or _LIKE_A_CELL.search(name) for name in names):
+            raise DataError(
+                "the first line of the file does not look like names of columns",
+                "a header line with the column of reports",
+                "write one above the first row, or name a column that is there",
+            )
 
     def _names(self) -> list[str]:
         return self._header if self._frame is None else self._frame.collect_schema().names()
@@ -173,6 +192,12 @@ class NoteTable:
         for column in self._columns:
             if schema[column].is_nested():
                 raise DataError(f"the column '{column}' holds lists", "one note a row", "unnest it first")
+        if not any(schema[column] in _TEXT_TYPES for column in self._columns):
+            # Numbers state no finding, and would be labelled so; one section of several may be empty, and so a number.
+            kind = schema[self._columns[0]].base_type().__name__
+            raise DataError(f"the column '{self._columns[0]}' holds {kind}", "text", "name the column of the reports")
+        if self._unit is not None and schema[self._unit] == pl.Object:
+            raise DataError(f"the column '{self._unit}' holds Python objects", "numbers or text", "turn them into text")
 
     def no_ids(self) -> pl.Series | None:
         """Return an empty column of ids, of the type they have; None where none are asked for."""
@@ -239,8 +264,10 @@ class NoteTable:
                 with io.TextIOWrapper(raw, encoding=self._encoding, errors="replace", newline="") as lines:
                     for _ in range(self._skip):
                         lines.readline()
-                    reader = csv.reader(lines, delimiter=self._separator)
+                    over: list[bool] = []
+                    reader = csv.reader(_until_over(lines, over), delimiter=self._separator)
                     while True:
+                        line = reader.line_num + self._skip + 1
                         try:
                             row = next(reader)
                         except StopIteration:
@@ -251,6 +278,13 @@ class NoteTable:
                                 f"quoted fields of at most {4 * LONGEST:,} characters",
                                 "look for a quote that is never closed",
                             ) from None
+                        if over:
+                            # The reader asked for more within a row: what follows the quote would be one cell.
+                            raise DataError(
+                                f"the row that begins in line {line} ends with the file",
+                                "quoted fields that are closed",
+                                "look there for a quote that is never closed",
+                            )
                         if row:
                             yield row, raw.tell() / size if size else 1.0
         finally:
@@ -289,6 +323,12 @@ class NoteTable:
         if notes:
             share = 1.0
             yield batch()
+
+
+def _until_over(lines: io.TextIOWrapper, over: list[bool]) -> Iterator[str]:
+    """Yield lines, and tell when more are asked for than there are."""
+    yield from lines
+    over.append(True)
 
 
 def _usual_columns(names: Sequence[str]) -> str | list[str]:

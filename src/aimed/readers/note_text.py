@@ -219,13 +219,15 @@ def decode_note(raw: bytes | None) -> tuple[str, str, tuple[str, ...], str | Non
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BLANKED: dict[int, str | None] = dict.fromkeys((*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F), " ")
 _BLANKED |= {0x0B: "\n", 0x0C: "\n"}
-_STRANGE = re.compile("[\x80-\x9f\xa0\xad\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\ufeff\ud800-\udfff]")
+_STRANGE = re.compile("[\x80-\x9f\xa0\xad\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\ufb00-\ufb06\ufeff\ud800-\udfff]")
 # What Latin-1 takes for control characters are quotes and dashes of Windows-1252.
 _MENDED: dict[int, str | None] = {
     c: bytes([c]).decode("cp1252", errors="replace").replace("\ufffd", " ") for c in range(0x80, 0xA0)
 }
 _MENDED |= {0xA0: " ", 0xAD: None, 0x2028: "\n", 0x2029: "\n", 0x2060: None, 0xFEFF: None}
 _MENDED |= dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F)))
+# Joined letters, as taken out of a PDF.
+_MENDED |= dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True))
 _MENDED |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _TIDIED = _BLANKED | _MENDED
 

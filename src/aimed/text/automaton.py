@@ -45,7 +45,9 @@ def _fold() -> NDArray[np.uint8]:
 FOLD = _fold()
 """Class of each character of code page 1252: case and accents are gone."""
 
-_PIECE = re.compile(r"\.\.(\d+)|([a-z][a-z0-9]*\*?|[0-9]+\*?)|(\?)|([()|])|((?:[\s\-/,;:+&]|\.(?!\.\d))+)")
+_PIECE = re.compile(
+    r"\.\.(\d+)|((?:[a-z][a-z0-9]*|[0-9]+)(?:\*(?![a-z0-9*]))?)|(\?)|([()|])|((?:[\s\-/,;:+&]|(?<!\.)\.(?!\.))+)"
+)
 
 
 def expand(phrase: str) -> list[tuple[str | int, ...]]:
@@ -77,7 +79,7 @@ def expand(phrase: str) -> list[tuple[str | int, ...]]:
     rows, rest = _alternatives(pieces, 0, phrase)
     if rest != len(pieces):
         raise DataError(f"brackets of the phrase '{phrase}' do not match", "one ) for each (", "")
-    rows = list(dict.fromkeys(rows))
+    rows = list(dict.fromkeys(_joined_gaps(row) for row in rows))
     for row in rows:
         if not any(isinstance(w, str) for w in row):
             raise DataError(f"the phrase '{phrase}' has no word", "at least one word", "take it out")
@@ -86,6 +88,17 @@ def expand(phrase: str) -> list[tuple[str | int, ...]]:
                 f"the phrase '{phrase}' begins or ends with a gap", "words at both ends", "take the gap out"
             )
     return rows
+
+
+def _joined_gaps(row: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Make one gap of neighbours, which an empty alternative between them leaves."""
+    out: list[str | int] = []
+    for piece in row:
+        if isinstance(piece, int) and out and isinstance(out[-1], int):
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return tuple(out)
 
 
 def _plain(character: str) -> str:

@@ -28,7 +28,7 @@ _MENTION, _NOT, _NEEDS, _WITHOUT, _ANATOMY, _ABNORMAL, _NORMAL, _BEFORE, _AFTER 
 _PSEUDO, _TERMINATOR, _CONJUNCTION, _ALTERNATIVE, _OPENER, _ATTRIBUTE, _UNIT, _HEADING = range(10, 18)
 _EFFECTS = {"negative": 1, "uncertain": 2, "resolved": 3, "history": 4, "hypothetical": 5, "family": 6}
 _KINDS = ("location", "laterality", "severity", "change")
-_UNITS = {"mm": 1.0, "cm": 10.0, "inch": 25.4}
+_UNITS = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "distance": 0.0}
 
 
 def _hole(error: UnicodeError) -> tuple[bytes, int]:
@@ -267,6 +267,9 @@ class ReportLabeller:
         progress : callable, optional
             ``progress(share, text)``.
         """
+        if isinstance(notes, (str, bytes)) or not isinstance(notes, Iterable):
+            # The letters of one note would be as many reports.
+            raise DataError(f"notes given as {type(notes).__name__}", "a list of str", "use label_one for one note")
         given: list[Any] = notes.to_list() if isinstance(notes, pl.Series) else list(notes)
         n = len(given)
         refusals = [""] * n

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from aimed.core.errors import UnknownNameError
+
 __all__ = ["ASSERTIONS", "CONTEXTS", "Columns", "ReportLabels", "Vocabulary"]
 
 ASSERTIONS = ("negative", "positive", "uncertain")
@@ -80,7 +82,15 @@ class ReportLabels:
         return len(self.values)
 
     def value(self, report: int, target: str) -> float:
-        """Value of one report and finding."""
+        """Value of one report and finding.
+
+        Raises
+        ------
+        UnknownNameError
+            The labels have no such finding.
+        """
+        if target not in self.targets:
+            raise UnknownNameError("finding", target, self.targets)
         return float(self.values[report, self.targets.index(target)])
 
     @cached_property

@@ -64,7 +64,7 @@ Two kinds of file, both under ``aimed/text/lexicons`` or at a path of the user's
 
     [attributes.location]                   # value = phrases; likewise laterality, severity and change
     "lower lobe" = ["lower lobe", "lll"]
-    [attributes.size]                       # mm, cm or inch = phrases
+    [attributes.size]                       # mm, cm or inch = phrases; distance = longer ones that give no size
     mm = ["mm", "millimet*"]
 
 An assertion is decided in this order: `first` doubt, negation, doubt; resolved counts as negative, and holds
@@ -178,7 +178,7 @@ class Attributes(_Strict):
     laterality: dict[str, tuple[str, ...]] = {}
     severity: dict[str, tuple[str, ...]] = {}
     change: dict[str, tuple[str, ...]] = {}
-    size: dict[Literal["mm", "cm", "inch"], tuple[str, ...]] = {}
+    size: dict[Literal["mm", "cm", "inch", "distance"], tuple[str, ...]] = {}
 
 
 class Language(_Strict):
@@ -416,9 +416,16 @@ def _check_assertions(language: Language, path: Path) -> None:
 
 
 def _check_names(lexicon: Lexicon) -> None:
-    for concept in lexicon.concepts.values():
+    for name, concept in lexicon.concepts.items():
         for child in concept.children:
             _known("concept", child, lexicon.concepts)
+        judged = concept.anatomy and (concept.abnormal or concept.normal)
+        if not (concept.phrases or concept.forms or concept.children or judged):
+            raise DataError(
+                f"the concept '{name}' has nothing to find",
+                "phrases, forms, children, or anatomy with abnormal or normal",
+                "add a phrase, or take the concept out",
+            )
     for labels in lexicon.targets.values():
         for made_of in labels.values():
             if isinstance(made_of, NoneOf):

@@ -110,7 +110,7 @@ def label_stream(
     sections: Any = None,
     batch: int = 20_000,
     n_jobs: int = 1,
-    evidence: bool | str | Path = True,
+    evidence: bool | str | Path | None = True,
     progress: Progress | None = None,
 ) -> LabelledStream:
     """Label the reports of a table into Parquet files.
@@ -171,7 +171,7 @@ def label_stream(
     target = Path(target)
     if target.suffix.lower() not in (".parquet", ".pq"):
         raise DataError(f"labels in a file ending '{target.suffix}'", ".parquet", "name a Parquet file")
-    if isinstance(evidence, bool):
+    if evidence is None or isinstance(evidence, bool):
         beside = target.with_name(f"{target.stem}.evidence{target.suffix}") if evidence else None
     else:
         beside = Path(evidence)
@@ -186,16 +186,20 @@ def label_stream(
     settings = (labeller.lexicon, targets, sections)
     draft = target.with_name(f".{target.name}.draft")
     try:
-        done = _take_up(draft, _key(table, text, unit, labeller, sections, batch, beside is not None))
+        done = _take_up(
+            draft, _key(table, text, unit, labeller, sections, batch, beside is not None), beside is not None
+        )
         counted = _label_all(table, draft, labeller, settings, batch, jobs, beside is not None, done, progress)
         names = [f"{number:08d}" for number in range(counted.batches)]
         if not counted.batches:
             _write_batch(draft, "00000000", labeller, NoteBatch(0, [], table.no_ids(), {}, 1.0), beside is not None)
             names = ["00000000"]
         _join(draft, names, target, beside)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
+        # polars has no class of its own for a full disk.
+        reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(
-            f"the labels could not be written ({error.strerror or 'I/O error'})",
+            f"the labels could not be written ({reason or 'I/O error'})",
             "a folder with free space that may be written",
             "free some space; finished batches are kept",
         ) from None
@@ -237,11 +241,21 @@ def _key(
     return hashlib.sha256(json.dumps(parts, default=list).encode()).hexdigest()
 
 
-def _take_up(draft: Path, key: str | None) -> set[str]:
+def _whole(path: Path) -> bool:
+    try:
+        pl.read_parquet_schema(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True
+
+
+def _take_up(draft: Path, key: str | None, evidence: bool) -> set[str]:
     """Return the batches that are there already; a draft of anything else is taken away."""
     note = draft / "key"
     if key is not None and note.is_file() and note.read_text() == key:
-        return {path.stem.removeprefix("labels-") for path in draft.glob("labels-*.parquet")}
+        names = {path.stem.removeprefix("labels-") for path in draft.glob("labels-*.parquet")}
+        kinds = ("labels", "evidence") if evidence else ("labels",)
+        return {name for name in names if all(_whole(draft / f"{kind}-{name}.parquet") for kind in kinds)}
     shutil.rmtree(draft, ignore_errors=True)
     draft.parent.mkdir(parents=True, exist_ok=True)
     # Ids wait there too, where asked for.

@@ -221,6 +221,18 @@ def judge(
                 if role[t] & 4 or gap[t] >= 2:
                     alternative = 0
             row_from = n
+            # "Lines and tubes: None." denies what its heading names.
+            denied = -1
+            answer = e
+            if section[s] >= 0 and e < note_end:
+                answer = e + 1
+                while answer < note_end and gap[answer] != 3:
+                    answer += 1
+                r = hi
+                while r < m_end and found_start[r] == e:
+                    if kind[found[r]] == 9 and owner[found[r]] == 1 and found_stop[r] == answer:
+                        denied = r
+                    r += 1
             for q in range(lo, hi):
                 if keep[q] == 0:
                     continue
@@ -382,12 +394,15 @@ def judge(
                         context, by, says = 2, best[3], 0
                     elif best[4] >= 0:
                         context, by = 1, best[4]
+                heading_denied = denied >= 0 and says == 1 and context == 0
+                if heading_denied:
+                    says, by = 0, denied
                 rows[n, 0] = note
                 rows[n, 1] = c
                 rows[n, 2] = start[a]
                 rows[n, 3] = stop[b - 1]
                 rows[n, 4] = start[s]
-                rows[n, 5] = stop[e - 1]
+                rows[n, 5] = stop[answer - 1] if heading_denied else stop[e - 1]
                 rows[n, 6] = here
                 rows[n, 7] = says
                 rows[n, 8] = context
@@ -424,6 +439,12 @@ def judge(
                 if k == 15:
                     f = owner[p]
                 else:
+                    longer = False
+                    for r in range(lo, hi):
+                        if kind[found[r]] == 16 and found_start[r] == x and e >= found_stop[r] > y:
+                            longer = True
+                    if longer:
+                        continue
                     # "2.5 cm", "2 x 3 cm", "5 to 6 mm", "5-6 mm": the largest.
                     while x > s and y - x < 8:
                         if flags[x - 1] & 4:
