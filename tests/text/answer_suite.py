@@ -1,7 +1,8 @@
 """Made-up reports with planted answers: templates with slots and distractors, in parts that share no template.
 
-The answer is marked in a template by « and ». Parts "a" and "b" are where `answer_confidence.toml` is counted and where
-rules were mended; part "c" was written after that, harder, and is only for reporting. Run this file to write the table.
+The answer is marked in a template by « and ». Rules were mended on parts "a", "b" and "dev", later on "c" and "d1". Parts
+"d1" and "d2" are halves, drawn at random within kinds, of rows written before the rules were read; "d2" is only for
+reporting. `answer_confidence.toml` is fitted on "d3" and "dev". Run this file to write it.
 """
 
 # ruff: noqa: E501
@@ -10,8 +11,8 @@ from __future__ import annotations
 import random
 import re
 import sys
-import tomllib  # noqa: F401  (the reader of what is written here)
-from collections import Counter, defaultdict
+import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -823,6 +824,20 @@ def make(seed: int, times: int, half: str) -> list[Pair]:
     return out
 
 
+def fresh(half: str) -> list[Pair]:
+    """Return part "d1" or "d2": each row of the file once, as written."""
+    out: list[Pair] = []
+    path = Path(__file__).with_name(f"answer_suite_{half}.toml")
+    for kind, question, text, *verdict in tomllib.loads(path.read_text(encoding="utf-8"))["rows"]:
+        place = (text.index("«"), text.index("»") - 1) if "«" in text else None
+        report = text.replace("«", "").replace("»", "")
+        gold = report[slice(*place)] if place else None
+        if verdict:
+            gold = None if verdict[0] == "none" else verdict[0]
+        out.append(Pair(kind, report, question, gold, place, half))
+    return out
+
+
 def _tokens(text: str) -> Counter[str]:
     return Counter(w for w in re.findall(r"[a-z0-9.]+", text.lower().rstrip(".")) if w not in {"the", "a", "an"})
 
@@ -836,10 +851,16 @@ def right(pair: Pair, answer) -> bool:
     if pair.kind == "presence":
         return answer.value == pair.gold
     if pair.kind == "laterality":
-        return str(answer.value) == pair.gold.lower() and answer.start < pair.place[1] and pair.place[0] < answer.end
-    if answer.text.strip(" .").lower() == pair.gold.strip(" .").lower():
+        side = pair.gold.lower().removesuffix("-sided")
+        side = {"r": "right", "l": "left"}[side[0]] if re.fullmatch(r"[rl][uml]l", side) else side
+        return (
+            str(answer.value) == ("bilateral" if side == "both" else side)
+            and answer.start < pair.place[1]
+            and pair.place[0] < answer.end
+        )
+    if answer.text.strip(" .~").lower() == pair.gold.strip(" .~").lower():
         return pair.place is None or (answer.start < pair.place[1] and pair.place[0] < answer.end)
-    if pair.kind in ("ett", "line", "ng", "pacer", "comparison", "free"):
+    if pair.kind in ("ett", "line", "ng", "pacer", "comparison", "free", "summary"):
         got, want = _tokens(answer.text), _tokens(pair.gold)
         both = sum((got & want).values())
         return (
@@ -851,40 +872,89 @@ def right(pair: Pair, answer) -> bool:
     return False
 
 
-def count_cells(pairs, extract):
-    """Return how often each kind, rule and contested flag was answered and right."""
-    cells = defaultdict(lambda: [0, 0])
+def trace(pair: Pair):
+    """Return the note, the question and what was found, before any probability."""
+    from aimed.readers.note_text import clean_note
+    from aimed.text import answers
+    from aimed.text.passages import Passage
+
+    question = answers.read_question(pair.question)
+    note = Passage(clean_note(pair.report).text)
+    if question.kind == "measurements":
+        parts = answers._find_measurements(note)
+        return note, question, parts[0] if parts else None
+    if question.kind == "presence" and (known := answers.concepts_of(question.target)) is not None:
+        return note, question, answers.find_presence_in([pair.report], *known)[0]
+    return note, question, answers._find(note, question)
+
+
+def design(pairs):
+    """Return the features of the answers, one row a pair, and whether each is right."""
+    import numpy as np
+
+    from aimed.text.answer_certainty import features_of
+    from aimed.text.answers import extract
+
+    rows, good = [], []
     for pair in pairs:
-        answer = extract(pair.report, pair.question)
-        rule = answer.rule if answer.stated else {"not_found": "none"}.get(answer.reason, answer.reason)
-        cell = cells[answer.kind, rule, answer.contested]
-        cell[0] += 1
-        cell[1] += right(pair, answer)
-    return cells
+        note, question, found = trace(pair)
+        rows.append(features_of(note, question, found))
+        good.append(right(pair, extract(pair.report, pair.question)))
+    return np.array(rows), np.array(good, dtype=float)
+
+
+def fit(x, y):
+    """Return a ridge logistic regression: few features, few rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=RIDGE, max_iter=1000).fit(x, y)
+
+
+def cross_fitted(x, y, times: int = 5):
+    """Return each row's probability from fits that did not see it (each row of d3 is a template of its own)."""
+    import numpy as np
+
+    total = np.zeros(len(y))
+    for seed in range(times):
+        fold = np.random.default_rng(seed).permutation(len(y)) % 10
+        for k in range(10):
+            total[fold == k] += fit(x[fold != k], y[fold != k]).predict_proba(x[fold == k])[:, 1]
+    return total / times
+
+
+RIDGE = 0.3
+
+
+def calibration():
+    """Return the pairs that the probabilities are fitted on: d3, which no rule was mended on, and the hard part dev."""
+    return fresh("d3") + make(seed=0, times=1, half="dev")
 
 
 def main() -> None:
-    from aimed.text import answers
+    from aimed.text import answer_certainty, answers
 
-    answers.LEAST_CONFIDENCE = 0.0
-    pairs = [pair for half in ("a", "b", "dev") for pair in make(seed=0, times=8 if half == "dev" else 4, half=half)]
-    cells = count_cells(pairs, answers.extract)
+    pairs = calibration()
+    x, y = design(pairs)
+    model = fit(x, y)
     lines = [
-        "# How often each rule was right on made-up reports: counted, not fitted. Written by tests/text/answer_suite.py",
-        f"# from {len(pairs)} pairs of parts a, b and dev (seed 0, four draws a template count as one; the hard part dev counts twice); part c is for reporting and shares no template.",
+        "# Probabilities of answers, written by tests/text/answer_suite.py: the log-odds that an answer is right, a ridge",
+        f"# logistic regression (C = {RIDGE}) on made-up reports: part d3, written after the rules and never mended on, and the",
+        "# hard part dev, where many rules still fail. Parts a, b and d1, where rules were mended until nearly all was right,",
+        "# would make it too sure and are left out; part d2 is only for reporting.",
+        "# Strength of the rule, rivals in the sentence, distance to the words of the question and contested were tried and",
+        "# left out: they ranked no better. Cross-fitted on d3, where the features were also chosen, the area under the curve",
+        "# is .60; on d2 it is .52 (.35 to .69). The lead over the second best sentence was 0 in all of these short reports.",
+        "",
+        "[regression]",
+        f"n = {len(y)}",
+        f"right = {int(y.sum())}",
+        f"intercept = {model.intercept_[0]:.4f}",
+        "",
+        "[regression.coefficients]",
+        *(f"{name} = {w:.4f}" for name, w in zip(answer_certainty.FEATURES, model.coef_[0], strict=True)),
     ]
-    for (kind, rule, contested), (n, good) in sorted(cells.items()):
-        lines += [
-            "",
-            "[[cell]]",
-            f'kind = "{kind}"',
-            f'rule = "{rule}"',
-            f"contested = {str(contested).lower()}",
-            f"n = {n / 4:g}",
-            f"right = {good / 4:g}",
-        ]
     Path(answers.__file__).with_name("answer_confidence.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(len(pairs), "pairs,", len(cells), "cells", file=sys.stderr)
+    print(len(y), "pairs,", int(y.sum()), "right", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from aimed.core.errors import DataError
 from aimed.metrics.proportions import wilson
-from aimed.text import answers
+from aimed.text import answer_certainty
 from aimed.text.answers import extract, extract_many
 from aimed.text.questions import read_question
 
@@ -25,9 +25,9 @@ _spec.loader.exec_module(suite)
 def judged():
     """Every pair of each part with its answer and whether that is right."""
     out = {}
-    for part in ("a", "b", "dev", "c"):
+    for part in ("a", "b", "dev", "c", "d1", "d2", "d3"):
         rows = []
-        for pair in suite.make(seed=1, times=2, half=part):
+        for pair in suite.fresh(part) if part in ("d1", "d2", "d3") else suite.make(seed=1, times=2, half=part):
             answer = extract(pair.report, pair.question)
             rows.append((pair, answer, suite.right(pair, answer)))
         out[part] = rows
@@ -49,47 +49,62 @@ def test_right_answers_by_kind_with_intervals(judged):
     assert wilson(k, n)[0] >= 0.95
 
 
-def test_harder_reports_that_no_rule_was_mended_on(judged):
-    good = [right for _, _, right in judged["c"]]
+def test_harder_reports_and_later_rows_that_rules_were_mended_on(judged):
+    for part in ("c", "d1"):
+        good = [right for _, _, right in judged[part]]
+        low, high = wilson(sum(good), len(good))
+        print(f"part {part} {sum(good)}/{len(good)} ({low:.3f} to {high:.3f})")
+        assert low >= 0.85
+
+
+def test_reports_that_no_rule_was_mended_on(judged):
+    good = [right for _, _, right in judged["d2"]]
     low, high = wilson(sum(good), len(good))
-    print(f"part c {sum(good)}/{len(good)} ({low:.3f} to {high:.3f})")
-    assert np.mean(good) >= 0.75
+    print(f"part d2 {sum(good)}/{len(good)} ({low:.3f} to {high:.3f})")
+    assert low >= 0.75
 
 
-def test_on_harder_wording_the_excess_of_the_probabilities_is_bounded(judged):
-    p = np.array([answer.confidence for _, answer, _ in judged["c"]])
-    y = np.array([right for _, _, right in judged["c"]], dtype=float)
-    print(f"part c: said {p.mean():.3f}, right {y.mean():.3f} of {len(y)}; said {p[y == 0].mean():.3f} where wrong")
-    # Too sure, and no surer where right: what the notes of `extract` warn of.
-    assert p.mean() - y.mean() < 0.2
-
-
-def test_probabilities_fit_the_parts_they_were_counted_on_with_other_slots(judged):
-    counted = [row for part in ("a", "b", "dev") for row in judged[part]]
-    p = np.array([answer.confidence for _, answer, _ in counted])
-    y = np.array([right for _, _, right in counted], dtype=float)
-    edges = [0, 0.7, 0.85, 0.95, 0.98, 1.01]
+def test_what_is_said_lies_within_the_interval_of_what_is_right_on_reports_that_were_never_fitted(judged):
+    p = np.array([answer.confidence for _, answer, _ in judged["d2"]])
+    y = np.array([right for _, _, right in judged["d2"]], dtype=float)
+    low, high = wilson(int(y.sum()), len(y))
+    print(f"part d2: said {p.mean():.3f}, right {y.mean():.3f} ({low:.3f} to {high:.3f}) of {len(y)}")
+    assert low < p.mean() < high
     gap = 0.0
-    for low, high in pairwise(edges):
-        inside = (p >= low) & (p < high)
+    for least, most in pairwise([0, 0.7, 0.8, 0.85, 0.9, 1.01]):
+        inside = (p >= least) & (p < most)
         if inside.any():
-            print(f"said {p[inside].mean():.3f} right {y[inside].mean():.3f} of {inside.sum()}")
+            print(f"  said {p[inside].mean():.3f} right {y[inside].mean():.3f} of {inside.sum()}")
             gap += inside.mean() * abs(p[inside].mean() - y[inside].mean())
-    print(
-        f"expected calibration error {gap:.3f}, Brier {np.mean((p - y) ** 2):.3f} "
-        f"against {y.mean() * (1 - y.mean()):.3f}"
-    )
-    assert gap < 0.06
-    assert np.mean((p - y) ** 2) < y.mean() * (1 - y.mean())
-    assert p[y == 1].mean() > p[y == 0].mean() + 0.05
+    print(f"  expected calibration error {gap:.3f}, Brier {np.mean((p - y) ** 2):.3f}")
+    assert gap < 0.1
+    # Hardly better than the same probability for all: the notes of `extract` say that it cannot rank.
+    assert abs(np.mean((p - y) ** 2) - y.mean() * (1 - y.mean())) < 0.02
 
 
-def test_the_stored_table_is_what_the_suite_gives():
-    stored = answers._cells()
-    assert sum(n for n, _ in stored.values()) == sum(
-        len(suite.make(seed=0, times=2 if part == "dev" else 1, half=part)) for part in ("a", "b", "dev")
-    )
-    assert all(0 <= right <= n for n, right in stored.values())
+def test_what_is_said_by_fits_that_did_not_see_a_row():
+    x, y = suite.design(suite.calibration())
+    p = suite.cross_fitted(x, y, times=3)
+    low, high = wilson(int(y.sum()), len(y))
+    assert low < p.mean() < high
+    assert np.mean((p - y) ** 2) < y.mean() * (1 - y.mean()) + 0.005
+
+
+def test_the_stored_coefficients_are_what_the_suite_gives():
+    x, y = suite.design(suite.calibration())
+    model = suite.fit(x, y)
+    # The coefficients are stored to four places.
+    np.testing.assert_allclose(answer_certainty._stored(), np.r_[model.intercept_, model.coef_[0]], atol=0.02)
+
+
+def test_that_a_report_does_not_say_is_mostly_right(judged):
+    rows = [row for part in ("d2", "d3") for row in judged[part]]
+    assert np.mean([pair.gold is None for pair, _, _ in rows]) > 0.25
+    said = [pair.gold is None for pair, answer, _ in rows if not answer.stated]
+    found = [not answer.stated for pair, answer, _ in rows if pair.gold is None]
+    print(f"not stated: precision {np.mean(said):.3f} of {len(said)}, recall {np.mean(found):.3f} of {len(found)}")
+    assert wilson(sum(said), len(said))[0] > 0.7
+    assert wilson(sum(found), len(found))[0] > 0.7
 
 
 def test_places_are_places_of_the_report(judged):
@@ -119,7 +134,13 @@ def test_places_are_places_of_the_report(judged):
         ("Is there any evidence of pneumothorax?", "presence", "pneumothorax"),
         ("cardiomegaly", "presence", "cardiomegaly"),
         ("When was the prior study?", "date", "comparison"),
-        ("What is the impression?", "section", "impression"),
+        ("What is the impression?", "summary", "impression"),
+        ("What does the X-ray show?", "summary", "impression"),
+        ("Summarize the report", "summary", "impression"),
+        ("What are the findings?", "summary", "findings"),
+        ("How old was she?", "age", ""),
+        ("pericardial effusion", "presence", "pericardial effusion"),
+        ("Where is the line?", "device_position", "line"),
         ("Does the patient have any complaints?", "free", ""),
     ],
 )
@@ -151,6 +172,41 @@ def test_presence_has_a_verdict_and_its_words():
     assert extract("Clear lungs.", "Is there a pneumothorax?").reason == "not_found"
     # Not in the lexicon of chest radiographs.
     assert extract("No kidney stone.", "Is there a kidney stone?").value == "no"
+
+
+@pytest.mark.parametrize(
+    ("report", "question", "want"),
+    [
+        ("A man in his late seventies.", "age", "seventies"),
+        ("The pacemaker is 8 years old.", "age", "not stated"),
+        ("61 F, cough.", "age", "61"),
+        ("Temperature 99 F, cough.", "age", "not stated"),
+        ("EF estimated at thirty-five percent.", "EF", "thirty-five percent"),
+        ("An ICD is indicated if the EF is below 35%.", "EF", "not stated"),
+        ("The ETT was withdrawn 2 cm and now ends 4 cm above the carina.", "ETT position", "4 cm above the carina"),
+        ("Consider placing the ETT 4 cm above the carina.", "ETT position", "not stated"),
+        ("NG tube courses below the diaphragm, tip in the stomach.", "NG tube position", "in the stomach"),
+        ("Severe aortic stenosis.", "How severe is the mitral stenosis?", "not stated"),
+        ("4 cm mass in the RUL, left renal cyst.", "Which side is the mass on?", "RUL"),
+        ("INDICATION: Cough FINDINGS: Clear IMPRESSION: Normal.", "What does the X-ray show?", "Normal."),
+        ("INDICATION: Cough. TECHNIQUE: Two views of the chest.", "What does the X-ray show?", "not stated"),
+    ],
+)
+def test_forms_of_notes(report, question, want):
+    assert str(extract(report, question)) == want
+
+
+def test_a_normal_wider_silhouette_leaves_no_large_heart():
+    normal = extract("The cardiomediastinal silhouette is normal.", "Is there cardiomegaly?")
+    assert normal.value == "no"
+    assert not extract("The mediastinum is normal.", "Is there cardiomegaly?").stated
+
+
+def test_both_sides_named_one_by_one_are_bilateral():
+    report = (
+        "Moderate left effusion and small right effusion. IMPRESSION: Bilateral effusions, left greater than right."
+    )
+    assert extract(report, "Which side is the effusion on?").value == "bilateral"
 
 
 def test_reasons():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aimed.core import Catalog
 
 if TYPE_CHECKING:
+    from aimed.metrics.label_noise import label_noise
     from aimed.text.answers import Answer, extract
     from aimed.text.labeller import ReportLabeller, label
     from aimed.text.labels import ReportLabels
@@ -22,6 +23,7 @@ __all__ = [
     "ReportLabels",
     "extract",
     "label",
+    "label_noise",
     "label_stream",
     "load_lexicon",
 ]
@@ -49,6 +51,7 @@ _WHERE = {
     "ReportLabels": "aimed.text.labels",
     "extract": "aimed.text.answers",
     "label": "aimed.text.labeller",
+    "label_noise": "aimed.metrics.label_noise",
     "label_stream": "aimed.text.stream",
     "load_lexicon": "aimed.text.lexicon",
 }

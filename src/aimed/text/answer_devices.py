@@ -38,7 +38,7 @@ _PLACE = (
     r"svc[\s/-]{1,3}ra junction|ra junction|right atrium|right ventricle|left "
     r"ventricle|right ventricular apex|ra|rv|atrium|ventricle|ventricular apex|"
     r"atrial appendage|coronary sinus|atrium and (?:right )?ventricle|"
-    r"brachiocephalic vein|innominate vein|subclavian vein|jugular vein|azygos "
+    r"(?:brachiocephalic|innominate) (?:vein|confluence)|confluence|axilla|subclavian vein|jugular vein|azygos "
     r"vein|axillary vein|pulmonary artery|pulmonary outflow tract|stomach|gastric "
     r"(?:body|fundus|antrum|bubble)|fundus|duodenum|pylorus|jejunum|"
     r"(?:hemi)?diaphragms?|esophagus|oesophagus|gastroesophageal junction|ge "
@@ -52,7 +52,7 @@ _WHERE = re.compile(
     rf"into|to|off|under|beneath|inferior to|superior to|proximal to|distal to|"
     rf"overl[a-z]{{2,7}}|projects? over|projecting over|from|through|just)\s"
     rf"(?:the\s|a\s|an\s)?(?:(?:expected|region|location|position|level|area|"
-    rf"of|the|in|just|inferior|margin|mid|middle|upper|lower|distal|proximal|"
+    rf"of|the|in|just|inferior|margin|edge|border|bottom|mid|middle|upper|lower|distal|proximal|"
     rf"high|low|right|left|main|svc|superior|body|tip|origin|confluence|junction|"
     rf"medial|lateral|regions|levels)[\s/\-]{{1,2}}){{0,8}}?"
     rf"(?:{_PLACE})\b(?:(?:\s?(?:and|/|,|or)\s?(?:the\s)?(?:right\s|left\s|mid\s|"
@@ -68,10 +68,12 @@ _GOOD = re.compile(
     r"adequate|expected|proper|stable|unchanged|acceptable|correct|normal|usual|"
     r"optimal)\s(?:in\s)?(?:position(?:ing|s)?|location|placement)|well[\s-]positioned|"
     r"appropriately positioned|unchanged in position|malpositioned|malposition|"
-    r"coiled|kinked|too (?:low|high))\b"
+    r"coiled|too (?:low|high))\b"
 )
 _GONE = re.compile(
-    r"\b(?:removed|removal of|has been (?:withdrawn|pulled|discontinued)|extubated|"
+    r"\b(?:removed|removal of|(?:has|have) been (?:withdrawn|pulled|discontinued)"
+    r"(?! back| \d|[^.;]{0,40} (?:now|and|with|lies|ends)\b)|"
+    r"(?:was|were) (?:pulled|discontinued)(?! back| \d|[^.;]{0,40} (?:now|and)\b)|extubated|"
     r"extubation|no longer (?:seen|present)|discontinued|absent|no (?:[a-z]{1,14} "
     r"){0,3}$)"
 )
@@ -84,10 +86,16 @@ _BARE_PLACE = re.compile(
 _WAS = re.compile(r"\b(?:was|were|previously|formerly)(?: [a-z]{1,12}){0,2} ?$")
 _TIP = re.compile(r"^(?:the |its |an? )?(?:distal |side )?(?:tip|end|it|this|port|leads?|terminates?|side ?port)\b")
 _OLD = re.compile(
-    r"\b(?:previously|formerly|prior position|recommend\w{0,6}|advance\w{0,4}|"
-    r"advis\w{1,4}|withdraw\w{0,4}|retract\w{0,4}|should|could be|pull\w{0,4} "
-    r"back|repositioned from|consider)\b[^;]{0,50}$"
+    r"\b(?:previously|formerly|prior position|recommend\w{0,6}|advis\w{1,4}|should|could be|repositioned from|consider|"
+    r"(?<!been )(?<!was )(?<!were )(?:advanc\w{1,4}|withdraw\w{0,4}|retract\w{0,4}|pull\w{0,4} back))\b[^;]{0,50}$"
 )
+_WISHED = re.compile(
+    r"\b(?:consider|recommend\w{0,6}|suggest\w{0,4}|advis\w{1,4}|should|would|could|please|plan\w{0,4}|need\w{0,2}|if|goal|"
+    r"target|aim|ideal\w{0,2})\b[^,;:]{0,50}$"
+)
+_ENDS = re.compile(r"\b(?:tips?|ends?|ending|terminat\w{1,4}|side ?port)\b[^,;]{0,40}$")
+_FROM_CARINA = re.compile(r"\bcarina\b[^,;.]{0,40}$")
+_ANY_LINE = "line"
 
 
 def device_in(question: str) -> str | None:
@@ -101,11 +109,14 @@ def device_in(question: str) -> str | None:
     for name, pattern in _DEVICE.items():
         if pattern.search(question):
             return name
-    return None
+    return _ANY_LINE if re.search(r"\b(?:lines?|catheters?)\b(?! fracture)", question) else None
 
 
 def find_device_position(note: Passage, device: str) -> Found | None:
     """Return where the tip of a device lies: a distance (value in mm) or a place; one that is gone has a reason."""
+    if device == _ANY_LINE:
+        found = find_device_position(note, "central line")
+        return found if found and not found.reason else find_device_position(note, "pulmonary artery catheter") or found
     low = note.lower
     gone = seen = False
     candidates: list[tuple[int, Found]] = []
@@ -120,6 +131,8 @@ def find_device_position(note: Passage, device: str) -> Found | None:
             low[match.end() : min(s1, match.end() + 60)]
         ):
             gone = True
+            continue
+        if _WISHED.search(low[max(s0, match.start() - 70) : match.start()]):
             continue
         seen = True
         stop = s1
@@ -141,6 +154,8 @@ def find_device_position(note: Passage, device: str) -> Found | None:
         before = (s0, match.start())
         if re.search(r"\b(?:tip|end|position)\b", low[s0 : match.start()]) is None:
             parts.append(before)
+        if apart := _apart(note, s0, match.start(), match.end(), stop):
+            candidates.append((0, apart))
         for order, (a, b) in enumerate(parts):
             if found := _position(note, a, b):
                 quality = {"distance": 0, "place": 1, "judged": 2}[found.rule]
@@ -152,6 +167,21 @@ def find_device_position(note: Passage, device: str) -> Found | None:
         return Found(best.start, best.end, best.rule, best.value, best.unit, contested=len(values) > 1)
     if gone and not seen:
         return Found(-1, -1, "removed", reason="removed")
+    return None
+
+
+def _apart(note: Passage, s0: int, start: int, end: int, stop: int) -> Found | None:
+    """Return the distance where a sentence names the carina first: "carina to ETT distance is 4 cm"."""
+    low = note.lower
+    if not _FROM_CARINA.search(low[s0:start]):
+        return None
+    for length in find_lengths(note, end, min(stop, end + 60)):
+        if re.fullmatch(
+            r"(?:\s(?:tip|distance|is|of|measures|measured|about|approximately|at|was|now)|\s?[:=])*\s?",
+            low[end : length.start],
+        ):
+            return Found(length.start, length.end, "distance", length.largest, "mm")
+        break
     return None
 
 
@@ -168,7 +198,12 @@ def _position(note: Passage, start: int, end: int) -> Found | None:
         place = _WHERE.search(low, length.end, min(end, length.end + 90))
         stop = place.end() if place and place.start() - length.end < 14 else length.end
         return Found(length.start, stop, "distance", length.largest, "mm")
-    for place in _WHERE.finditer(low, start, end):
+    # "courses below the diaphragm with its tip in the fundus": where it ends comes first.
+    places = sorted(
+        list(_WHERE.finditer(low, start, end))[:20],
+        key=lambda m: not _ENDS.search(low[max(start, m.start() - 50) : m.start()]),
+    )
+    for place in places:
         if _OLD.search(low[start : place.start()]):
             continue
         if re.match(

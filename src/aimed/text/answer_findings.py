@@ -119,13 +119,32 @@ def _pattern(target: str) -> re.Pattern[str]:
     return re.compile(rf"\b{lead}{head}\b")
 
 
+_ORGANS = (
+    "kidney renal kidneys nephro", "bladder", "gallbladder", "liver hepatic", "spleen splenic", "thyroid", "breast",
+    "mitral", "aortic aorta", "tricuspid", "pulmonic", "pleural pleura", "pericardial pericardium", "hiatal",
+    "inguinal", "umbilical", "rib ribs", "hip", "clavicle clavicular", "skull", "femur femoral", "wrist", "ankle",
+    "vertebral spine", "brain cerebral", "adrenal", "ovarian ovary", "pancreatic pancreas", "lung pulmonary", "carotid",
+    "coronary", "joint", "peripheral", "bone osseous",
+)  # fmt: skip
+_ORGAN_OF = {word: group.split()[0] for group in _ORGANS for word in group.split()}
+_BEFORE_HEAD = re.compile(r"\b([a-z]{2,14})(?:\svalve)?[\s\-]$")
+
+
 def mentions_of(note: Passage, target: str, most: int = 200) -> Iterator[Mention]:
     """Yield the places where a target is named, with the verdict of the clause ('yes', 'no' or 'uncertain')."""
     low = note.lower
+    organs = {_ORGAN_OF.get(word) for word in target.split()} - {None}
     for count, match in enumerate(_pattern(target).finditer(low)):
         if count >= most:
             return
         start, end = match.span()
+        if (
+            organs
+            and (nearest := _BEFORE_HEAD.search(low, max(0, start - 40), start))
+            and (_ORGAN_OF.get(nearest[1], next(iter(organs))) not in organs)
+        ):
+            # "bladder stone" says nothing of kidney stones, "aortic stenosis" nothing of mitral stenosis.
+            continue
         s0, s1 = note.sentence_at(start)
         left, right = s0, s1
         for stop in _BREAK.finditer(low, s0, start):
@@ -180,7 +199,7 @@ def find_presence(note: Passage, target: str) -> Found | None:
 _SIDE = re.compile(
     r"\b((?:left|right) (?:greater|more|larger|worse) than (?:left|right)|bilateral(?:ly)?|"
     r"both(?: sides| lungs)?|bibasilar|bibasal|right(?: and left|[\s\-]sided|"
-    r"-?sided)?|left(?: and right|[\s\-]sided|-?sided)?|midline|lingula(?:r)?)\b"
+    r"-?sided)?|left(?: and right|[\s\-]sided|-?sided)?|midline|lingula(?:r)?|r[uml]l|l[ul]l)\b"
 )
 _NOT_A_SIDE = re.compile(
     r"^\s(?:heart|ventric\w{0,4}|atri\w{1,3}|anterior oblique|greater than|more "
@@ -195,6 +214,11 @@ _SIDE_VALUE = {
     "left": "left",
     "midl": "midline",
     "ling": "left",
+    "rul": "right",
+    "rml": "right",
+    "rll": "right",
+    "lul": "left",
+    "lll": "left",
 }
 
 
@@ -217,6 +241,9 @@ def find_laterality(note: Passage, target: str) -> Found | None:
             distance = (
                 mention.start - match.end() if match.end() <= mention.start else 1.5 * (match.start() - mention.end) + 4
             )
+            if match[1].startswith("ling"):
+                # "the lingula of the left lung": the side itself says it better.
+                distance += 40
             if near is None or distance < near[0]:
                 near = (distance, match)
         if near is None:
@@ -226,7 +253,7 @@ def find_laterality(note: Passage, target: str) -> Found | None:
         values.add(value)
         best = best or Found(match.start(), match.end(), "clause", value)
     if best is not None and len(values) > 1:
-        if values >= {"left", "right"} and "bilateral" not in values:
+        if values >= {"left", "right"}:
             return Found(best.start, best.end, "both", "bilateral", contested=True)
         return Found(best.start, best.end, best.rule, best.value, contested=True)
     return best
@@ -238,17 +265,38 @@ _DEGREE = (
     "extensive|significant|"
     "gross|grossly|subtle|borderline|advanced|subcentimeter|huge|diffuse|mild-to-moderate|"
     "moderate-to-severe|small-to-moderate|moderate-to-large|early|profound|"
-    "critical|subsegmental"
+    "critical|subsegmental|florid|frank|trivial|mod|considerable|substantial|sizable|sizeable|pronounced"
 )
 _SEVERITY = re.compile(
     rf"\b(?:(?:{_DEGREE})(?:(?:\s(?:to|or)\s|-to-|/)(?:{_DEGREE}))?|grade\s(?:\d|i{{1,3}}v?|iv)\b)(?!-)\b"
 )
 _LEVEL = (
-    (("trace", "tiny", "minim", "minor", "slight", "subtle", "border", "early", "subseg", "subcent"), "minimal"),
+    (
+        ("trace", "tiny", "trivial", "minim", "minor", "slight", "subtle", "border", "early", "subseg", "subcent"),
+        "minimal",
+    ),
     (("mild", "small"), "mild"),
     (("moder",), "moderate"),
     (
-        ("large", "severe", "marked", "massive", "extens", "signif", "gross", "advanc", "huge", "profound", "critical"),
+        (
+            "large",
+            "severe",
+            "marked",
+            "massive",
+            "extens",
+            "signif",
+            "gross",
+            "advanc",
+            "huge",
+            "profound",
+            "critical",
+            "florid",
+            "frank",
+            "consid",
+            "substan",
+            "siz",
+            "pronounced",
+        ),
         "severe",
     ),
 )
@@ -284,7 +332,11 @@ def find_severity(note: Passage, target: str) -> Found | None:
                 continue
             if not before and (
                 len(between) > 40
-                or not re.search(r"\b(?:is|are|appears?|remains?|was|now|in size|:)|^[\s,(]{0,3}$", between)
+                or not re.search(r"\b(?:is|are|appears?|remains?|was|now|in size|of|:)|^[\s,(:]{0,3}$", between)
+                or (
+                    re.match(r"[\s,(]{0,3}$", between)
+                    and not re.match(r"\s?(?:[.,;)]|$|and\b|in\b|to\b|on\b)", note.lower[match.end() : match.end() + 6])
+                )
                 or (re.search(r"\band\b", between) and not re.search(r"\b(?:is|are|now)(?: now| still)? $", between))
             ):
                 continue
@@ -404,7 +456,7 @@ def find_size(note: Passage, target: str, *, lung: bool = False) -> Found | None
         if owner is None or not owner[2]:
             continue
         clause = low[s0 : length.start]
-        if _RULE_TALK.search(low[s0:s1]):
+        if _RULE_TALK.search(low[s0:s1]) or re.search(r"\b(?:if|unless|whenever|should)\b[^,;]{0,60}$", clause):
             continue
         negative = re.search(
             r"\b(?:no|without|absence of|negative for)\b(?! (?:change|significant change|interval change))[^;,]{0,80}$",

@@ -40,7 +40,8 @@ class Found:
 FAMILY = (
     r"mother|father|parents?|brother|sister|son|daughter|wife|husband|spouse|"
     r"partner|grandmother|grandfather|aunt|uncle|cousin"
-    r"|nephew|niece|donor|twin|sibling|roommate|caregiver|neighbou?r|fianc[eé]e?|boyfriend|girlfriend"
+    r"|nephew|niece|donor|(?:nursing )?staff|twin|sibling|roommate|caregiver|neighbou?r|fianc[eé]e?|"
+    r"boyfriend|girlfriend"
 )
 _FAMILY_BEFORE = re.compile(rf"\b(?:{FAMILY})\b(?!'?s? (?:patient|of (?:two|three|\d)))[^.;]*$")
 _PATIENT = re.compile(r"\b(?:patient|pt|subject|this is an?)\b[^.;]*$")
@@ -64,8 +65,8 @@ _AGE_RULES = (
             rf"(?:[\s\-]{{0,2}}{_UNIT}\b)?"
         ),
     ),
-    ("old", re.compile(r"(?<![\d.,/:])(\d{1,3})[\s\-]{0,3}" + _UNIT + r"[\s.\-]{0,3}(?:old|of age)\b")),
-    ("short", re.compile(r"(?<![\d.,/:])(\d{1,3})[\s\-]{0,2}(?:y\.?\s?/?\s?o|yr?\.?\s?/?o)(?=[mf]?\b)")),
+    ("old", re.compile(r"(?<![\d.,/:])(\d{1,3})\+?[\s\-]{0,3}" + _UNIT + r"[\s.\-]{0,3}(?:old|of age)\b")),
+    ("short", re.compile(r"(?<![\d.,/:])(\d{1,3})\+?[\s\-]{0,2}(?:y\.?\s?/?\s?o|yr?\.?\s?/?o)(?=[mf]?\b)")),
     ("year_sex", re.compile(r"(?<![\d.,/:])(\d{1,3})[\s\-]{0,3}" + _UNIT + r"[\s\-,]{0,3}(?=" + _SEX_WORD + ")")),
     (
         "slash",
@@ -76,13 +77,64 @@ _AGE_RULES = (
         "aged",
         re.compile(r"\b(?:man|woman|male|female|lady|gentleman|boy|girl|patient|infant) of (\d{1,3}) (?:years|yrs)\b"),
     ),
+    (
+        "is",
+        re.compile(
+            r"(?:\b(?:patient|pt|subject|he|she)|\bm(?:r|rs|s)\.? [a-z'\-]{1,24}) (?:is|was|turned)(?: (?:now|"
+            r"currently|just))? (\d{1,3})(?=\s(?:and|who|with|but|today|now|last|this)\b|\s?[,;)]|\.(?!\d)|\s?$)"
+        ),
+    ),
 )
+_DIGIT = re.compile(r"\d")
+# Words without which a rule cannot match: a look for them costs far less than the pattern.
+_AGE_NEEDS = {
+    "labelled": ("age",),
+    "aged": ("age", " of "),
+    "old": ("old", "of age"),
+    "short": ("y",),
+    "year_sex": ("male", "man", "boy", "girl", "lady", " m", " f", "-m", "-f", ",m", ",f"),
+    "slash": ("/",),
+    "is": ("patient", "pt ", "subject", "he ", "mr", "ms"),
+}
 _AGE_LETTER = re.compile(r"(?<![\w.,/:\-])(\d{1,3})\s?-?([MF])\b(?![/'°])")
 _AGE_WORDS = re.compile(
     rf"\b({'|'.join(_TENS + _TEENS)}|{'|'.join(_ONES)})(?:[\s\-]({'|'.join(_ONES)}))?[\s\-]{_UNIT}[\s\-](?:old|"
     rf"of age)\b"
 )
-_DECADE = re.compile(r"\bin (?:his|her|their|the) (?:(?:early|mid|late|mid-to-late)[\s\-])?(\d0)'?s\b")
+_DECADES = {word[:-1] + "ies": 10 * number + 20 for number, word in enumerate(_TENS)}
+_DECADE = re.compile(
+    rf"\bin (?:his|her|their|the) (?:(?:early|mid|middle|late|mid-to-late)[\s\-])?(\d0'?s|{'|'.join(_DECADES)})\b"
+)
+_SUBJECT = re.compile(
+    r"(?:^\s{0,3}|[.,;:]\s|\b(?:the|his|her|their|its|this|that|an?)\s)(?:[a-z]{1,14}\s)?([a-z]{2,20})\s(?:is|was|are|were)"
+    r"(?:\s(?:now|currently|about|approximately|over|only|at least))?\s$"
+)
+_PERSONS = frozenset(
+    [
+        "he",
+        "she",
+        "patient",
+        "pt",
+        "subject",
+        "who",
+        "man",
+        "woman",
+        "male",
+        "female",
+        "lady",
+        "gentleman",
+        "boy",
+        "girl",
+        "child",
+        "infant",
+        "baby",
+        "newborn",
+        "neonate",
+        "toddler",
+        "person",
+        "individual",
+    ]
+)
 _WITHHELD = re.compile(
     r"(?:(?<!x)x{3,12}|(?<!_)_{2,40}|\[\*\*[^\]\n]{0,40}\*\*\]|\[age\]|<age>|\[redacted\])[\s\-]{0,3}(?:"
     + _UNIT
@@ -135,6 +187,15 @@ def find_age(note: Passage) -> Found | None:
         left = _left(note, start)
         if _AGE_NOT_BEFORE.search(left) and rule not in ("labelled", "slash"):
             return
+        subject = _SUBJECT.search(left)
+        if (
+            subject
+            and rule in ("old", "words")
+            and subject[1] not in _PERSONS
+            and not re.search(r"\bm(?:r|rs|s)\b", left)
+        ):
+            # "The pacemaker is 8 years old."
+            return
         if _AGE_NOT_AFTER.match(_right(note, after)) or _of_family(note, start, after):
             return
         values.add((value, unit))
@@ -142,14 +203,17 @@ def find_age(note: Passage) -> Found | None:
         if best is None or (named and not by_name):
             best, by_name = Found(start, end, rule, value, unit), named
 
+    digits = _DIGIT.search(low) is not None
     for rule, pattern in _AGE_RULES:
+        if not digits or not any(word in low for word in _AGE_NEEDS[rule]):
+            continue
         for match in pattern.finditer(low):
             group = 1 if match[1] is not None else 2
             unit = match[2] if rule in ("labelled", "old", "year_sex") and match[2] else "y"
             take(match.start(group), match.end(group), float(match[group]), _YEARS[unit[0]], rule, match.end())
             if best is not None and len(values) > 1:
                 break
-    if best is None:
+    if best is None and digits:
         for match in _AGE_LETTER.finditer(note.text):
             left = _left(note, match.start(), 25)
             if re.search(r"temp|fever|\bt\b|\btmax|degrees", left) or note.text.startswith(" of", match.end()):
@@ -158,16 +222,17 @@ def find_age(note: Passage) -> Found | None:
             if (
                 not spaced
                 or re.match(r"\s(?:with|w/|s/p|c/o|p/w|pre|who|here|h/o|hx|,)", _right(note, match.end()))
+                or (re.match(r"\s?(?:[,;.]|$)", _right(note, match.end())) and not 94 <= int(match[1]) <= 107)
                 or match[0][-2] == "-"
             ):
                 take(match.start(1), match.end(1), float(match[1]), "years", "letter", match.end())
-    if best is None:
+    if best is None and (" old" in low or "-old" in low or "of age" in low):
         for match in _AGE_WORDS.finditer(low):
             value = _WORDS[match[1]] + (_WORDS[match[2]] if match[2] else 0)
             end = match.end(2) if match[2] else match.end(1)
             take(match.start(1), end, float(value), _YEARS[match[3][0]], "words", match.end())
     if best is None and (said := _DECADE.search(low)) and not _of_family(note, said.start(), said.end()):
-        decade = int(said[1])
+        decade = int(said[1][:2]) if said[1][0].isdigit() else _DECADES[said[1]]
         best = Found(said.start(1), said.end(), "decade", (float(decade), float(decade + 9)), "years")
     if best is None and _WITHHELD.search(low):
         return Found(-1, -1, "withheld", reason="withheld")
@@ -232,11 +297,22 @@ _SEX_RULES = (
     (
         "noun",
         re.compile(
-            r"(?<![\w\-/])(male|female|man|woman|gentleman|lady|boy|girl)\b(?! (?:or|"
-            r"condom|catheter|partner|staff|nurse|chaperone))"
+            r"(?<![\w\-/])(male|female|man|woman|gentleman|lady|boy|girl)\b(?!-to-)(?! (?:or|"
+            r"condom|catheter|partner|staff|nurse|chaperone|doctor|physician|surgeon|"
+            r"attending|resident|breast|fetus|donor|friend|to[\s-]))"
         ),
     ),
     ("title", re.compile(r"\b(mr|mrs|ms|miss)\b\.?\s(?=[a-z])")),
+)
+_SEX_NEEDS = (
+    ("sex", "gender"),
+    ("/",),
+    ("old", "yo", "y/o", "y.o", "year", "yr", "-y", *(f"{digit}y" for digit in range(10))),
+    ("yo", "y/o"),
+    ("old", "yo", "y/o", "y.o", "of age"),
+    ("/",),
+    ("male", "man", "lady", "boy", "girl"),
+    ("mr", "ms", "miss"),
 )
 _PRONOUN = re.compile(r"\b(he|his|him|himself|she|her|hers|herself)\b")
 _OTHER_PERSON = re.compile(
@@ -249,14 +325,17 @@ def find_sex(note: Passage) -> Found | None:
     """Return the sex of the patient where it is said; pronouns count only when nothing better is there."""
     best: Found | None = None
     values: set[str] = set()
-    for rule, pattern in _SEX_RULES:
+    for (rule, pattern), needed in zip(_SEX_RULES, _SEX_NEEDS, strict=True):
         if rule in ("noun", "title") and best is not None:
             break
+        if not any(word in note.lower for word in needed):
+            continue
         for match in pattern.finditer(note.lower):
             group = 1 if match[1] is not None else 2
             start, end = match.span(group)
             if rule != "labelled" and (
-                _of_family(note, match.start(), end) or _OTHER_PERSON.search(_left(note, match.start()))
+                _of_family(note, match.start(), end)
+                or ((left := _left(note, match.start())) and not left.endswith(" this ") and _OTHER_PERSON.search(left))
             ):
                 continue
             value = _SEX_VALUE[match[group]]
@@ -271,7 +350,8 @@ def find_sex(note: Passage) -> Found | None:
             break
     if best is None:
         for match in _PRONOUN.finditer(note.lower):
-            if _FAMILY_BEFORE.search(_left(note, match.start(), 120)):
+            left = _left(note, match.start(), 120)
+            if _FAMILY_BEFORE.search(left) or _OTHER_PERSON.search(left):
                 continue
             values.add(_SEX_VALUE[match[1]])
             best = best or Found(match.start(), match.end(), "pronoun", _SEX_VALUE[match[1]])
@@ -357,14 +437,16 @@ _SHARE = r"(?:0?\.\d{1,2}|\d{1,2}(?:\.\d)?)"
 _PERCENT = (
     rf"(?P<low>{_SHARE})(?:\s{{0,2}}(?P<sign>%|percent))?(?:\s{{0,2}}(?:-|–|to|"
     rf"and)\s{{0,2}}(?P<high>{_SHARE})(?:\s{{0,2}}(?P<sign2>%|percent))?)?(?![\d/]|"
-    rf"\.\d)"
+    rf"\.\d|-?d\b)"
 )
 _BOUND = (
     r"(?P<bound>(?:greater than or equal to|greater than|more than|less than|"
     r"at least|over|under|above|below|>=?|<=?|≥|≤)\s{0,2})?"
 )
 _EF_NAME = r"(?<![a-z])(?:lvef|l\.?v\.? ?ef|ef|ejection fraction)(?![a-z])"
-_EF_AFTER = re.compile(_EF_NAME + r"(?P<gap>[^;\n\d.%<>≥≤]{0,60}?)" + _BOUND + r"(?<![\d.])" + _PERCENT)
+_EF_AFTER = re.compile(
+    _EF_NAME + r"(?P<gap>(?:[^;\n\d.%<>≥≤]|\b[234]-?d\b){0,60}?)" + _BOUND + r"(?<![\d.])" + _PERCENT
+)
 _EF_BEFORE = re.compile(r"(?<![\d.])" + _PERCENT + r"\s(?:[a-z]{1,14}\s){0,2}" + _EF_NAME)
 _EF_WORD = (
     r"(?:(?:low[\s\-])?normal|preserved|hyperdynamic|(?:(?:mildly|moderately|"
@@ -387,8 +469,16 @@ _EARLIER_AFTER = re.compile(
     r"(?:a|one|two|three|\d{1,2}) (?:years?|months?|weeks?) ago|last (?:year|"
     r"month|week))"
 )
-_GOAL = re.compile(r"\b(?:goal|target|aim(?:ing)? for)\b[^.;,]{0,25}$")
-_RIGHT_HEART = re.compile(r"(?:\brv\s?|right ventric\w{0,4}[\s(]{0,2}(?:systolic )?)$")
+_GOAL = re.compile(
+    r"\b(?:goal|target|aim(?:ing)? for)\b[^.;,]{0,25}$|\b(?:if|unless|whenever|once|indicated|criteri\w{1,2}|eligible|"
+    r"in patients with|reserved for)\b[^.;,]{0,30}$"
+)
+_RIGHT_HEART = re.compile(
+    r"(?:\brv\s?|(?:right ventric\w{0,4}|gall ?bladder|right atri\w{0,3}|left atri\w{0,3})[\s(]{0,2}(?:systolic )?)$"
+)
+_EF_WORDS = re.compile(
+    rf"{_EF_NAME}\s(?:[a-z]{{1,12}}\s){{0,5}}?(({'|'.join(_TENS)})(?:[\s\-](?:{'|'.join(_ONES)}))?(?:\s?(?:%|percent)))"
+)
 
 
 def _percent(text: str) -> float:
@@ -429,12 +519,18 @@ def find_ejection_fraction(note: Passage) -> Found | None:
             past = _EARLIER_BEFORE.search(_left(note, match.start(), 40)) or _EARLIER_AFTER.match(
                 _right(note, match.end())
             )
-            past = past or re.search(r"\b(?:previously|prior|earlier|formerly|in (?:19|20)\d\d|baseline)\b", gap)
+            past = past or re.search(
+                r"\b(?:previous(?:ly)?|prior|earlier|formerly|last|in (?:19|20)\d\d|baseline)\b", gap
+            )
             (earlier if past else now).append(item)
     if now:
         numbers = {repr(item.value) for item in now}
         first = min(now, key=lambda item: item.start)
         return Found(first.start, first.end, first.rule, first.value, "%", contested=len(numbers) > 1)
+    if worded := _EF_WORDS.search(note.lower):
+        ones = re.search(rf"[\s\-]({'|'.join(_ONES)})", worded[1])
+        total = float(_WORDS[worded[2]] + (_WORDS[ones[1]] if ones else 0))
+        return Found(worded.start(1), worded.end(1), "words", total, "%")
     for pattern in (_EF_WORD_BEFORE, _EF_WORD_AFTER):
         said = pattern.search(note.lower)
         if said and not _RIGHT_HEART.search(note.lower[max(0, said.start() - 30) : said.start()]):

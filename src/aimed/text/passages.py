@@ -13,11 +13,14 @@ LONGEST_SENTENCE = 1000
 _HEADINGS = {
     "indication": "indication|clinical indication|reason for exam|reason for examination|"
     "reason for study|reason for the exam"
-    "|history|clinical history|clinical information|hx",
+    "|history|clinical history|clinical information|hx|clinical data|clinical statement|clinical details|clinical"
+    "|clinical presentation|patient history|reason for visit",
     "technique": "technique|procedure|protocol",
-    "comparison": "comparison|comparisons|comparison study|compared to",
-    "findings": "findings|finding|report|observations",
-    "impression": "impression|impressions|conclusion|conclusions|opinion|summary|assessment",
+    "comparison": "comparison|comparisons|comparison study|compared to|prior studies|prior study|prior exams"
+    "|prior examinations|previous studies|previous exams|comparison exam|comparison films",
+    "findings": "findings|finding|report|observations|results|description|radiographic findings",
+    "impression": "impression|impressions|conclusion|conclusions|opinion|summary|assessment|interpretation"
+    "|final impression|impression and plan|impression/recommendations|diagnosis|final diagnosis|conclusion/impression",
     "recommendation": "recommendation|recommendations|advice",
     "exam": "exam|examination|study|procedure performed|exam type",
     "date": "date|exam date|study date|date of exam|date of study|date of examination|date of service",
@@ -26,6 +29,10 @@ _KIND_OF = {name: kind for kind, names in _HEADINGS.items() for name in names.sp
 _HEADING = re.compile(
     r"(?:^|(?<=[\n.;!?])|(?<=[.;!?] )|(?<=\n ))(" + "|".join(sorted(_KIND_OF, key=len, reverse=True)) + r")[ \t]{0,2}:",
     re.M,
+)
+# In capitals a heading needs no full stop before it: "INDICATION: Cough FINDINGS: Clear."
+_CAPITALS = re.compile(
+    r"(?<=\s)(" + "|".join(sorted(map(str.upper, _KIND_OF), key=len, reverse=True)) + r")[ \t]{0,2}:"
 )
 _END = re.compile(r"[.!?](?=\s|$)|\n(?=[ \t]{0,8}(?:\n|[-*•]|\d{1,2}[.)]|[a-z][a-z /]{2,30}:))", re.M)
 _NOT_AN_END = re.compile(r"(?:^|[\s(])(?:dr|mr|mrs|ms|st|vs|approx|e\.g|i\.e|y\.o|cf|fig|prof|no|[a-z]|\d{1,2})$")
@@ -124,6 +131,14 @@ class Passage:
         """Kind and place of each headed part in order, without its heading."""
         if self._sections is None:
             heads = [(match.start(), match.end(), _KIND_OF[match[1]]) for match in _HEADING.finditer(self.lower)]
+            if ":" in self.text:
+                known = {end for _, end, _ in heads}
+                heads += [
+                    (match.start(), match.end(), _KIND_OF[match[1].lower()])
+                    for match in _CAPITALS.finditer(self.text)
+                    if match.end() not in known
+                ]
+                heads.sort()
             stops = [start for start, _, _ in heads[1:]] + [len(self.text)]
             self._sections = [
                 (kind, *self.trim(end, stop)) for (_, end, kind), stop in zip(heads, stops, strict=bool(heads))

@@ -25,6 +25,7 @@ KINDS = (
     "severity",
     "presence",
     "section",
+    "summary",
     "free",
 )
 """Kinds of question; `free` is anything that the others do not cover."""
@@ -61,7 +62,8 @@ _SIZE = re.compile(
 )
 _NODULE = re.compile(r"\b(?:nodul\w{1,3}|lung (?:mass|lesion|tumou?r)s?|pulmonary (?:mass|lesion)\w{0,2})\b")
 _AGE = re.compile(
-    r"\bhow old is (?:the )?(?:patient|pt|he|she|this|subject|person|man|woman)|"
+    r"\bhow old (?:is|was|are|were) (?:the |this |our )?(?:patient|pt|he|she|subject|person|man|woman|child|infant|"
+    r"baby|boy|girl|lady|gentleman)\b|\b(?:what|which) age\b|\bage (?:in years|group)$|"
     r"^(?:what is |what's )?(?:(?:the|his|her) )?(?:(?:patient|subject|person)'?s? "
     r")?age\b(?! of (?!the patient|patient))|\bage of (?:the )?(?:patient|subject)|"
     r"\bhow many years old\b|^how old\?*$|\bpatient'?s? age\b|\b(?:his|her) "
@@ -102,7 +104,6 @@ _PRESENT = re.compile(
     r"out|excluded)\b|^(?:presence|absence) of\b"
 )
 _SECTIONS = (
-    ("impression", re.compile(r"\b(?:impression|conclusion|summary)\b")),
     (
         "indication",
         re.compile(
@@ -124,6 +125,25 @@ _SECTIONS = (
             r"(?:exam\w{0,7}|study|imaging) was (?:done|performed))\b"
         ),
     ),
+)
+_IMPRESSION = re.compile(
+    r"^(?:what (?:is|was|were|are) |give |state |show )?(?:me )?(?:the |its |your )?(?:radiologist'?s? |final |"
+    r"overall |main |report'?s? )?(?:impressions?|conclusions?|summary)\b"
+)
+_SEEN = r"(?:x-?rays?|xr|radiographs?|cxr|films?|images?|study|report|scan|exam(?:ination)?|imaging|pictures?)"
+_BROAD = re.compile(
+    rf"^what (?:does|do|did) (?:the |this |these |his |her |that )?(?:chest |portable |ap |pa |whole )?{_SEEN} (?:show|"
+    rf"reveal|demonstrate|say|find|conclude|indicate|tell)(?: us| me)?$|^(?:please )?summari[sz]e\b|"
+    rf"^what (?:is|was|are|were) (?:the )?(?:main |key |important |overall |major |principal |relevant |significant )?"
+    rf"(?:findings?|results?|message|bottom line|diagnosis)(?: (?:of|in|on|from) (?:the |this )?(?:chest )?{_SEEN})?$|"
+    rf"^what (?:is|was) (?:seen|found|shown|noted|wrong)(?: (?:in|on|with|by) (?:the |this )?(?:chest )?{_SEEN})?$|"
+    rf"^(?:main |key )?(?:findings?|results?)(?: of (?:the |this )?{_SEEN})?$"
+)
+_FINDING_NAME = re.compile(
+    r"(?:effusions?|fractures?|stenosis|regurgitation|emboli(?:sm)?|dissection|aneurysms?|mass(?:es)?|lesions?|hernias?|"
+    r"thickening|o?edema|collapse|stones?|infarct(?:ion)?|hemorrhage|bleed(?:ing)?|thromb(?:us|osis)|enlargement|opacit(?:y|"
+    r"ies)|consolidation|pneumonia|nodules?|hypertension|congestion|scarring|calcifications?|[a-z]{4,}(?:itis|oma|osis|emia|"
+    r"pathy|megaly|ectasis))$"
 )
 _WANTS = (
     ("when", _WHEN),
@@ -274,6 +294,13 @@ def read_question(question: str) -> Question:
         bare,
     ):
         return Question("date", "exam")
+    if _IMPRESSION.search(bare):
+        return Question("summary", "impression", words=words, wants=_wants(bare))
+    if _BROAD.search(bare):
+        only = re.search(r"\bfindings?\b", bare) and not re.search(
+            r"\b(?:main|key|important|overall|major|principal)\b", bare
+        )
+        return Question("summary", "findings" if only else "impression")
     for kind, pattern in _SECTIONS:
         if pattern.search(bare):
             return Question("section", kind, words=words, wants=_wants(bare))
@@ -284,6 +311,12 @@ def read_question(question: str) -> Question:
         and not re.match(r"(?:what|which|where|when|who|why|how)\b", bare)
     ):
         return Question("presence", target)
+    if (
+        len(bare.split()) <= 4
+        and _FINDING_NAME.search(bare)
+        and not re.match(r"(?:what|which|where|when|who|why|how)\b", bare)
+    ):
+        return Question("presence", target or bare)
     if not re.search(r"\s", bare.replace("pleural ", "").replace("pulmonary ", "").replace("lung ", "")) and words:
         return Question("presence", target or bare)
     return Question("free", words=words, wants=_wants(bare))

@@ -187,6 +187,10 @@ _IRREGULAR = {
     "radiographs": "radiograph",
     "radiography": "radiograph",
     "follow": "followup",
+    "echocardiogram": "echo",
+    "echocardiography": "echo",
+    "echocardiographic": "echo",
+    "tte": "echo",
     "complaint": "complain",
     "complaints": "complain",
 }
@@ -223,7 +227,7 @@ def content_words(text: str) -> list[str]:
     Examples
     --------
     >>> content_words("What does her echocardiogram show?")
-    ['echocardiogram']
+    ['echo']
     """
     said = [word for word in _WORD.findall(text.lower()) if len(word) > 1 or word.isdigit()]
     # "What does he report?" is about reporting, as there is nothing else in it.
