@@ -443,3 +443,18 @@ def test_none_below_a_heading_denies_what_it_names(labeller, note, value):
     np.testing.assert_equal(found.value(0, "Support Devices"), value)
     for row in found.evidence.filter(assertion="negative").iter_rows(named=True):
         assert row["sentence_start"] <= row["start"] < row["trigger_start"] < row["trigger_end"] <= row["sentence_end"]
+
+
+@pytest.mark.parametrize(
+    ("note", "sections"),
+    [
+        ("INDICATION: Chest pain FINDINGS: small left effusion IMPRESSION: Small effusion", ["findings", "impression"]),
+        ("CLINICAL HISTORY cough FINDINGS small left effusion", ["findings"]),
+        ("There is a large PLEURAL EFFUSION in the left CHEST today", [""]),
+    ],
+)
+def test_headings_are_seen_in_reports_that_lost_their_line_breaks(note, sections):
+    found = ReportLabeller().label_one(note)
+    assert found.value(0, "Pleural Effusion") == 1.0
+    rows = found.evidence.filter(pl.col("target").cast(pl.String) == "Pleural Effusion")
+    assert rows["section"].cast(pl.String).to_list() == sections

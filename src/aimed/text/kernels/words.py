@@ -289,6 +289,10 @@ def find_phrases(
                         shown = (last & 16) > 0 or (opens and (last & 32) > 0 and (flags[begin] & 8) > 0)
                         if not shown and opens and (last & 1) > 0 and at < end:
                             shown = (flags[at] & 1) == 0 and at - begin <= 3
+                        if not shown and not opens and (last & 1) > 0 and at < end and gap[begin] == 0:
+                            # Reports that lost their line breaks: capitals among words that have none.
+                            shown = (flags[begin] & flags[at - 1] & 1) > 0 and (flags[at] & 1) == 0
+                            shown = shown and at - begin <= 3 and begin > first[note] and (flags[begin - 1] & 1) == 0
                         if shown:
                             gap[begin] = 3
                             if at < end:
