@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from aimed.core.errors import DataError
 from aimed.privacy.certificate import recall_certificate
 from aimed.privacy.classes import CLASS_NAMES
-from aimed.privacy.planted import PlantedNote
+from aimed.privacy.planted import PlantedNote, planted_notes
 from aimed.privacy.rules import find_by_rules
 
 NOTES = [
@@ -125,3 +126,54 @@ def test_bad_requests_are_named() -> None:
         recall_certificate(find_by_rules, [PlantedNote("plain", (), "t")])
     with pytest.raises(DataError, match="class that does not exist"):
         recall_certificate(lambda text: [(0, 1, "person")], NOTES)
+
+
+def test_names_on_no_list_are_told_of_on_their_own() -> None:
+    def listed(note: str) -> list[tuple[int, int, str]]:
+        return [(s, e, c) for s, e, c in known.get(note, [])]
+
+    known = {n.text: list(n.spans) for n in planted_notes(40, 3, "test")}
+    # A finder that knows the planted notes by heart finds everything in them, and nothing once the names are others.
+    found = recall_certificate(listed, 40, seed=3)
+    assert float(found.whole) == pytest.approx(1)
+    assert found.unlisted is not None
+    assert float(found.unlisted) < 0.5
+    assert "on no list" in found.to_markdown()
+    assert found.to_dict()["unlisted_names"]["n"] == found.unlisted.n
+    again = recall_certificate(listed, 40, seed=3)
+    assert again.hash == found.hash
+
+
+def test_given_notes_have_no_other_names() -> None:
+    notes = planted_notes(4, 3, "test")
+    assert recall_certificate(lambda note: [(0, len(note), "name")], notes).unlisted is None
+
+
+def test_a_class_in_one_note_only_has_no_interval_and_says_so() -> None:
+    found = recall_certificate(found_by_place, NOTES)
+    data = json.dumps(found.to_dict())
+    assert "NaN" not in data
+    assert found.to_dict()["classes"]["telephone"]["whole"]["lower"] is None
+    assert "no interval: in one note only" in found.to_markdown()
+
+
+def test_the_interval_across_templates_covers_where_misses_go_by_template() -> None:
+    # A finder that is good at some templates and bad at others: notes of one template tell the same thing again.
+    rng = np.random.default_rng(0)
+    by_note = by_template = 0
+    for _ in range(60):
+        chance = rng.beta(4.5, 0.5, 25)
+        notes = [PlantedNote("Ab", ((0, 2, "name"),), f"t{i % 25}") for i in range(250)]
+        hit = iter(rng.random(250) < np.tile(chance, 10))
+        c = recall_certificate(lambda text, hit=hit: [(0, 2, "name")] if next(hit) else [], notes)
+        assert c.across is not None
+        by_note += c.words.lower <= 0.9 <= c.words.upper
+        by_template += c.across.lower <= 0.9 <= c.across.upper
+    assert by_template >= 52
+    assert by_note < by_template
+
+
+def test_few_templates_say_nothing_about_others() -> None:
+    c = recall_certificate(lambda text: [(0, 2, "name")], [PlantedNote("Ab", ((0, 2, "name"),), "t")] * 50)
+    assert c.across is None
+    assert "other templates like these" not in c.to_markdown()

@@ -41,7 +41,8 @@ def test_p_values_are_adjusted_and_the_sentence_counts_what_is_left():
     shown = sum(one["state"] == "loss shown" for one in known)
     firm = sum(one["state"] == "loss shown" and one["p_holm"] < 0.05 for one in known)
     assert firm >= 1
-    assert f"A loss is shown for {shown} of {len(NOTE_CHANGES)}, for {firm} after Holm's adjustment" in found["sentence"]
+    counted = f"A loss is shown for {shown} of {len(NOTE_CHANGES)}, for {firm} after Holm's adjustment"
+    assert counted in found["sentence"]
 
 
 def test_few_patients_with_the_finding_make_the_interval_wide():

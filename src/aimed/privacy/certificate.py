@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
 
 from aimed.core.errors import DataError
 from aimed.metrics.proportions import mean_share
@@ -25,7 +28,9 @@ _WORD: Final = re.compile(r"[^\W_]+")
 STATEMENT: Final = (
     "Measured on a corpus of made-up notes with planted identifiers, not on your notes: other templates, other"
     " words and other"
-    " hospitals give other figures. It is not a guarantee that a note holds no identifier, and no statement of"
+    " hospitals give other figures. The planted names and places are on lists that the finder may know, and the"
+    " intervals are for more notes from these templates; names that stand on no list are told of on their own."
+    " It is not a guarantee that a note holds no identifier, and no statement of"
     " an expert"
     " under 45 CFR 164.514(b)(1). Check a sample of your own notes by eye."
 )
@@ -82,6 +87,11 @@ class Certificate:
         SHA-256 of the notes and their spans.
     versions : mapping of str to str
         Rules, eponyms, templates, and the model where there is one.
+    unlisted : Estimate or None
+        Share of the words of names that were found where every name was exchanged for letters that are on no list;
+        None for notes that were given.
+    across : Estimate or None
+        `words` again, with all identifiers of one template taken as dependent: for notes of other templates like these.
     """
 
     classes: tuple[ClassRecall, ...]
@@ -94,6 +104,8 @@ class Certificate:
     level: float
     corpus: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    unlisted: Estimate | None = None
+    across: Estimate | None = None
 
     @property
     def hash(self) -> str:
@@ -109,6 +121,8 @@ class Certificate:
             "level": self.level,
             "corpus": self.corpus,
             "versions": dict(self.versions),
+            "unlisted_names": _number(self.unlisted),
+            "words_across_templates": _number(self.across),
             "all": {"whole": _number(self.whole), "words": _number(self.words), "precision": _number(self.precision)},
             "classes": {
                 c.cls: {
@@ -143,7 +157,9 @@ class Certificate:
             "",
             f"- Identifiers taken out whole: {_words(self.whole)}",
             f"- Words of identifiers taken out: {_words(self.words)}",
+            *([] if self.across is None else [f"- The same for other templates like these: {_words(self.across)}"]),
             f"- Words taken out that were identifiers: {_words(self.precision)}",
+            *([] if self.unlisted is None else [f"- Words of names that are on no list: {_words(self.unlisted)}"]),
             "",
             "| | Class | Identifiers | Templates | Taken out whole | Words taken out | Precision |",
             "|---|---|---:|---:|---|---|---|",
@@ -163,16 +179,19 @@ class Certificate:
         return "\n".join(lines)
 
 
-def _number(e: Estimate | None) -> dict[str, float | int] | None:
+def _number(e: Estimate | None) -> dict[str, float | int | None] | None:
     if e is None:
         return None
-    return {"value": round(float(e), 6), "lower": round(e.lower, 6), "upper": round(e.upper, 6), "n": e.n}
+    lower, upper = (round(end, 6) if math.isfinite(end) else None for end in (e.lower, e.upper))
+    return {"value": round(float(e), 6), "lower": lower, "upper": upper, "n": e.n}
 
 
 def _words(e: Estimate | None) -> str:
     if e is None:
         return "none planted or found"
     # Rounded down, so that a miss never reads as 100 %; the small term is for a sum of ones that ends below one.
+    if not math.isfinite(e.lower):
+        return f"{int(1000 * e + 1e-6) / 10:.1f} %, no interval: in one note only, n = {e.n}"
     return f"{int(1000 * e + 1e-6) / 10:.1f} % [{int(1000 * e.lower + 1e-6) / 10:.1f}, {100 * e.upper:.1f}], n = {e.n}"
 
 
@@ -191,6 +210,66 @@ class _Tally:
 
     def share(self, level: float, name: str) -> Estimate | None:
         return mean_share(self.yes, patient=self.note, level=level, name=name) if self.yes else None
+
+
+def _across(words: Mapping[str, _Tally], corpus: Sequence[PlantedNote], level: float) -> Estimate | None:
+    """Return the share of words with templates as clusters, where there are enough of them to say."""
+    yes = [one for tally in words.values() for one in tally.yes]
+    template = [corpus[i].template for tally in words.values() for i in tally.note]
+    if len(set(template)) < _FEWEST_TEMPLATES:
+        return None
+    return mean_share(yes, patient=template, level=level, name="words across templates")
+
+
+_FEWEST_TEMPLATES: Final = 10
+_CONSONANTS: Final = "bdfgklmnprstvz"
+_VOWELS: Final = "aeiou"
+_UNLISTED = 4
+"""One note in so many is read again with names that are on no list."""
+
+
+def _nameless(notes: Sequence[PlantedNote], seed: int) -> list[PlantedNote]:
+    """Return notes in which every word of a name is one made of syllables, in the same letters and as long."""
+    rng = np.random.default_rng([seed, 13])
+
+    def other(found: re.Match[str]) -> str:
+        word = found[0]
+        if len(word) < 3 or not word.isalpha():
+            return word
+        made = "".join(
+            letters[int(rng.integers(len(letters)))]
+            for place in range(max(4, len(word)))
+            for letters in (_VOWELS if place % 2 else _CONSONANTS,)
+        )
+        return made.upper() if word.isupper() else made if word.islower() else made.title()
+
+    out = []
+    for note in notes:
+        text, spans, at = "", [], 0
+        for start, end, cls in sorted(note.spans):
+            value = note.text[start:end]
+            text += note.text[at:start]
+            value = _WORD.sub(other, value) if cls == "name" else value
+            spans.append((len(text), len(text) + len(value), cls))
+            text, at = text + value, end
+        out.append(PlantedNote(text + note.text[at:], tuple(spans), note.template))
+    return out
+
+
+def _of_unlisted_names(
+    find: Callable[[str], Any], notes: Sequence[PlantedNote], seed: int, level: float
+) -> Estimate | None:
+    tally = _Tally()
+    for i, note in enumerate(_nameless(notes, seed)):
+        gone = bytearray(len(note.text))
+        for start, end, _ in (_span(one) for one in find(note.text)):
+            end = min(end, len(note.text))
+            gone[start:end] = b"\1" * (end - start)
+        for start, end, cls in note.spans:
+            for m in _WORD.finditer(note.text, start, end):
+                if cls == "name" and len(m[0]) > 2:
+                    tally.add(all(gone[m.start() : m.end()]), i)
+    return tally.share(level, "unlisted names")
 
 
 def _span(found: Any) -> tuple[int, int, str]:
@@ -347,6 +426,8 @@ def recall_certificate(
         level=level,
         corpus=digest.hexdigest(),
         versions=stated | dict(versions or {}),
+        across=_across(words, corpus, level),
+        unlisted=_of_unlisted_names(find, corpus[: -(-len(corpus) // _UNLISTED)], seed, level) if made else None,
     )
 
 

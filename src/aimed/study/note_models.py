@@ -17,6 +17,7 @@ __all__ = [
     "RANK",
     "TITLES",
     "build_reader",
+    "doubt_as_present",
     "lexicon_digest",
     "lexicon_of",
     "note_models_of",
@@ -124,3 +125,13 @@ def lexicon_digest(spec: StudySpec) -> str:
     from aimed.text.lexicon import load_lexicon
 
     return load_lexicon(lexicon_of(spec)).digest
+
+
+def doubt_as_present(spec: StudySpec) -> tuple[str, ...]:
+    """Return the kinds of doubt that the study's set of labels counts as present, such as "likely"."""
+    from aimed.text.lexicon import load_lexicon
+
+    if spec.notes is None:
+        raise TypeError("a study of notes is needed")
+    convention = load_lexicon(lexicon_of(spec)).conventions.get(spec.notes.targets)
+    return () if convention is None else convention.certain

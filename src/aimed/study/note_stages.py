@@ -17,7 +17,7 @@ from aimed.core import Cohort, Finding, NotEstimableError, Severity, Split
 from aimed.metrics.report_labels import f1_thresholds, label_f1
 from aimed.metrics.result import Estimate, clustered_variance
 from aimed.study.findings import calibrate_findings
-from aimed.study.note_models import RANK, TITLES, build_reader, note_models_of
+from aimed.study.note_models import RANK, TITLES, build_reader, doubt_as_present, note_models_of
 from aimed.study.notes import notes_of
 from aimed.study.picture_stages import labels_of, plain
 from aimed.study.pictures import finding_labels
@@ -52,7 +52,25 @@ def check(spec: StudySpec, cohort: Cohort, split: Split, progress: Progress = si
         progress=each_check(progress),
     )
     grave = [one for one in found if one.severity is not Severity.NOTE]
-    return [*grave, *_refused(cohort), *_identifiers(spec, cohort), *found[len(grave) :]]
+    return [*grave, *_refused(cohort), *_identifiers(spec, cohort), *_conventions(spec), *found[len(grave) :]]
+
+
+def _conventions(spec: StudySpec) -> list[Finding]:
+    """Say that the lexicon takes some doubt for presence where the reference standard has a code for doubt."""
+    kinds = doubt_as_present(spec)
+    if not kinds or spec.notes is None or spec.notes.coding != "chexpert":
+        return []
+    return [
+        Finding(
+            check="note_convention",
+            severity=Severity.NOTE,
+            where="notes",
+            message=f"The labels '{spec.notes.targets}' of the lexicon count some doubt as present "
+            f"({', '.join(kinds)}); the reference standard codes doubt as -1.",
+            evidence={"targets": spec.notes.targets, "doubt_as_present": list(kinds), "coding": spec.notes.coding},
+            advice="Where the findings bear CheXpert's names, say [notes] targets = 'chexpert'.",
+        )
+    ]
 
 
 _LOOKED_AT = 2000
@@ -144,10 +162,16 @@ def fit_reader(spec: StudySpec, cohort: Cohort, name: str, rows: NDArray[np.int6
     )
 
 
-def called(y: NDArray[np.float64], risk: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what is called present, each finding from the risk on at which its F1 is highest on these rows."""
+def called(y: NDArray[np.float64], risk: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is called present of some risks, each finding from the risk on at which F1 is highest on other rows.
+
+    Examples
+    --------
+    >>> called(np.array([[1.0], [0]]), np.array([[0.8], [0.2]]), np.array([[0.6], [0.4]])).ravel().tolist()
+    [1.0, 0.0]
+    """
     cuts = f1_thresholds(y, risk)
-    return np.where(np.isnan(cuts), 0.0, risk >= cuts).astype(np.float64)
+    return np.where(np.isnan(cuts), 0.0, of >= cuts).astype(np.float64)
 
 
 def _tried(spec: StudySpec, cohort: Cohort, split: Split, name: str, progress: Progress) -> _Tried:
@@ -158,11 +182,14 @@ def _tried(spec: StudySpec, cohort: Cohort, split: Split, name: str, progress: P
         held = np.sort(fold.tune)
         reader = fit_reader(spec, cohort, name, np.sort(fold.fit))
         risk[held] = reader.predict_proba(list(notes_of(cohort).take(held).texts))
-    said = called(y[train], risk[train])
     place_of = {int(row): k for k, row in enumerate(train)}
+    said = np.zeros((train.size, y.shape[1]))
     folds = []
     for fold in split.folds:
         rows = np.asarray([place_of[int(row)] for row in np.sort(fold.tune)])
+        others = np.delete(train, rows)
+        # On the rows that chose it a threshold flatters, and most where there are many risks to choose from.
+        said[rows] = called(y[others], risk[others], risk[train][rows])
         try:
             folds.append(float(label_f1(y[train][rows], said[rows], gold_coding="certain")))
         except NotEstimableError:
