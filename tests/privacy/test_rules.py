@@ -607,6 +607,68 @@ def test_any_mixture_of_pieces_gives_valid_spans() -> None:
             assert all(x[1] <= y[0] for x, y in itertools.pairwise(spans))
 
 
-@pytest.mark.parametrize("note", ["Dr. XXXX XXXX was notified.", "discussed with XXXX XXXX at XXXX p.m.", "Dr. ____ called"])
+@pytest.mark.parametrize(
+    "note", ["Dr. XXXX XXXX was notified.", "discussed with XXXX XXXX at XXXX p.m.", "Dr. ____ called"]
+)
 def test_holes_of_an_earlier_deidentification_are_no_names(note):
     assert find_by_rules(note) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "text", "cls"),
+    [
+        ("Nodule since 8/2019, stable.", "8/2019", "date"),
+        ("Follow-up 4/16 in clinic.", "4/16", "date"),
+        ("Visit fri 9/8 at noon.", "9/8", "date"),
+        ("Return Friday 3/1.", "3/1", "date"),
+        ("Tooth extracted 9.9.19 under local.", "9.9.19", "date"),
+        ("MTX since enero 2020.", "enero 2020", "date"),
+        ("Visto el 3 de marzo de 2020.", "3 de marzo de 2020", "date"),
+        ("Review in spring 2025 please.", "spring 2025", "date"),
+        ("Her mother (94 yrs) is well.", "94", "date"),
+        ("Posts as @jl_moonchild on Instagram.", "@jl_moonchild", "other_unique"),
+        ("Interpreter #330218 used.", "330218", "other_unique"),
+        ("Call back x7-4482 please.", "x7-4482", "telephone"),
+        ("Reported by MCRN 298123.", "298123", "certificate_licence"),
+        ("Medicare no. 2953 12345 1 1 seen.", "2953 12345 1 1", "health_plan"),
+        ("Walgreens at 1200 W Fullerton today.", "1200 W Fullerton", "geography"),
+        ("Found on the 1600 block of Delancey St today.", "1600 block of Delancey St", "geography"),
+        ("Lives at 14/203 Parramatta Road now.", "14/203 Parramatta Road", "geography"),
+        ("She comes from Homebush NSW 2140 by train.", "Homebush NSW 2140", "geography"),
+        ("Husband works for Jaguar Land Rover since 2010.", "Jaguar Land Rover", "name"),
+        ("58 year old man, 周晓明, with a cough for three days.", "周晓明", "name"),
+        ("he lives in baton rouge with his wife.", "baton rouge", "geography"),
+        ("Seen at Klinikum Großhadern last week.", "Klinikum Großhadern", "geography"),
+    ],
+)
+def test_forms_that_clinicians_use(note, text, cls):
+    assert (text, cls) in [(note[a:b], c) for a, b, c, _ in find_by_rules(note)]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Dyspnea, shortness of breath.",
+        "Melanoma, exam for metastatic disease.",
+        "Cough PA and lateral views of the chest.",
+        "Nodes 3/17 nodes positive, VA 6/18, pain score 3/16, motor 4/5.",
+        "pain @rest and @night",
+        "MMSE 12/30, GCS 3/15, Apgar 9/10.",
+        "he lives in a nursing home with his cat.",
+        "Marsupialization in the fall of the year; spring ligament torn.",
+        "Dr. XXXX XXXX I discussed the findings.",
+        "Software version 9.9.19 installed.",
+    ],
+)
+def test_clinical_forms_that_name_nobody(note):
+    assert find_by_rules(note) == []
+
+
+def test_a_gene_after_a_name_stays():
+    note = "Her sister Kirsty BRCA2 carrier."
+    assert [note[a:b] for a, b, _, _ in find_by_rules(note)] == ["Kirsty"]
+
+
+def test_a_town_does_not_reach_over_a_full_stop():
+    note = "Through the Southern Convention. Decatur, Georgia 30030."
+    assert [note[a:b] for a, b, _, _ in find_by_rules(note)] == ["Decatur, Georgia 30030"]

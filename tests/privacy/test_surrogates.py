@@ -152,3 +152,48 @@ def test_a_short_key_is_refused_and_the_key_is_not_shown(given: Surrogates) -> N
         Surrogates(b"short")
     assert KEY.hex() not in repr(given)
     assert not hasattr(given, "__dict__")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2021-03-04 seen by John Quixley",
+        "3/4/2021, John Quixley",
+        "20210304 John Quixley",
+        "March 3, 2021 with John Quixley",
+    ],
+)
+def test_nothing_but_a_time_of_day_stays_behind_a_date(given: Surrogates, text: str) -> None:
+    assert given.shift_date(text, "A1") == "[date]"
+
+
+def test_times_of_day_stay(given: Surrogates) -> None:
+    moved = given.shift_date("2021-03-04", "A1")
+    for time in ("T10:15:00.000-05:00", " 10:15", "T10:15:00Z", " 10:15 PM"):
+        assert given.shift_date("2021-03-04" + time, "A1") == moved + time
+    assert given.shift_date("20210304101500.000000+0100", "A1").endswith("101500.000000+0100")
+
+
+def test_both_ends_of_a_range_move_by_the_same_days(given: Surrogates) -> None:
+    for text in ("12-15 March 2021", "March 12-15, 2021", "March 12 to 15, 2021", "12 March 2021 to 15 March 2021"):
+        first, last = given.shift_date(text, "A1").split(" to ")
+        ends = [given.shift_date(f"{day} March 2021", "A1") for day in (12, 15)]
+        digits = [re.findall(r"\d+", end)[0].lstrip("0") for end in ends]
+        assert [first, last] != ["12 March 2021", "15 March 2021"]
+        for end, day in zip((first, last), digits, strict=True):
+            assert day in [n.lstrip("0") for n in re.findall(r"\d+", end)]
+    shift = given.date_shift("A1")
+    a, b = given.shift_date("2/1/2020 to 3/3/2020", "A1").split(" to ")
+    read = [dt.datetime.strptime(x, "%m/%d/%Y").date() for x in (a, b)]
+    assert read == [dt.date(2020, 2, 1) + dt.timedelta(shift), dt.date(2020, 3, 3) + dt.timedelta(shift)]
+
+
+@pytest.mark.parametrize("text", ["New Year's Eve", "new year's day", "March 3, 18 years old", "Christmas", "20 years"])
+def test_what_stands_beside_an_age_does_not_stay(given: Surrogates, text: str) -> None:
+    made = given.of_class("date", text, "A1")
+    assert made == "[date]" or text == "20 years"
+
+
+def test_short_years_move(given: Surrogates) -> None:
+    assert given.shift_date("Jan 8 '25", "A1") not in ("[date]", "Jan 8 '25")
+    assert given.shift_date("Mar '21", "A1") not in ("[date]", "Mar '21")

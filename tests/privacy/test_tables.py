@@ -199,3 +199,14 @@ def test_classes_instead_of_surrogates() -> None:
     assert rows[0]["patient_name"] == "[NAME]"
     assert "[NAME]" in rows[0]["note"]
     assert rows[0]["mrn"] != rows[1]["mrn"]
+
+
+def test_a_column_named_after_a_record_number_is_refused(cleaner: TextCleaner) -> None:
+    with pytest.raises(FileRefused, match="HEADER"):
+        deidentify_csv(b"ZQXPHI-98765,b\n1,2\n", cleaner)
+    deidentify_csv(b"C12H22,ki67,day_30,t1\n1,2,3,4\n", cleaner)
+
+
+def test_a_declared_column_that_is_not_there_has_a_code_of_its_own(cleaner: TextCleaner) -> None:
+    with pytest.raises(FileRefused, match="COLUMN"):
+        deidentify_csv(b"pid,b\n1,2\n", cleaner, declared={"nothere": "name"})

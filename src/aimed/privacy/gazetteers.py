@@ -43,6 +43,7 @@ LISTS: Final[tuple[str, ...]] = (
 """Names of the lists; the place in this tuple is the bit of the flags. `rare` is set on no list of its own."""
 
 _OWN = Path(__file__).parent / "models" / "plain_words.txt"
+_CLINICAL = Path(__file__).parent / "models" / "clinical_words.txt"
 _KEEP = np.uint64(0xFFFFFFFFFF)
 
 _UNITS = "apt apartment suite ste unit box floor room psc apo fpo dpo po postbox building bldg block flat level lot"
@@ -255,6 +256,7 @@ def build_gazetteer(more: dict[str, Iterable[str]] | None = None) -> Gazetteer:
         ("company", _FIRMS),
         ("nationality", NATIONS),
         ("state", _STATES),
+        ("clinical", _CLINICAL.read_text(encoding="ascii")),
     ):
         lists.setdefault(name, []).extend(text.split())
     for name, texts in (more or {}).items():

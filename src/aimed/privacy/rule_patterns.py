@@ -80,7 +80,7 @@ D_DICOM = re.compile(
     r"[12](?<![\w.].)[90]\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?=(?:[0-2]\d[0-5]\d[0-5]\d)?(?![\w]))"
 )
 
-D_MONTH_YEAR = re.compile(rf"[01](?<![\w./:-].)[0-9]?[/-]{_YEAR}(?![\w/]|[.-]\d)")
+D_MONTH_YEAR = re.compile(rf"[0-9](?<![\w./:-].)[0-9]?[/-]{_YEAR}(?![\w/]|[.-]\d)")
 
 D_YEAR_MONTH = re.compile(r"[12](?<![\w./-].)(?:9|0)\d\d-(?:0[1-9]|1[0-2])(?![\w/-]|\.\d)")
 
@@ -123,10 +123,46 @@ D_HOLIDAY = re.compile(
 )
 
 D_SHORT = re.compile(
-    _words("on|since|dated|date|until|till|seen|admitted|discharged|dos|from|due|dob|born") + r"\b:?[ ](?:the[ ])?"
+    _words(
+        "on|since|dated|date|until|till|seen|admitted|discharged|dos|from|due|dob|born|tomorrow|today|yesterday|visit"
+        "|f/u|d/c|dc|appt|appointment|extracted|mon|monday|tues?|tuesday|wed|wednesday|thurs?|thu|thursday|fri|friday"
+        "|sat|saturday|sun|sunday"
+    )
+    + r"\b:?[ ](?:the[ ])?"
     r"((?:0?[1-9]|[12]\d|3[01])/(?:0?[1-9]|[12]\d|3[01])(?:[ ]?(?:-|–|to|through)[ ]?\d{1,2}/\d{1,2})?)"
-    r"(?![\w./]|[ ]?(?:%|fractions?|mm|cm|mg|lead|strength|power|nodes|on|in[ ]))"
+    r"(?![\w/]|\.\d|[ ]?(?:%|fractions?|mm|cm|mg|lead|strength|power|nodes|on|in[ ]))"
 )
+
+# Month and day without a word of context, where no usual score has this denominator.
+D_MONTH_DAY = re.compile(
+    r"[1-9](?<![\w.,/+:#-].)[0-2]?/(?:1[34679]|2[2369]|31)(?![\w/%+]|[.]\d|[ ]?(?:nodes?|lns?|lymph|cores?|pos"
+    r"|fractions?|sessions?|cycles?|cells|cases|points?|patients?|samples?|mm|cm|mg)\b)"
+)
+
+SCORE_BEFORE = re.compile(
+    r"(?:score|scale|grade|gleason|nodes?|cores?|four|apgar|gcs|nihss|va|vision|acuity|od|os|ou|power|strength|murmur"
+    r"|pain|mmse|moca|total|stage|ratio|of|fractions?|lead|titer|titre)[ :=]{1,2}\Z"
+)
+
+FOREIGN_MONTHS: Final = tuple(
+    sorted(
+        word_set(
+            "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre janvier"
+            " février fevrier mars avril juin juillet août aout septembre octobre novembre décembre decembre"
+            " januar februar märz mai juni juli oktober dezember gennaio febbraio aprile maggio giugno luglio"
+            " settembre ottobre dicembre janeiro fevereiro março junho julho setembro outubro novembro"
+            " dezembro"
+        )
+    )
+)
+
+D_FOREIGN = re.compile(
+    r"(?:[0-9](?<![\w./].)[0-9]?\.?[ ](?:de[ ])?)?"
+    + _words("|".join(FOREIGN_MONTHS))
+    + rf"(?![^\W_])(?:[ ](?:de[ ])?{_YEAR}(?!\d))?"
+)
+
+D_SEASON = re.compile(_words("spring|summer|autumn|winter|fall") + rf"(?:[ ]of)?,?[ ]{_YEAR}(?!\d)")
 
 MONTH_STEMS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -160,7 +196,7 @@ AGE_AFTER = re.compile(
     r"[19](?<![\w.,/-].)(?:[0-9]|[0-2][0-9])(?=(?:[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b"
     r"|[ -]?y\.?[ /]?o\b|[ ]?y/o|[ ]?yr\b[ ]?old|[ ]?(?:m|f|male|female)[ ]+(?:with|who|presents|presenting|s/p"
     r"|c/o|admitted|patient|pt)\b"
-    r"|(?:yo|m|f)[, ]|[ ]?(?:years|yrs),|[ -]year[ -]))"
+    r"|(?:yo|m|f)[, ]|[ ]?(?:years|yrs)[,);]|[ -]year[ -]))"
 )
 
 AGE_BEFORE = re.compile(
@@ -202,7 +238,15 @@ T_VALUE = re.compile(
     r"(\+?\(?\d(?:[ ()./-]{0,2}\d){3,14}(?:,?[ ]?(?:x|ext\.?|extension)[ ]?\d{1,6})?)(?![\w]|[./-]\d)"
 )
 
+T_EXTENSION = re.compile(r"x(?<!\w.)\d{1,2}-\d{4}(?![\w-])")
+
 # ---------------------------------------------------------------- network
+HANDLE = re.compile(r"@(?<![\w.]@)([A-Za-z_][\w.]{2,29})")
+
+HANDLE_NEAR = re.compile(
+    r"instagram|twitter|tiktok|snapchat|telegram|facebook|handle|username|posts? as|account|\big\b"
+)
+
 MAIL_HEAD = re.compile(r"[\w.+%'’&-]{1,64}\Z")
 
 MAIL_TAIL = re.compile(r"\[?[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}\]?")
@@ -257,6 +301,8 @@ LONG = re.compile(
     r"[0-9](?<![\w.,/+-].)\d{6,29}(?![\w]|[.,/-]\d|[ ]?(?:copies|iu|units|cells|/|%|x10|mg|ml|cfu|log|eq|bp|ng|u/))"
 )
 
+NUMBER_SIGN = re.compile(r"#[ ]?(?<!\w#)(?=\d{5,14}(?![\w]|[.,]\d))\d{5,14}")
+
 CASE = re.compile(r"[A-Z](?<![\w/.-].)[A-Z]{0,3}\d{0,2}-(?!(?:19|20)\d\d(?![\d-]))(?:\d{2,4}-)?\d{4,7}(?![\w-])")
 
 CODE = re.compile(r"[A-Z](?<![\w/.-].)[A-Z]{0,4}[-/]?\d{6,14}(?![\w]|[-/.]\w)")
@@ -291,7 +337,7 @@ _CONTEXTS: Final[dict[str, str]] = {
     ),
     "certificate_licence": (
         r"(?:(?:state|medical|professional|driver['’]?s?|driving|nursing|pilot) )?licen[cs]e(?: (?:id|no|number"
-        r"|num|nr)\b| ?#|\. ?no)?|lic(?:\.| ?#| no)|dl ?#|dln|npi|dea"
+        r"|num|nr)\b| ?#|\. ?no)?|lic(?:\.| ?#| no)|dl ?#|dln|npi|dea|mcrn|ahpra(?: (?:no|number))?"
         r"|(?:birth |death |board )?cert(?:ificate)?(?: (?:id|no|number)\b| ?#|\. ?no)|gmc(?: (?:no|number))?|nmc"
         r"(?: pin| no| number)?|hcpc(?: no)?|passport(?: (?:no|number))?|permit (?:no|number)"
         r"|upin|registration (?:no|number)|rpps|lanr|bsnr"
@@ -321,7 +367,7 @@ _CONTEXTS: Final[dict[str, str]] = {
     r"|national insurance(?: (?:no|number))?|sin (?:no|number)|insee|bsn\b|avs",
     "fax": r"fax|facsimile|telefax|faxed to|fx",
     "telephone": (
-        r"tel(?:ephone|efon|éfono)?|phone|ph|mobile|cell(?: ?phone)?|call(?:ed)?(?: (?:me|us|him|her|back|wife"
+        r"tel(?:ephone|efon|éfono)?|tfno|tlf|phone|ph|mobile|cell(?: ?phone)?|call(?:ed)?(?: (?:me|us|him|her|back|wife"
         r"|husband|daughter|son|the office|clinic))?(?: (?:at|on))?|contact(?:able)?(?: (?:at|on))?"
         r"|pager|paged(?: at)?|bleep|beeper|reach(?:ed|able)?(?: (?:at|on))?|ext(?:ension|n)?|hotline|helpline"
         r"|switchboard|landline|whatsapp|sms|text|voicemail"
@@ -351,6 +397,8 @@ ID_VALUE = re.compile(
     r"|[A-Z][\w]{0,20}(?:-[\w]{1,20}){1,6})",
     re.IGNORECASE,
 )
+
+CARD_REST = re.compile(r"(?<=\d{5})[ ]\d(?:[ ]\d)?(?![\w.,/])")
 
 PLATE_VALUE = re.compile(
     r"[ :#.=\t]{0,4}(?:(?:is|was|number|no|reads?|reading)\b[ :#.=]{0,3}){0,2}[\"'(\[]?"
@@ -430,10 +478,18 @@ _UNIT = (
 )
 
 STREET = re.compile(
-    rf"[0-9](?<![\w./:-].)\d{{0,5}}[a-d]?(?:[ -]\d{{1,3}})?,?[ ]{{1,3}}(?:[nsew]{{1,2}}\.?[ ]|north[ ]|south[ ]"
-    rf"|east[ ]|west[ ])?(?:(?:\d{{1,3}}(?:st|nd|rd|th)|[^\W\d_][\w.'’-]{{0,24}})[ ]){{1,3}}?"
+    rf"[0-9](?<![\w./:-].)\d{{0,5}}(?:/\d{{1,4}})?[a-d]?(?:[ -]\d{{1,3}})?,?[ ]{{1,3}}(?:[nsew]{{1,2}}\.?[ ]|north[ ]"
+    rf"|south[ ]|east[ ]|west[ ])?(?:(?:\d{{1,3}}(?:st|nd|rd|th)|[^\W\d_][\w.'’-]{{0,24}})[ ]){{1,3}}?"
     rf"(?:{_STREET_WORDS})\b\.?(?:[ ](?:{_STREET_WORDS})\b\.?){{0,2}}{_UNIT}"
 )
+
+STREET_SIDE = re.compile(r"[0-9](?<![\w./:-].)\d{1,4}[ ][NSEW]\.?[ ][A-Z][a-z]{3,20}(?![\w])")
+
+STREET_BLOCK = re.compile(
+    r"[0-9](?<![\w./:-].)\d{1,4}[ ]block[ ]of[ ](?:[NSEW]\.?[ ])?(?:[A-Z][\w'’-]{1,24}[ ]){0,2}[A-Z][\w'’-]{1,24}"
+)
+
+AUSTRALIA = re.compile(r"(?<![\w-])(?:NSW|VIC|Vic|QLD|Qld|SA|WA|TAS|Tas|ACT|NT),?[ ]\d{4}(?!\w)")
 
 STREET_FULL: Final = word_set(
     "street avenue road boulevard drive lane court place terrace circle parkway highway way square"
@@ -470,7 +526,10 @@ ZIP = re.compile(r"[0-9](?<![\w.-].)\d{4}(?:-\d{4})?(?![\w-])")
 
 STATE_ENDS = re.compile(rf"\b(?:{STATE_CODES}|{'|'.join(s.title() for s in sorted(STATES))}),?\s{{1,3}}\Z")
 
-CITY_ENDS = re.compile(r"(?<!\w)[A-ZÀ-Þ][\w.'’-]{1,24}(?:[ ][A-ZÀ-Þ][\w.'’-]{1,24}){0,3},?[ ]{1,2}\Z")
+CITY_ENDS = re.compile(
+    r"(?<!\w)(?:[A-ZÀ-Þ][a-z]{0,2}\.|[A-ZÀ-Þ][\w'’-]{1,24})(?:[ ](?:[A-ZÀ-Þ][a-z]{0,2}\."
+    r"|[A-ZÀ-Þ][\w'’-]{1,24})){0,3},?[ ]{1,2}\Z"
+)
 
 COMMA_STATE = re.compile(rf", (?:{STATE_CODES})(?![\w.])")
 
@@ -504,6 +563,21 @@ PLACE = re.compile(
     r"(?:[ -](?:(?:de|la|le|del|the|upon|am|der|sur|en|los|las|do|da|di)[ -]){0,2}[A-ZÀ-Þ][\w'’-]{1,30}){0,3})"
 )
 
+# In a note without capitals a place is what follows until the sentence goes on.
+PLACE_SMALL = re.compile(r"(?:st\. )?[^\W\d_][\w'’-]{2,30}(?:[ -][^\W\d_][\w'’-]{2,30}){0,2}")
+
+SMALL_ENDS: Final = word_set(
+    "rural area areas house home homes apartment flat care nursing assisted group sheltered supported bungalow trailer"
+    " shelter hostel prison jail dorm town city suburb suburbs county village country farm independent residential own"
+    " nearby near since who but alone building condo mobile motel hotel facility community local factory school"
+    " construction retail restaurant warehouse office bank store shop same several years"
+)
+
+EMPLOYER = re.compile(
+    _words("employer|employed (?:by|at|with)|work(?:s|ed|ing)? for|retired from|insurance through|employee of")
+    + r":?[ ]{1,2}(?:the[ ])?"
+)
+
 COUNTY = re.compile(
     r"(?<![\w-])[A-Z][a-z'’-]{2,24}(?:[ ][A-Z][a-z'’-]{2,24})?[ ](?:County|Parish|Township|Borough)\b(?![ ]"
     r"(?:Hospital|Jail))"
@@ -512,9 +586,16 @@ COUNTY = re.compile(
 FACILITY = re.compile(
     _words(
         "Hospital|HOSPITAL|Infirmary|Medical Cent(?:er|re)|MEDICAL CENTER|Health Cent(?:er|re)|Nursing Home"
-        "|Clinic|Hospice|Surgery|Medical Group|Health System|Healthcare|Klinik|Klinikum"
+        "|Clinic|Hospice|Surgery|Medical Group|Health System|Healthcare|Klinik|Klinikum|Krankenhaus|Manor|MANOR"
+        "|Care Home|Care Cent(?:er|re)|Cancer Cent(?:er|re)|Breast Cent(?:er|re)|Imaging Cent(?:er|re)"
+        "|Assisted Living|Senior Living|Memory Care|Primary School|High School|Elementary|College|Academy"
     )
     + r"\b"
+)
+
+FACILITY_FOREIGN = re.compile(
+    r"\b(?:Klinikum|Hôpital|Hopital|Ospedale|Clinique|Clínica|Szpital|Hospital (?:Universitario|Clínico|General|de|da))"
+    r"(?:[ ](?:de|la|le|les|di|du|des|del|della|da|do)){0,2}(?:[ ][A-ZÀ-Þ][\w'’-]{1,30}){1,3}"
 )
 
 FACILITY_HEAD = re.compile(
@@ -570,7 +651,7 @@ BY = re.compile(
         r"by|checked by|requested by|ordered by|follow up with|follow-up with|called "
         r"to|prescriber|caller|known as"
         r"|assisted by|supervised by|relayed to|handed over to|witnessed by|yours (?:sincerely|faithfully"
-        r"|truly),?|sincerely(?: yours)?,?|(?:kind |best |warm )?regards,?|/s/|dear"
+        r"|truly),?|sincerely(?: yours)?,?|(?:kind |best |warm )?regards,?|/s/|dear|thx,?|thanks,|many thanks,"
     )
     + r"[:,]?[ \n]{1,6}"
 )
@@ -593,6 +674,8 @@ CREDENTIAL = re.compile(
     + r"(?!\w)"
 )
 
+VIEW_AFTER = re.compile(r"[ ]?(?:and|&|/|lat|view|chest|film|projection|x-?ray|radiograph)")
+
 CRED_GAP = re.compile(r",?[ ]{1,2}\Z")
 
 CRED_HEAD = re.compile(
@@ -606,11 +689,17 @@ PN = re.compile(
 )
 LAST_FIRST = re.compile(
     r"^[ \t]{0,8}([^\W\d_][^\W\d_'’-]{1,24}(?:[-' ’][^\W\d_]{2,20})?,[ ][^\W\d_][^\W\d_'’-]{1,24}"
-    r"(?:[ ][^\W\d_]\.?|[ ][^\W\d_]{2,20})?)(?=[ \t]{0,8}(?:$|\d|\(|[|]|dob\b|mrn\b|[mf]\b|age\b))",
+    r"(?:[ ][^\W\d_]\.?|[ ][^\W\d_]{2,20})?)(?=[ \t]{0,8}(?:$|\d|\(|[|])|[ \t]{1,8}(?:dob|mrn|[mf]|age)\b)",
     re.MULTILINE | re.IGNORECASE,
 )
 
 PART = re.compile(r"(?:[^\W\d_]['’])?[^\W\d_](?:[^\W\d_]|['’-](?=[^\W\d_])){0,40}|[^\W\d_]\.")
+
+SCRIPT = re.compile(
+    r"[\u0590-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0400-\u052f]{2,30}"
+    r"(?:[ ·・][\u0590-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0400-\u052f]{1,30})"
+    r"{0,3}"
+)
 
 GAP = re.compile(r"\.?[ ]{1,2}|-")
 

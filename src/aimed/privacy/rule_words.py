@@ -133,6 +133,6 @@ NOT_A_NAME: Final = word_set("""
     afterwards later earlier tonight who's performed performs wrote writes thinks believes ordered
     suggested suggests noticed started restarted increased decreased added changed prescribed administered removed
     passport np rn lcsw bring frcr frcs frcp mrcp mbbs mbchb facr facs aprn lpn crna dds dpm pharmd fcap facc bsn msw
-    cnm dnp phd
+    cnm dnp phd fracp fracs frcpc frcsc mrcog frcog fcps ffsem rcsi lives
     inserted sutured drained aspirated intubating operating covering oncall locum senior junior
     """)

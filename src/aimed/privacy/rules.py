@@ -56,6 +56,9 @@ def _name_from(
         if m is None:
             break
         word, lw = m.group(), low[m.start() : m.end()]
+        if m.end() < len(note) and note[m.end()].isdigit():
+            # "BRCA2" is a gene.
+            break
         bare = lw.rstrip(".")
         possessive = lw.endswith(("'s", "’s"))
         if possessive:
@@ -176,7 +179,12 @@ def _ids(note: str, low: str, out: list[_Hit]) -> None:
             and digits < 5
         ):
             continue
+        if cls == "health_plan" and (rest := form.CARD_REST.match(low, e)) is not None:
+            e = rest.end()
         out.append((s, e, cls, f"{cls}_context", _CONTEXT))
+
+
+_DAYS_OF_WEEK: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _dates(note: str, low: str, strict: bool, out: list[_Hit]) -> None:
@@ -189,7 +197,14 @@ def _dates(note: str, low: str, strict: bool, out: list[_Hit]) -> None:
             sep in ".-"
             and len(m.group(3)) == 2
             and (
-                m.start(1) - m.start() + len(m.group(2)) < 3
+                (
+                    m.start(1) - m.start() + len(m.group(2)) < 3
+                    and re.search(
+                        r"\b(?:on|since|dated|date|from|until|extracted|removed|inserted|seen|born|geb\.|dob:?)[ ]\Z",
+                        low[max(0, m.start() - 12) : m.start()],
+                    )
+                    is None
+                )
                 or low[max(0, m.start() - 8) : m.start()].rstrip().endswith(("version", "v", "ver", "release"))
             )
         ):
@@ -217,7 +232,16 @@ def _dates(note: str, low: str, strict: bool, out: list[_Hit]) -> None:
         if not _plain_verb(note, m):
             out.append((m.start(), m.end(), "date", "date_words", _SHAPE))
     for m in form.D_SHORT.finditer(low):
+        if note[m.end(1) : m.end(1) + 1] == "." and not low.startswith(_DAYS_OF_WEEK, m.start()):
+            # "down from 10/10."
+            continue
         out.append((m.start(1), m.end(1), "date", "date_day_month", _WEAK))
+    for m in form.D_MONTH_DAY.finditer(low) if "/" in low else ():
+        if (
+            int(m.group().split("/")[0]) <= 12
+            and form.SCORE_BEFORE.search(low[max(0, m.start() - 12) : m.start()]) is None
+        ):
+            out.append((m.start(), m.end(), "date", "date_month_day", _WEAK))
     for m in form.AGE_AFTER.finditer(low):
         if 90 <= int(m.group()) <= 125 and not low[max(0, m.start() - 12) : m.start()].rstrip().endswith(
             ("temp", "temperature", "t", "last", "past", "for", "over", "under", "than")
@@ -254,6 +278,14 @@ def _date_words(note: str, low: str, strict: bool, out: list[_Hit]) -> None:
             if word in ("may", "march") or (word in ("MAY", "MARCH") and low[m.start()] in "olt"):
                 continue
             out.append((m.start(1), m.end(1), "date", "date_month", _WEAK))
+    if any(w in low for w in form.FOREIGN_MONTHS):
+        for m in form.D_FOREIGN.finditer(low):
+            # A month alone may be a word of this language.
+            if form.DIGIT.search(m.group()) is not None:
+                out.append((m.start(), m.end(), "date", "date_foreign", _SHAPE))
+    if any(w in low for w in ("spring", "summer", "autumn", "winter", "fall")):
+        for m in form.D_SEASON.finditer(low):
+            out.append((m.start(), m.end(), "date", "date_season", _WEAK))
     for m in form.D_WEEKDAY.finditer(low):
         out.append((m.start(), m.end(), "date", "date_weekday", _SHAPE))
     if any(w in low for w in form.HOLIDAY_STEMS):
@@ -302,6 +334,10 @@ def _phones(note: str, low: str, out: list[_Hit]) -> None:
 
 
 def _numbers(note: str, low: str, out: list[_Hit]) -> None:
+    for m in form.T_EXTENSION.finditer(low):
+        out.append((m.start(), m.end(), "telephone", "telephone_extension", _WEAK))
+    for m in form.NUMBER_SIGN.finditer(note) if "#" in note else ():
+        out.append((m.start() + 1, m.end(), "other_unique", "number_sign", 0))
     for m in form.SSN.finditer(note):
         if check.ssn_ok(m.group()):
             out.append((m.start(), m.end(), "social_security", "ssn", _CHECKED))
@@ -372,8 +408,16 @@ def _network(note: str, low: str, digits: bool, out: list[_Hit]) -> None:
             end = tail.end()
             out.append((at - len(head.group().lstrip("'’.-")), end, "email", "email", _CONTEXT))
             at = note.find("@", end)
-        else:
-            at = note.find("@", at + 1)
+            continue
+        handle = form.HANDLE.match(note, at)
+        # "pain @rest" is no handle.
+        if handle is not None and (
+            any(c.isdigit() or c == "_" for c in handle.group(1))
+            or form.HANDLE_NEAR.search(low[max(0, at - 40) : handle.end() + 16]) is not None
+        ):
+            end = handle.start() + len(handle.group().rstrip("."))
+            out.append((at, end, "other_unique", "handle", _SHAPE))
+        at = note.find("@", at + 1)
     if "://" in low or "www" in low:
         for m in form.URL.finditer(low):
             text = m.group().rstrip(".,;:!?)]}’'\"")
@@ -459,6 +503,8 @@ def _places(note: str, low: str, digits: bool, out: list[_Hit]) -> None:
             words = m.group().rstrip(".").split()
             if any(w.strip(".,") in form.NO_STREET for w in words[1:]):
                 continue
+            if "/" in words[0] and not any(c.isupper() for c in note[m.start() : m.end()]):
+                continue
             middle = note[m.start() : m.end()]
             kind = (
                 re.sub(r"\W+$", "", m.group()).split()[-1]
@@ -482,6 +528,15 @@ def _places(note: str, low: str, digits: bool, out: list[_Hit]) -> None:
             if city is not None and not any(w.lower().strip(".") in NOT_A_NAME for w in city.group(1).split()):
                 end = city.end()
             out.append((m.start(), end, "geography", "street", _SHAPE))
+        for pattern in (form.STREET_SIDE, form.STREET_BLOCK):
+            for m in pattern.finditer(note):
+                if m.group().rsplit(" ", 1)[-1].lower() not in NOT_A_NAME:
+                    out.append((m.start(), m.end(), "geography", "street", _WEAK))
+        for m in form.AUSTRALIA.finditer(note):
+            line = note[max(0, m.start() - 70) : m.start()]
+            city = form.CITY_ENDS.search(line[line.rfind("\n") + 1 :])
+            if city is not None:
+                out.append((m.start() - len(city.group()), m.end(), "geography", "zip", _SHAPE))
         for m in form.STREET_FOREIGN.finditer(note) if any(w in low for w in form.FOREIGN_HINTS) else ():
             out.append((m.start(), m.end(), "geography", "street", _SHAPE))
         for m in form.BOX.finditer(low) if "box" in low else ():
@@ -502,6 +557,13 @@ def _places(note: str, low: str, digits: bool, out: list[_Hit]) -> None:
     for m in form.LIVES.finditer(low):
         p = form.PLACE.match(note, m.end())
         if p is None:
+            s = form.PLACE_SMALL.match(note, m.end()) if note == low else None
+            if s is not None:
+                small = s.group().split(" ")
+                stop = (k for k, w in enumerate(small) if w in NOT_A_NAME or w in form.SMALL_ENDS)
+                found = " ".join(small[: next(stop, len(small))])
+                if found and found not in STATES and found not in COUNTRIES:
+                    out.append((s.start(), s.start() + len(found), "geography", "place_context", _WEAK))
             continue
         words = p.group(1).rstrip(".").split(" ")
         ends = next(
@@ -513,6 +575,12 @@ def _places(note: str, low: str, digits: bool, out: list[_Hit]) -> None:
         if text.isupper() and len(text) <= 4:
             continue
         out.append((p.start(1), p.start(1) + len(text), "geography", "place_context", _WEAK))
+    for m in form.EMPLOYER.finditer(low):
+        p = form.PLACE.match(note, m.end())
+        if p is not None and p.group(1).split(" ")[0].lower() not in NOT_A_NAME and not p.group(1).isdigit():
+            out.append((p.start(1), p.end(1), "name", "employer", _WEAK))
+    for m in form.FACILITY_FOREIGN.finditer(note):
+        out.append((m.start(), m.end(), "geography", "facility", _WEAK))
     if ", " in note:
         for m in form.COMMA_STATE.finditer(note):
             city = form.CITY.search(note[max(0, m.start() - 70) : m.start()])
@@ -666,6 +734,9 @@ def _names(note: str, low: str, out: list[_Hit]) -> None:
         gap = form.CRED_GAP.search(left)
         if gap is None or ("," not in gap.group() and shouting):
             continue
+        if m.group() == "PA" and "," not in gap.group() and form.VIEW_AFTER.match(low, m.end()) is not None:
+            # "PA and lateral" is a pair of views.
+            continue
         left = left[: gap.start()]
         # The window may not open inside a word.
         author = form.CRED_HEAD.search(left[left.rfind("\n") + 1 :])
@@ -684,13 +755,19 @@ def _names(note: str, low: str, out: list[_Hit]) -> None:
             continue
         end = m.start() - len(gap.group())
         out.append((end - _tail_length(author.group(), words), end, "name", "name_credential", _SHAPE))
+    if not note.isascii():
+        foreign = list(form.SCRIPT.finditer(note))
+        # A word in another script in an English note is somebody's name; a note in that script is not read at all.
+        if foreign and 3 * sum(len(w.group()) for w in foreign) < sum(1 for c in note if c.isascii() and c.isalpha()):
+            out += [(w.start(), w.end(), "name", "name_script", _WEAK) for w in foreign]
     if "^" in note:
         for m in form.PN.finditer(note):
             out.append((m.start(), m.start() + len(m.group().rstrip(" ^")), "name", "name_dicom", _CONTEXT))
     if ", " in note:
         for m in form.LAST_FIRST.finditer(note):
             words = re.findall(r"[^\W\d_]+", m.group(1).lower())
-            if not any(w in NOT_A_NAME for w in words) and m.group(1)[0].isupper():
+            capital = m.group(1)[0].isupper() and m.group(1).split(", ", 1)[1][0].isupper()
+            if not any(w in NOT_A_NAME for w in words) and capital:
                 out.append((m.start(1), m.end(1), "name", "name_header", _WEAK))
 
 
@@ -746,7 +823,7 @@ def find_by_rules(note: str, *, strict: bool = False) -> list[Found]:
     return _without_eponyms(note, [one for one in _merged(hits) if not _HOLE.fullmatch(note, one[0], one[1])])
 
 
-_HOLE = re.compile(r"(?:[Xx]{2,}+|_{2,}+|\*{2,}+|[\s,.\-]++)++")
+_HOLE = re.compile(r"(?:[Xx]{2,}+|_{2,}+|\*{2,}+|[\s,.\-]++)++(?:(?<=[ ])I)?")
 """What an earlier de-identification left: it names nobody any more."""
 
 

@@ -87,26 +87,45 @@ _MONTHS = [
 _MONTH_OF = {name: i for i, full in enumerate(_MONTHS, 1) for name in (full, full[:3])} | {"sept": 9}
 _NAME = r"(?P<name>[A-Za-z]{3,9})\.?"
 _DAY = r"(?P<day>\d{1,2})(?P<th>st|nd|rd|th)?"
-_TAIL = r"(?P<tail>[T ,].*|)"
+# Only a time of day stays behind a date: whatever else a cell holds there could name somebody.
+_TIME = (
+    r"[T ,]\s*\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d|hrs?|h)?"
+    r"|[T ]\d{2,6}(?:\.\d+)?(?:Z|[+-]\d{4})?"
+)
+_TAIL = rf"(?P<tail>{_TIME}|)"
 # Tried in turn; what they name (y, m, d, month name) is put back in the same places.
 _DATES = [
     re.compile(p + r"\Z", re.DOTALL)
     for p in (
         rf"(?P<y>\d{{4}})(?P<s1>[-/.])(?P<m>\d{{1,2}})(?P<s2>[-/.])(?P<d>\d{{1,2}}){_TAIL}",
-        r"(?P<y>(?:1[6-9]|20|21)\d\d)(?P<m>\d{2})(?P<d>\d{2})(?P<tail>\d*(?:\.\d+)?(?:[+-]\d{4})?|[T ].*)",
+        r"(?P<y>(?:1[6-9]|20|21)\d\d)(?P<m>\d{2})(?P<d>\d{2})(?P<tail>(?:\d{2}){0,3}(?:\.\d+)?(?:[+-]\d{4})?|"
+        + _TIME
+        + ")",
         rf"(?P<a>\d{{1,2}})(?P<s1>[-/.])(?P<b>\d{{1,2}})(?P<s2>[-/.])(?P<y>\d{{4}}|\d{{2}}){_TAIL}",
-        rf"{_NAME}(?P<s1>\s+){_DAY}(?P<s2>,?\s+|,)(?P<y>\d{{4}}){_TAIL}",
+        rf"{_NAME}(?P<s1>\s+){_DAY}(?P<s2>,?\s+|,|,?\s*['’]|/)(?P<y>\d{{4}}|(?<=['’/])\d{{2}}){_TAIL}",
         rf"{_DAY}(?P<s1>(?:\s+(?:day\s+)?(?:of\s+)?|[-/]))(?P<name>[A-Za-z]{{3,9}})(?P<s2>[.,]?\s+|[-/,])"
         rf"(?P<y>\d{{4}}|\d{{2}}){_TAIL}",
         r"(?P<y>\d{4})(?P<s1>[-/])(?P<m>\d{1,2})",
         r"(?P<m>\d{1,2})(?P<s1>[-/])(?P<y>\d{4})",
-        rf"{_NAME}(?P<s1>,?\s+(?:of\s+)?|[-/])(?P<y>\d{{4}})",
+        rf"{_NAME}(?P<s1>,?\s+(?:of\s+)?|[-/]|,?\s*['’])(?P<y>\d{{4}}|(?<=['’])\d{{2}})",
         rf"{_NAME}(?P<s1>\s+){_DAY}",
-        rf"{_DAY}(?P<s1>\s+(?:of\s+)?|-){_NAME}",
+        rf"{_DAY}(?P<s1>\s+(?:of\s+)?|-|){_NAME}",
         r"(?P<a>\d{1,2})(?P<s1>[-/.])(?P<b>\d{1,2})",
         r"(?P<y>(?:1[6-9]|20|21)\d\d)",
     )
 ]
+_SEP = r"\s*(?:-|–|to|and|through|until|&|/)\s*"
+# A range is two dates that share a month or a year.
+_RANGES = [
+    re.compile(p + r"\Z", re.IGNORECASE)
+    for p in (
+        rf"(?P<a>\d{{1,2}}(?:st|nd|rd|th)?){_SEP}(?P<b>\d{{1,2}}(?:st|nd|rd|th)?)(?P<after>\s+(?:of\s+)?[a-z]{{3,9}}\.?,?(?:\s+\d{{4}})?)",
+        rf"(?P<before>[a-z]{{3,9}}\.?\s+)(?P<a>\d{{1,2}}(?:st|nd|rd|th)?){_SEP}(?P<b>\d{{1,2}}(?:st|nd|rd|th)?)(?P<after>,?\s+\d{{4}}|)",
+    )
+]
+_BETWEEN = re.compile(
+    r"\s+(?:to|and|through|until|-|–)\s+|\s*[–]\s*|(?<=/\d{2})\s*-\s*(?=\d{1,2}/)|(?<=/\d)\s*-\s*(?=\d{1,2}/)|(?<=\d{4})\s*-\s*(?=\d{1,2}/)"
+)
 _WEEKDAY = re.compile(r"\b(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\b\.?,?\s*", re.IGNORECASE)
 _ORDINALS = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd", 31: "st"}
 _NINETIES = re.compile(r"\b(?:ninety|(?:one\s+)?hundred)(?:[\s-]+(?:and[\s-]+)?[a-z]+)?", re.IGNORECASE)
@@ -506,6 +525,16 @@ class Surrogates:
                 made = _moved(found, shift)
                 if made is not None:
                     return made
+        for pattern in _RANGES:
+            found = pattern.match(text)
+            if found is not None:
+                got = {"before": "", **found.groupdict()}
+                ends = [self.shift_date(f"{got['before']}{day}{got['after']}", patient) for day in (got["a"], got["b"])]
+                return " to ".join(ends) if "[date]" not in ends else "[date]"
+        halves = _BETWEEN.split(text)
+        if len(halves) == 2:
+            ends = [self.shift_date(half, patient) for half in halves]
+            return " to ".join(ends) if "[date]" not in ends else "[date]"
         return "[date]"
 
     @staticmethod
@@ -559,8 +588,11 @@ class Surrogates:
 
 
 def _is_age(text: str) -> bool:
-    stripped = text.strip()
-    return bool(re.fullmatch(r"\d{1,3}\+?", stripped) or _YEARS.search(text) or _NINETIES.match(stripped))
+    # Nothing but the age may be there: what stands beside it would stay ("New Year's Eve" is no age either).
+    rest = _NINETIES.sub("", _AGE.sub("", text, count=1), count=1)
+    rest = re.sub(r"\b(?:of|is|the|and|m|f|male|female|man|woman|in|her|his)\b", "", _YEARS.sub("", rest), flags=re.I)
+    numbered = _AGE.search(text) is not None or _NINETIES.search(text) is not None
+    return numbered and not any(c.isalnum() for c in rest)
 
 
 def _padded(like: str, value: int) -> str:

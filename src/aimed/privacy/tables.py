@@ -53,6 +53,8 @@ _BY_NAME: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     )
 )  # fmt: skip
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?%?")
+# A table may have a column for each patient.
+_RECORD = re.compile(r"[A-Za-z]{1,12}[-_#]?\d{5,}")
 _CODED = re.compile(r"(?=.*\d.*\d.*\d)[A-Za-z0-9][A-Za-z0-9\-./]{4,}")
 _FULL_DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d)([T ].*)?"
@@ -319,7 +321,7 @@ def deidentify_csv(
     Raises
     ------
     FileRefused
-        EMPTY, ENCODING, BINARY, MALFORMED, HEADER or PATIENT_COLUMN.
+        EMPTY, ENCODING, BINARY, MALFORMED, HEADER, PATIENT_COLUMN or COLUMN.
     """
     text = _text_of(data)
     if not text.strip():
@@ -354,14 +356,19 @@ def _planned(
 ) -> TablePlan:
     if patient is not None and patient not in names:
         raise FileRefused("PATIENT_COLUMN", "the table has no such column of patients", "see --patient")
-    return plan_table(names, sample, declared=declared, patient=patient)
+    try:
+        return plan_table(names, sample, declared=declared, patient=patient)
+    except DataError:
+        raise FileRefused("COLUMN", "a declared column or its role is not there", "see --column") from None
 
 
 def _check_header(names: Sequence[str], cleaner: TextCleaner) -> None:
     if len(set(names)) != len(names):
         raise FileRefused("HEADER", "two columns have one name")
     if any(
-        _NUMBER.fullmatch(name) or _FULL_DATE.fullmatch(name) or not cleaner.harmless(name) for name in names if name
+        _NUMBER.fullmatch(name) or _FULL_DATE.fullmatch(name) or _RECORD.fullmatch(name) or not cleaner.harmless(name)
+        for name in names
+        if name
     ):
         raise FileRefused("HEADER", "the first row holds values instead of names of columns", "write a header")
 
@@ -391,7 +398,7 @@ def deidentify_parquet(
     Raises
     ------
     FileRefused
-        MALFORMED, HEADER or PATIENT_COLUMN.
+        MALFORMED, HEADER, PATIENT_COLUMN or COLUMN.
     OSError
         The output cannot be written.
     """
