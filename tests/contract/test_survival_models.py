@@ -420,6 +420,7 @@ def test_no_convergence_is_said(line):
     assert error.do
 
 
+@pytest.mark.slow
 def test_ten_thousand_indicators(line):
     """Rare levels of 10,000 categories: bounded time and memory, and a message where it cannot be done."""
     if not (line.reads and line.wide):

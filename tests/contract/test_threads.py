@@ -40,6 +40,7 @@ def answers(threads: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor runs one thread whatever is asked")
 def test_a_metric_has_the_same_bits_with_one_thread_and_with_two():
     running = [answers(1), answers(2)]

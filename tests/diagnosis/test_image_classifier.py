@@ -265,6 +265,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGKILL on this system")
 def test_killed_in_the_second_network_and_resumed_with_the_same_bits(data, fitted, tmp_path):
     pictures, labels, patient = data

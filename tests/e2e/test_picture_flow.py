@@ -317,6 +317,7 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(film_study, tmp_path, quick):
     """Killed while pictures are decoded, then while the network is trained: what comes out is the same."""
     whole, _ = run(film_study, tmp_path / "whole" / "a")

@@ -43,6 +43,8 @@ from aimed.study.predict_volumes import find_volumes, predict_volumes
 BRIGHT = 1.0
 """Standardised greys above this are the blob."""
 
+pytestmark = pytest.mark.slow
+
 
 def module_of(name):
     path = Path(__file__).parents[1] / "readers" / name

@@ -98,6 +98,7 @@ def test_fitting_and_calibrating_never_see_a_test_mask(brains, opened, fitted, t
     assert pairs[0][1].to_state() == pairs[1][1].to_state()
 
 
+@pytest.mark.slow
 def test_networks_never_learn_from_a_tune_mask(brains, opened, fitted, tmp_path):
     """Other masks of the tune part leave the plan, the scaling and the baselines as they were."""
     tunes = tune_part(opened[2])[1]

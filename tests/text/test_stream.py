@@ -212,6 +212,7 @@ class TestBadRows:
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_give_the_same_bytes(self, archive, tmp_path):
         one = label_stream(archive, tmp_path / "one.parquet", unit="accession", batch=90)
         two = label_stream(archive, tmp_path / "two.parquet", unit="accession", batch=90, n_jobs=2)

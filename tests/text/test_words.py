@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from aimed.core.errors import AimedError, BundleError, DataError, StudyFileError
+from aimed.core.errors import AimedError, DataError, StudyFileError
 from aimed.text.note_words import pairs_of, words_of, words_with_places
 from aimed.text.ridge import chosen_ridge, fit_ridge
-from aimed.text.text_model import notes_of, packed, patient_folds, unpacked
+from aimed.text.text_model import notes_of, patient_folds
 from aimed.text.word_table import WordTable, shared_terms
 from aimed.text.words import Words
 
@@ -128,24 +128,6 @@ def test_what_a_report_shows_of_the_fit(model):
 def test_a_wrong_parameter_is_named(change):
     with pytest.raises(StudyFileError):
         Words(**change).fit(NOTES, Y)
-
-
-def test_arrays_come_back_as_they_were_and_damage_is_seen():
-    for array in (np.zeros((0, 3)), np.arange(6, dtype=np.int32).reshape(2, 3), np.array([np.nan, 1.0])):
-        again = unpacked(json.loads(json.dumps(packed(array))))
-        assert again.dtype == array.dtype
-        assert np.array_equal(again, array, equal_nan=array.dtype.kind == "f")
-    good = packed(np.ones(4))
-    for change in (
-        {"shape": [5]},
-        {"shape": [3]},
-        {"shape": [1 << 40]},
-        {"shape": [-1]},
-        {"dtype": "O"},
-        {"zlib": "!"},
-    ):
-        with pytest.raises(BundleError):
-            unpacked({**good, **change})
 
 
 def test_weights_that_do_not_fit_are_refused(model):
