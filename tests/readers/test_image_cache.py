@@ -242,7 +242,7 @@ def test_a_stopped_build_keeps_what_it_has(files, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
 def test_a_full_disk_is_named(files, tmp_path):
-    place = tmp_path / "cache" / "32px-8bit-v1"
+    place = tmp_path / "cache" / "32px-8bit-v2"
     place.mkdir(parents=True)
     (place / "pixels.bin").symlink_to("/dev/full")
     with pytest.raises(DataError, match="disk of the picture cache is full"):
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_made_is_named(files, tmp_path):
 
 def test_two_at_a_time_are_refused(files, tmp_path):
     pytest.importorskip("fcntl")
-    place = tmp_path / "cache" / "32px-8bit-v1"
+    place = tmp_path / "cache" / "32px-8bit-v2"
     place.mkdir(parents=True)
     with image_cache._alone(place), pytest.raises(RefusedError, match="another process"):
         build(files, tmp_path)

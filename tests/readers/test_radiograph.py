@@ -241,6 +241,15 @@ def test_an_empty_frame_stays_dark(dicom):
     assert found.info.scaling == "stored_range"
 
 
+def test_twelve_bits_in_a_file_that_says_sixteen_use_all_grey_levels(dicom, ramp):
+    top = np.rint(ramp / 4095 * 4014).astype(np.uint16)
+    found = read_radiograph(dicom(top, bits=16), bits=16)
+    assert (int(found.pixels.min()), int(found.pixels.max()), found.info.scaling) == (0, 65535, "extremes")
+    assert np.unique(read_radiograph(dicom(top, bits=16), bits=8).pixels).size > 200
+    noise = np.random.default_rng(0).integers(0, 200, (20, 20)).astype(np.uint16)
+    assert read_radiograph(dicom(noise, bits=16)).info.scaling == "stored_range"
+
+
 def test_a_shifted_sample_and_a_grey_colour_file(dicom, ramp):
     shifted = read_radiograph(dicom(ramp << 4, bits=12, HighBit=15)).pixels
     np.testing.assert_array_equal(shifted, read_radiograph(dicom(ramp, bits=12)).pixels)
@@ -309,7 +318,9 @@ def tiff(pixels, photometric):
 
 def test_a_tiff_whose_zero_is_white_is_inverted(ramp):
     np.testing.assert_array_equal(read_radiograph(tiff(ramp, 1)).pixels, ramp)
-    np.testing.assert_array_equal(read_radiograph(tiff(ramp, 0)).pixels, 65535 - ramp)
+    # Mirrored within the bits in use, as a picture whose zero is black is taken to have them.
+    np.testing.assert_array_equal(read_radiograph(tiff(ramp, 0)).pixels, 4095 - ramp)
+    np.testing.assert_array_equal(read_radiograph(tiff(ramp << 4, 0)).pixels, 65535 - (ramp << 4))
 
 
 def test_grey_pictures_of_other_modes():

@@ -94,4 +94,16 @@ def test_a_study_says_which_doubt_its_labels_count_as_present(made_notes, tmp_pa
     assert names == {"nih": [["likely", "alternative"]], "chexpert": []}
 
 
+@pytest.mark.parametrize("reader", ["lexicon", "words", "combined"])
+def test_a_finding_the_lexicon_does_not_know_is_told_before_anything_is_trained(made_notes, tmp_path, reader):
+    file = write(
+        made_notes, tmp_path, made_notes.frame(60),
+        ('identifiers = "none"', 'identifiers = "none"\ntargets = "nih"'),
+        ('candidates = ["lexicon", "words"]', f'candidates = ["{reader}"]'),
+    )  # fmt: skip
+    with pytest.raises(aimed.AimedError, match="no target"):
+        aimed.study(file).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 _RENAMED = {"nih": 'names = { "Pleural Effusion" = "Effusion" }', "chexpert": ""}

@@ -3,7 +3,7 @@ import pytest
 
 from aimed.core.errors import DataError
 from aimed.treatment.constant_effect import ConstantEffect, ZeroEffect
-from aimed.treatment.learner import half_samples, packed, unpacked
+from aimed.treatment.learner import half_samples
 from aimed.treatment.nuisances import fit_nuisances
 from aimed.treatment.r_learner import RLearner
 
@@ -28,13 +28,6 @@ def test_halves_have_the_spread_of_the_mean():
     means = [Y[half].mean() - Y.mean() for half in half_samples(T == 1, None, 2000, 0)]
     within = sum((a == T).mean() * Y[a == T].var() for a in (0, 1))
     assert np.std(means) == pytest.approx(np.sqrt(within / 400), rel=0.05)
-
-
-def test_arrays_come_back_with_the_same_bits():
-    for array in (np.random.default_rng(0).normal(size=(3, 4)), np.zeros((0, 2)), np.arange(3)):
-        again = unpacked(packed(array))
-        assert again.dtype == array.dtype
-        assert np.array_equal(again, array)
 
 
 def test_directions_of_the_contrast():

@@ -277,7 +277,8 @@ def predict(
         str,
         typer.Argument(
             help="A table with the model's inputs; for a model of pictures a folder, a zip archive, a picture, or a "
-            "table of paths; for a model of scans a NIfTI file, a folder of NIfTI or DICOM, dataset.json or a table."
+            "table of paths; for a model of scans a NIfTI file, a folder of NIfTI or DICOM, dataset.json or a table; "
+            "for a model of notes a table, a text file or a folder of them."
         ),
     ],
     out: Annotated[
@@ -516,7 +517,7 @@ def label(
     ] = None,
     unit: Annotated[str | None, typer.Option("--id", help="Column of ids to carry along.")] = None,
     lexicon: Annotated[str, typer.Option(help="A shipped lexicon, or the path of your own.")] = "chest-xray",
-    targets: Annotated[str, typer.Option(help="Set of labels: chexpert or nih.")] = "chexpert",
+    targets: Annotated[str, typer.Option(help="Set of labels of the lexicon, such as chexpert or nih.")] = "chexpert",
     jobs: Annotated[int, typer.Option(help="Processes; -1 for as many as processors.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -566,15 +567,19 @@ def deidentify(
     out: Annotated[Path, typer.Option("--out", help="A new folder, or one an earlier run began.")],
     key: Annotated[Path | None, typer.Option(help="Key file; the same key gives the same surrogates.")] = None,
     patient: Annotated[str | None, typer.Option(help="Column of patients in tables.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="NAME=ROLE of a column; may be repeated.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    column: Annotated[list[str] | None, typer.Option(help="NAME=ROLE of a column of tables; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for as many as processors.")] = 1,
     blank: Annotated[
-        str | None, typer.Option(help="x,y,w,h[;...], ultrasound, none (a person looked), or a TOML file by modality.")
+        str | None,
+        typer.Option(
+            help="Burned-in text: x,y,w,h[;...], ultrasound, none (a person looked), or a TOML file by modality."
+        ),
     ] = None,
-    style: Annotated[str, typer.Option(help="surrogate, or class for markers such as [NAME].")] = "surrogate",
+    style: Annotated[str, typer.Option(help="surrogate, or class for marks such as [NAME].")] = "surrogate",
     dates: Annotated[str, typer.Option(help="Dates of DICOM: shift or remove.")] = "shift",
     keep: Annotated[
-        list[str] | None, typer.Option(help="uids, device, patient, institution or descriptors; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Of DICOM: uids, device, patient, institution, descriptors; may be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

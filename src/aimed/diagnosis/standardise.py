@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,10 +47,25 @@ class Standardise:
 
     @classmethod
     def of_pixels(cls, part: ImageRows) -> Standardise:
-        """Take mean and spread of the pixels of training pictures; nothing of other parts may flow in."""
+        """Take mean and spread of the pixels of training pictures; nothing of other parts may flow in.
+
+        Warns
+        -----
+        UserWarning
+            If no pixel is brighter than an eighth of full scale, as where 12 bits lie in 16: changes of brightness in
+            training are shares of full scale and would drown such pictures.
+        """
         counts = np.zeros(part.top + 1, dtype=np.int64)
         for batch in part.batches():
             counts += np.bincount(batch.ravel(), minlength=part.top + 1)
+        brightest = int(np.flatnonzero(counts).max(initial=0))
+        if 8 * brightest < part.top:
+            warnings.warn(
+                f"the brightest pixel is {brightest:,} where white is {part.top:,}; stretch the pictures to the whole "
+                "range of their type, or read them with aimed.readers, which does",
+                UserWarning,
+                stacklevel=3,
+            )
         value = np.arange(part.top + 1) / part.top
         mean = float((counts * value).sum() / counts.sum())
         return cls(mean, float(np.sqrt((counts * (value - mean) ** 2).sum() / counts.sum())))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -191,7 +190,3 @@ class TextCleaner:
         if len(self._harmless) < _REMEMBERED:
             self._harmless.add(text)
         return True
-
-    def add_counts(self, classes: Iterable[str]) -> None:
-        """Count identifiers that were replaced elsewhere."""
-        self.counts.update(classes)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from aimed.core.image import Grey, ImageRefused
 from aimed.readers.dicom_header import Header
 
-__all__ = ["Storage", "Transfer", "storage", "transfer"]
+__all__ = ["Storage", "Transfer", "bits_in_use", "storage", "transfer"]
 
 Values = NDArray[np.float64]
 
 SMALLEST_SHARE = 1 / 16
-"""Without a window the darkest and lightest pixel span the grey levels, if they span this much of the stored range."""
+"""Without a window the darkest and lightest pixel span the grey levels, if they span this much of the bits in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,22 @@ def storage(header: Header) -> Storage:
     if high is None or not 2 <= bits <= allocated or not bits - 1 <= high < allocated or sign not in (0, 1):
         raise ImageRefused("SIZE_LIES", "BitsStored, HighBit and BitsAllocated do not fit")
     return Storage(allocated, bits, high - bits + 1, sign == 1)
+
+
+def bits_in_use(top: int) -> int:
+    """Return the fewest usual bits that hold the largest pixel, since many files of 16 bits hold fewer.
+
+    Parameters
+    ----------
+    top : int
+        Below ``2**16``.
+
+    Examples
+    --------
+    >>> bits_in_use(4014), bits_in_use(3), bits_in_use(4096)
+    (12, 10, 14)
+    """
+    return next(bits for bits in (10, 12, 14, 16) if top < 2**bits)
 
 
 def _table(item: Header, signed: bool, name: str) -> tuple[Values, int, float]:
@@ -165,7 +181,7 @@ def transfer(header: Header, store: Storage, patterns: Grey, inverted: bool, bit
     -----
     The order of PS3.4 N.2: modality table or rescaling, then the first VOI table, else the first window, else a
     straight line. That line spans the stored range for 8 bits or fewer; above, from the darkest to the lightest pixel
-    that is not padding, unless these span less than a sixteenth of the stored range, so that an empty frame stays dark.
+    that is not padding, unless these span less than a sixteenth of the bits in use, so that an empty frame stays dark.
     Inversion comes last, and padding is black in the end.
     """
     codes = store.codes.astype(np.float64)
@@ -182,8 +198,12 @@ def transfer(header: Header, store: Storage, patterns: Grey, inverted: bool, bit
     if share is None:
         low, high, scaling = float(x.min()), float(x.max()), "stored_range"
         if store.bits > 8:
-            used = x[_used(patterns, padding, linear and not store.signed)]
-            if used.size and np.ptp(used) >= SMALLEST_SHARE * (high - low):
+            seen = _used(patterns, padding, linear and not store.signed)
+            used, bits_held = x[seen], store.bits
+            if linear and not store.signed and seen.size:
+                # Many files say 16 bits and hold 12; fewer than 12 are no sign of it, an empty frame has few as well.
+                bits_held = min(store.bits, max(12, bits_in_use(int(seen.max()))))
+            if used.size and np.ptp(used) >= SMALLEST_SHARE * np.ptp(x[: 2**bits_held]):
                 low, high, scaling = float(used.min()), float(used.max()), "extremes"
         share = np.clip((x - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(x)
         straight = linear and store.bits == bits == 8 and not padding.any() and not store.signed and x[-1] > x[0]

@@ -26,7 +26,7 @@ from aimed.readers.radiograph import read_radiograph
 
 __all__ = ["VERSION", "ImageCache", "RefusedImage", "framed"]
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same file would give other pixels; older caches are then left alone."""
 
 _BATCH, _SECONDS = 64, 1.0

@@ -15,7 +15,7 @@ import polars as pl
 from aimed.core import DataError, nearest
 from aimed.readers.note_text import LONGEST, decode_note
 
-__all__ = ["NoteBatch", "NoteTable"]
+__all__ = ["NoteBatch", "NoteTable", "join_sections"]
 
 _TEXT_FILES = (".csv", ".tsv", ".txt", ".tab")
 _PARQUET = (".parquet", ".pq")
@@ -27,6 +27,22 @@ _TEXT_TYPES = (pl.String, pl.Binary, pl.Categorical, pl.Enum, pl.Null)
 _LIKE_A_CELL = re.compile(r"\d{4}|\d[-/.]\d|[.,;:!?\n\r]|^\d+$|(?:\S+\s+){4}")
 _CHARACTERS = 64_000_000
 """A batch of a text file ends after as many, so that a few enormous notes do not fill the memory."""
+
+
+def join_sections(headings: Sequence[str], cells: Sequence[str | bytes | None]) -> str | None:
+    r"""Return one note of sections in columns of their own, each under its heading; None when all are blank.
+
+    Examples
+    --------
+    >>> join_sections(["history", "findings"], [" ", "No effusion."])
+    'FINDINGS:\nNo effusion.'
+    """
+    parts = []
+    for heading, cell in zip(headings, cells, strict=True):
+        body = decode_note(cell)[0] if isinstance(cell, bytes) else cell
+        if body and body.strip():
+            parts.append(f"{heading.replace('_', ' ').upper()}:\n{body.strip()}")
+    return "\n\n".join(parts) if parts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,7 @@ class NoteTable:
             pairs = list(text.items()) if isinstance(text, Mapping) else [(name, name) for name in text]
             if not pairs:
                 raise DataError("no column of text is named", "one column, or one a section", "name it")
-            self._headings = tuple(heading.replace("_", " ").upper() for heading, _ in pairs)
+            self._headings = tuple(heading for heading, _ in pairs)
             self._columns = tuple(column for _, column in pairs)
         self._unit = unit
         for column in (*self._columns, *([unit] if unit is not None else [])):
@@ -242,17 +258,10 @@ class NoteTable:
 
     def _frame_batch(self, part: pl.DataFrame, first: int) -> NoteBatch:
         columns = [part[f"t{i}"].to_list() for i in range(len(self._columns))]
-        notes = columns[0] if self._headings is None else [self._put_together(c) for c in zip(*columns, strict=True)]
+        heads = self._headings
+        notes = columns[0] if heads is None else [join_sections(heads, cells) for cells in zip(*columns, strict=True)]
         share = (first + part.height) / self.rows if self.rows else 0.0
         return NoteBatch(first, notes, part["id"] if self._unit is not None else None, {}, share)
-
-    def _put_together(self, cells: Sequence[str | bytes | None]) -> str | None:
-        parts = []
-        for heading, cell in zip(self._headings or (), cells, strict=True):
-            body = decode_note(cell)[0] if isinstance(cell, bytes) else cell
-            if body and body.strip():
-                parts.append(f"{heading}:\n{body.strip()}")
-        return "\n\n".join(parts) if parts else None
 
     def _csv_rows(self, path: Path) -> Iterator[tuple[list[str], float]]:
         size = path.stat().st_size
@@ -312,7 +321,7 @@ class NoteTable:
                 ids.append(None)
             else:
                 cells = [_cell(row[i]) if self._encoding == "latin-1" else row[i] for i in where]
-                note = cells[0] if self._headings is None else self._put_together(cells)
+                note = cells[0] if self._headings is None else join_sections(self._headings, cells)
                 notes.append(note or None)
                 held += len(note or "")
                 if unit is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aimed.core import MissingExtraError
 from aimed.core.image import Grey, ImageInfo, ImageRefused, Placement
+from aimed.readers.grey_levels import bits_in_use
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -153,7 +154,7 @@ def _significant_bits(data: bytes, pixels: NDArray[np.uint16]) -> int:
     top = int(pixels.max(initial=0))
     if 8 < said <= 16 and top < 2**said:
         return said
-    return next(bits for bits in (10, 12, 14, 16) if top < 2**bits)
+    return bits_in_use(top)
 
 
 def _white_is_zero(picture: Image) -> bool:
@@ -178,7 +179,8 @@ def _pixels(picture: Image, exact: bool) -> Grey:
     if picture.mode.startswith("I;16"):
         wide = np.asarray(picture)
         found: Grey = wide.astype(np.uint16, copy=False)
-        return 65_535 - found if _white_is_zero(picture) else found
+        # Of the bits in use: 12 bits mirrored in 16 would all be nearly white.
+        return 2 ** bits_in_use(int(found.max(initial=0))) - 1 - found if _white_is_zero(picture) else found
     if picture.mode == "I" and exact:
         wide = np.asarray(picture)
         if int(wide.min()) >= 0 and int(wide.max()) <= 65_535:

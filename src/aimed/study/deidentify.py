@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -42,8 +43,10 @@ def deidentify(
         What is read, and the folder that is written.
     key : Path, optional
         Key file, made when it does not exist; ``<out>.key`` beside the output when absent.
-    patient, columns, jobs, blank, style, dates, keep, told
+    patient, columns, blank, style, dates, keep, told
         As in `aimed.privacy.folder`; columns as "NAME=ROLE".
+    jobs : int
+        Processes; -1 for as many as processors.
 
     Returns
     -------
@@ -55,6 +58,8 @@ def deidentify(
     RefusedError, DataError, UnknownNameError
         See `aimed.privacy.folder.deidentify_path`; also a key inside of the output, which would undo the work.
     """
+    if jobs != -1 and jobs < 1:
+        raise RefusedError(f"{jobs} jobs", "a positive number, or -1 for as many as processors", "leave it out")
     roles = {}
     for column in columns:
         name, sign, role = column.rpartition("=")
@@ -76,4 +81,5 @@ def deidentify(
     if made and (out / ".aimed-deidentify" / "manifest.jsonl").exists():
         raise RefusedError("the output was begun with a key that is not there", "its key file", "give --key")
     read = make_key(place) if made else read_key(place)
-    return deidentify_path(source, out, read, job, jobs=jobs, told=told), place if made else None
+    processes = (os.cpu_count() or 1) if jobs == -1 else jobs
+    return deidentify_path(source, out, read, job, jobs=processes, told=told), place if made else None

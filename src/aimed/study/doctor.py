@@ -24,6 +24,8 @@ OPTIONAL = {
     "highdicom": "writing DICOM reports and captures (pip install 'aimed[imaging]')",
     "openvino": "networks without torch, fastest on a processor (pip install 'aimed[serve]')",
     "onnxruntime": "networks without torch (pip install 'aimed[serve]')",
+    "Faker": "planted notes of a recall certificate, training the tagger (pip install 'aimed[privacy]')",
+    "python-crfsuite": "training the tagger; the shipped one runs without (pip install 'aimed[privacy]')",
     "pandas": "reading pandas frames (pip install pandas)",
 }
 

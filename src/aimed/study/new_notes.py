@@ -17,7 +17,7 @@ from aimed.text.lexicon import load_lexicon
 
 __all__ = ["note_columns", "write_note_study"]
 
-_SECTIONS = ("indication", "history", "comparison", "technique", "findings", "impression")
+_SECTIONS = ("findings", "impression")
 _LEAST = 40
 """Characters that a note has on average; a column of shorter texts holds names or categories."""
 _ABOUT = ("age", "sex", "gender", "site", "year")
@@ -41,8 +41,8 @@ def note_columns(source: Any) -> list[str]:
             if isinstance(mean, float) and isinstance(words, float) and words >= 3:
                 length[name] = mean
     named = [name for name in frame.columns if name.strip().lower() in _SECTIONS and name in length]
-    if any(name.strip().lower() in ("findings", "impression") for name in named):
-        return [n for n in named if n.strip().lower() in ("findings", "impression")]
+    if named:
+        return named
     long = {name: mean for name, mean in length.items() if mean >= _LEAST}
     return [max(long, key=lambda name: long[name])] if long else []
 

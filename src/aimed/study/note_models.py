@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from aimed.core import RefusedError, StudyFileError
+from aimed.core import StudyFileError
+from aimed.study.notes import lexicon_path, notes_part
 from aimed.study.spec import StudySpec
 from aimed.study.tasks import task_of
 from aimed.text import TEXT_MODELS
@@ -67,10 +67,7 @@ def note_models_of(spec: StudySpec) -> tuple[list[str], list[str]]:
 
 def lexicon_of(spec: StudySpec) -> str:
     """Return the lexicon of a study: the name of a shipped one, or the path of a file beside the study file."""
-    if spec.notes is None:
-        raise TypeError("a study of notes is needed")
-    named = spec.notes.lexicon
-    return str(spec.folder / named) if named.endswith(".toml") else named
+    return lexicon_path(spec, notes_part(spec))
 
 
 def build_reader(spec: StudySpec, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
@@ -81,11 +78,9 @@ def build_reader(spec: StudySpec, name: str, parameters: Mapping[str, Any] | Non
     StudyFileError
         If the model has no such parameter.
     """
-    if spec.notes is None:
-        raise TypeError("a study of notes is needed")
-    model = TEXT_MODELS[name]
+    part, model = notes_part(spec), TEXT_MODELS[name]
     known = inspect.signature(model).parameters
-    shared = {"lexicon": lexicon_of(spec), "targets": spec.notes.targets, "names": dict(spec.notes.names)}
+    shared = {"lexicon": lexicon_of(spec), "targets": part.targets, "names": dict(part.names)}
     given = dict(spec.model.parameters.get(name, {}) if parameters is None else parameters)
     own = [key for key in known if key not in shared]
     for key in given:
@@ -103,21 +98,21 @@ def require_readers(spec: StudySpec) -> None:
 
     Raises
     ------
+    RefusedError
+        If the lexicon is not there.
     StudyFileError
-        If the lexicon is not there, or knows no target for a finding.
+        If it knows no target for a finding: whatever reads the notes, what they deny is told by the lexicon.
+    UnknownNameError
+        If it has no such set of labels.
     """
+    from aimed.text.lexicon import load_lexicon
+    from aimed.text.lexicon_verdicts import target_of_each
+
+    part = notes_part(spec)
     candidates, baselines = note_models_of(spec)
     for name in (*candidates, *baselines):
         build_reader(spec, name)
-    from aimed.text.lexicon import load_lexicon
-
-    if spec.notes is None:
-        raise TypeError("a study of notes is needed")
-    if spec.notes.lexicon.endswith(".toml") and not Path(lexicon_of(spec)).is_file():
-        raise RefusedError(
-            "[notes] 'lexicon' names a file that is not there", "a TOML file", "paths start at the study"
-        )
-    load_lexicon(lexicon_of(spec))
+    target_of_each(spec.outcome.findings, list(load_lexicon(lexicon_of(spec)).labels(part.targets)), part.names)
 
 
 def lexicon_digest(spec: StudySpec) -> str:
@@ -131,7 +126,5 @@ def doubt_as_present(spec: StudySpec) -> tuple[str, ...]:
     """Return the kinds of doubt that the study's set of labels counts as present, such as "likely"."""
     from aimed.text.lexicon import load_lexicon
 
-    if spec.notes is None:
-        raise TypeError("a study of notes is needed")
-    convention = load_lexicon(lexicon_of(spec)).conventions.get(spec.notes.targets)
+    convention = load_lexicon(lexicon_of(spec)).conventions.get(notes_part(spec).targets)
     return () if convention is None else convention.certain

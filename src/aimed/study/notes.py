@@ -12,17 +12,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aimed.core import Cohort, DataError, StudyFileError, Variable, nearest
+from aimed.core import Cohort, DataError, RefusedError, StudyFileError, Variable, nearest
 from aimed.core.outcome import Multilabel
 from aimed.readers.columns import Declared
 from aimed.readers.note_set import NoteSet
+from aimed.readers.note_table import join_sections
 from aimed.readers.source import open_table
 from aimed.readers.table import read_table
 from aimed.study.pictures import finding_column, finding_labels, label_matrix
 from aimed.study.spec import SYNTHETIC_REPORTS, NotesPart, SilverPart, StudySpec, SyntheticPart
 from aimed.study.tasks import bands_of, check_subgroups, declared_of
 
-__all__ = ["note_facts", "notes_of", "read_note_cohort", "texts_of", "written_reports"]
+__all__ = ["lexicon_path", "note_facts", "notes_of", "notes_part", "read_note_cohort", "texts_of", "written_reports"]
 
 _ROW, _READ = "aimed:row", "note_read"
 
@@ -33,6 +34,31 @@ def notes_of(cohort: Cohort) -> NoteSet:
     if not isinstance(found, NoteSet):
         raise TypeError("a cohort of notes is needed")
     return found
+
+
+def notes_part(spec: StudySpec) -> NotesPart:
+    """Return the part of a study file that says where its notes are."""
+    if spec.notes is None:
+        raise TypeError("a study of notes is needed")
+    return spec.notes
+
+
+def lexicon_path(spec: StudySpec, part: NotesPart | SilverPart, where: str = "[notes]") -> str:
+    """Return the name of a shipped lexicon, or the path of a file beside the study file.
+
+    Raises
+    ------
+    RefusedError
+        If there is no such file.
+    """
+    if not part.lexicon.endswith(".toml"):
+        return part.lexicon
+    path = spec.folder / part.lexicon
+    if not path.is_file():
+        raise RefusedError(
+            f"{where} 'lexicon' names a file that is not there", "a TOML file", "paths start at the study file"
+        )
+    return str(path)
 
 
 def read_note_cohort(
@@ -61,7 +87,7 @@ def read_note_cohort(
     DataError
         If no note can be read, or a label is none of 1, 0, -1 and missing.
     """
-    notes = _notes(spec)
+    notes = notes_part(spec)
     source: Any = data
     if data is None:
         written = spec.data.source == SYNTHETIC_REPORTS
@@ -166,23 +192,19 @@ def texts_of(frame: pl.DataFrame, notes: NotesPart | SilverPart, where: str = "[
     StudyFileError
         If a column is not there, or holds no text.
     """
-    parts = {"": notes.column} if notes.column is not None else {k.upper(): v for k, v in notes.sections.items()}
-    for name in parts.values():
-        _known(frame, str(name), where)
-        if frame[str(name)].dtype != pl.String and frame[str(name)].null_count() < frame.height:
+    columns = [notes.column] if notes.column is not None else list(notes.sections.values())
+    for name in columns:
+        _known(frame, name, where)
+        if frame[name].dtype != pl.String and frame[name].null_count() < frame.height:
             raise StudyFileError(
                 f"{where} names the column '{name}', which holds no text",
                 "a column of text",
                 "name the column of the notes",
             )
+    cells = [frame[name].cast(pl.String).to_list() for name in columns]
     if notes.column is not None:
-        return list(frame[notes.column].cast(pl.String))
-    columns = [(head, list(frame[name].cast(pl.String))) for head, name in parts.items() if name is not None]
-    out: list[str | None] = []
-    for row in range(frame.height):
-        said = [f"{head}: {column[row]}" for head, column in columns if column[row] and column[row].strip()]
-        out.append("\n".join(said) or None)
-    return out
+        return list(cells[0])
+    return [join_sections(tuple(notes.sections), row) for row in zip(*cells, strict=True)]
 
 
 def _known(frame: pl.DataFrame, name: str, where: str) -> None:
@@ -193,12 +215,6 @@ def _known(frame: pl.DataFrame, name: str, where: str) -> None:
             "a column of the table",
             f"did you mean '{close}'?" if close else "see its header",
         )
-
-
-def _notes(spec: StudySpec) -> NotesPart:
-    if spec.notes is None:
-        raise TypeError("a study of notes is needed")
-    return spec.notes
 
 
 def written_reports(spec: StudySpec, place: Path) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aimed.bundle.notes import NoteBundle, PredictedNote, note_table
-from aimed.core import DataError
+from aimed.core import DataError, nearest
+from aimed.readers.note_table import join_sections
 from aimed.readers.source import open_table
 from aimed.readers.table import raw_columns
 from aimed.study.predict import safe_cell
@@ -62,8 +64,6 @@ def predict_notes(
 
 
 def _moved(note: PredictedNote, start: int) -> PredictedNote:
-    from dataclasses import replace
-
     return note if start == 0 else replace(note, row=note.row + start)
 
 
@@ -84,17 +84,19 @@ def _read(
     known = table.collect_schema().names()
     absent = [name for name in columns if name not in known]
     if absent:
+        close = nearest(absent[0], known)
         raise DataError(
-            f"the table has no column '{absent[0]}'", "the column of the notes", "name it with --text COLUMN"
+            f"the table has no column '{absent[0]}'",
+            "the column of the notes",
+            f"did you mean '{close}'?" if close else "name it with --text COLUMN",
         )
     found, _ = raw_columns(source, [*columns, *([unit] if unit else [])])
     ids = None if unit is None else [None if v is None else str(v) for v in found[unit]]
     if not sections:
         return [None if v is None else str(v) for v in found[columns[0]]], ids
-    rows: list[str | bytes | None] = []
-    for row in range(len(found[columns[0]])):
-        said = [f"{head.upper()}: {found[name][row]}" for head, name in sections if found[name][row]]
-        rows.append("\n".join(said) or None)
+    headings = [head for head, _ in sections]
+    cells = ([None if v is None else str(v) for v in found[name]] for name in columns)
+    rows = [join_sections(headings, row) for row in zip(*cells, strict=True)]
     return rows, ids
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aimed.core import Cohort, Finding, RefusedError, Severity, Split, StudyFileError
+from aimed.core import Cohort, Finding, Severity, Split, StudyFileError
 from aimed.core.outcome import Multilabel
 from aimed.diagnosis.silver_labels import SilverLabels
 from aimed.metrics.label_noise import ENOUGH, LabelNoise, label_noise, silver_values
-from aimed.study.notes import texts_of
+from aimed.study.notes import lexicon_path, texts_of
 from aimed.study.pictures import finding_labels, raw_labels
 from aimed.study.spec import SilverPart, StudySpec
 
@@ -62,22 +61,13 @@ def silver_column(finding: str) -> str:
     return f"silver:{finding}"
 
 
-def _lexicon(spec: StudySpec) -> str:
-    named = _part(spec).lexicon
-    return str(spec.folder / named) if named.endswith(".toml") else named
-
-
 def _labeller(spec: StudySpec) -> tuple[Any, list[int]]:
     """Return the labeller of a study, and which of its targets each finding is."""
     from aimed.text.labeller import ReportLabeller
     from aimed.text.lexicon_verdicts import target_of_each
 
     part = _part(spec)
-    if part.lexicon.endswith(".toml") and not Path(_lexicon(spec)).is_file():
-        raise RefusedError(
-            "[silver] 'lexicon' names a file that is not there", "a TOML file", "paths start at the study file"
-        )
-    labeller = ReportLabeller(_lexicon(spec), part.targets)
+    labeller = ReportLabeller(lexicon_path(spec, part, "[silver]"), part.targets)
     wanted = target_of_each(spec.outcome.findings, labeller.targets, part.names)
     return labeller, [labeller.targets.index(target) for target in wanted]
 
@@ -102,7 +92,7 @@ def silver_key(spec: StudySpec) -> Any:
         return None
     from aimed.text.lexicon import load_lexicon
 
-    return spec.silver.model_dump(mode="json"), load_lexicon(_lexicon(spec)).digest
+    return spec.silver.model_dump(mode="json"), load_lexicon(lexicon_path(spec, spec.silver, "[silver]")).digest
 
 
 def read_silver(

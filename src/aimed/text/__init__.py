@@ -9,7 +9,7 @@ from aimed.core import Catalog
 
 if TYPE_CHECKING:
     from aimed.metrics.label_noise import label_noise
-    from aimed.text.answers import Answer, extract
+    from aimed.text.answers import Answer, extract, extract_many
     from aimed.text.labeller import ReportLabeller, label
     from aimed.text.labels import ReportLabels
     from aimed.text.lexicon import Lexicon, load_lexicon
@@ -22,6 +22,7 @@ __all__ = [
     "ReportLabeller",
     "ReportLabels",
     "extract",
+    "extract_many",
     "label",
     "label_noise",
     "label_stream",
@@ -50,6 +51,7 @@ _WHERE = {
     "ReportLabeller": "aimed.text.labeller",
     "ReportLabels": "aimed.text.labels",
     "extract": "aimed.text.answers",
+    "extract_many": "aimed.text.answers",
     "label": "aimed.text.labeller",
     "label_noise": "aimed.metrics.label_noise",
     "label_stream": "aimed.text.stream",
@@ -62,3 +64,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'aimed.text' has no attribute '{name}'")
     return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

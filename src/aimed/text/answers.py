@@ -93,25 +93,10 @@ def _find_measurements(note: Passage) -> list[Found]:
 
 
 _MEASURED = frozenset(
-    {
-        "ml",
-        "cc",
-        "milliliter",
-        "milliliters",
-        "millilitre",
-        "millilitres",
-        "hu",
-        "hounsfield unit",
-        "hounsfield units",
-        "mmhg",
-        "mm hg",
-        "cm/s",
-        "m/s",
-        "cm2",
-        "cm²",
-        "cm^2",
-        "bpm",
-    }
+    [
+        *("ml", "cc", "milliliter", "milliliters", "millilitre", "millilitres", "hu", "hounsfield unit"),
+        *("hounsfield units", "mmhg", "mm hg", "cm/s", "m/s", "cm2", "cm²", "cm^2", "bpm"),
+    ]
 )
 
 
@@ -149,17 +134,12 @@ def _find_date(note: Passage, which: str) -> Found | None:
         before = note.lower[s0 : found.start]
         if "not available" in before or "unavailable" in before or "not read" in before:
             continue
-        prior = note.section_at(found.start) == "comparison" or any(
-            word in before for word in ("compar", "prior", "previous", "since", "from the study", "old film")
-        )
+        prior = note.section_at(found.start) == "comparison" or any(word in before for word in _BEFORE_DATES[0])
         if which == "exam":
             if (
                 not prior
                 and found.rule in ("iso", "slash", "named", "month")
-                and any(
-                    w in before
-                    for w in ("exam", "date", "study", "performed", "obtained", "radiograph", "chest", "ct ")
-                )
+                and any(word in before for word in _BEFORE_DATES[1])
             ):
                 return Found(found.start, found.end, "sentence", found.value)
         elif prior:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimed.core import BundleError, StudyFileError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.text.lexicon import Lexicon, NoneOf, load_lexicon
 from aimed.text.lexicon_verdicts import target_of_each
-from aimed.text.text_model import FloatArray, Progress, TextModel, packed, unpacked
+from aimed.text.text_model import FloatArray, Progress, TextModel
 
 __all__ = ["Keywords", "phrase_pattern"]
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 
 from aimed.core import BundleError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.text.lexicon import Lexicon
 from aimed.text.lexicon_verdicts import VERDICTS, LexiconVerdicts, codes_of
-from aimed.text.text_model import FloatArray, Progress, TextModel, notes_of, packed, unpacked
+from aimed.text.text_model import FloatArray, Progress, TextModel, notes_of
 
 __all__ = ["LexiconModel", "LexiconReader"]
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -19,13 +15,12 @@ from aimed.core import BundleError, DataError, NotEstimableError, StudyFileError
 from aimed.metrics.arrays import patient_codes
 from aimed.metrics.report_labels import f1_thresholds
 
-__all__ = ["FloatArray", "Progress", "TextModel", "notes_of", "packed", "patient_folds", "unpacked"]
+__all__ = ["FloatArray", "Progress", "TextModel", "notes_of", "patient_folds"]
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[float, str], object]
 
 _AGAIN = "get the model again from its source"
-_LARGEST = 1 << 31
 _NO_THRESHOLD = 0.5
 
 
@@ -85,43 +80,6 @@ def patient_folds(y: FloatArray, patient: NDArray[np.int64], folds: int, seed: i
     fold = np.empty(patients, dtype=np.int64)
     fold[order] = np.arange(patients) % folds
     return np.asarray(fold[patient])
-
-
-def packed(values: NDArray[Any]) -> dict[str, Any]:
-    """Return an array in JSON types.
-
-    Examples
-    --------
-    >>> unpacked(packed(np.array([[1.5, 2.0]])))
-    array([[1.5, 2. ]])
-    """
-    array = np.ascontiguousarray(values)
-    plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    data = base64.b64encode(zlib.compress(plain.tobytes(), 6)).decode("ascii")
-    return {"dtype": plain.dtype.str, "shape": list(array.shape), "zlib": data}
-
-
-def unpacked(record: Mapping[str, Any]) -> NDArray[Any]:
-    """Return the array of `packed`.
-
-    Raises
-    ------
-    BundleError
-        If it is damaged, or larger than it says.
-    """
-    try:
-        kind = np.dtype(str(record["dtype"]))
-        shape = tuple(int(size) for size in record["shape"])
-        size = math.prod(shape) * kind.itemsize
-        if kind.kind not in "fiub" or min(shape, default=0) < 0 or size > _LARGEST:
-            raise ValueError
-        stream = zlib.decompressobj()
-        data = stream.decompress(base64.b64decode(record["zlib"], validate=True), size + 1)
-        if len(data) != size:
-            raise ValueError
-    except (KeyError, TypeError, ValueError, zlib.error, binascii.Error):
-        raise BundleError("an array of the model is damaged", "what to_state wrote", _AGAIN) from None
-    return np.frombuffer(data, dtype=kind).reshape(shape).astype(kind.newbyteorder("="), copy=True)
 
 
 class TextModel(BaseEstimator):  # type: ignore[misc]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from aimed.core import BundleError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.text.note_words import MARK, pairs_of, words_of, words_with_places
-from aimed.text.text_model import packed, unpacked
 
 __all__ = ["WordTable", "shared_terms"]
 

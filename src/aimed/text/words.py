@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aimed.core import BundleError, StudyFileError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.metrics.arrays import patient_codes
 from aimed.text.ridge import Ridge, chosen_ridge
-from aimed.text.text_model import FloatArray, Progress, TextModel, notes_of, packed, patient_folds, unpacked
+from aimed.text.text_model import FloatArray, Progress, TextModel, notes_of, patient_folds
 from aimed.text.word_table import WordTable
 
 __all__ = ["Words", "checked_learning", "heaviest_words", "ridge_facts", "ridge_of", "ridge_state"]

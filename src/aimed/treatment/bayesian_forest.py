@@ -17,11 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 
 from aimed.core.errors import DataError, NotEstimableError, StudyFileError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.fit.bins import Bins
 from aimed.metrics.arrays import FloatArray, IntArray
 from aimed.metrics.draws import threads_allowed
 from aimed.treatment.kernels.bayesian_forest import add_trees, sample_chain
-from aimed.treatment.learner import EffectLearner, Parts, Rows, _step, packed, unpacked
+from aimed.treatment.learner import EffectLearner, Parts, Rows, _step
 from aimed.treatment.nuisances import CLIP
 
 __all__ = ["BayesianCausalForest"]

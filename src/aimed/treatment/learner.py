@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from aimed.treatment.arms import as_arms
 from aimed.treatment.base_learners import one_thread
 from aimed.treatment.nuisances import Nuisances, as_columns, is_binary, known_chance
 
-__all__ = ["EffectLearner", "Part", "Rows", "half_samples", "knows_its_error", "packed", "unpacked"]
+__all__ = ["EffectLearner", "Part", "Rows", "half_samples", "knows_its_error"]
 
 Parts = dict[str, Any]
 
@@ -61,25 +59,6 @@ class Part(Protocol):
 
     def to_state(self) -> dict[str, Any]:
         """Return the piece as JSON types, with its class under ``"kind"``."""
-
-
-def packed(array: NDArray[Any]) -> dict[str, Any]:
-    """Return an array in JSON types: the bytes as text, compressed.
-
-    Examples
-    --------
-    >>> unpacked(packed(np.arange(3.0))).tolist()
-    [0.0, 1.0, 2.0]
-    """
-    data = np.ascontiguousarray(array)
-    text = base64.b64encode(zlib.compress(data.tobytes(), 6)).decode("ascii")
-    return {"dtype": data.dtype.str, "shape": list(data.shape), "zlib": text}
-
-
-def unpacked(state: Mapping[str, Any]) -> NDArray[Any]:
-    """Return the array that `packed` wrote down."""
-    data = zlib.decompress(base64.b64decode(state["zlib"]))
-    return np.frombuffer(data, dtype=np.dtype(state["dtype"])).reshape(state["shape"]).copy()
 
 
 def knows_its_error(model: Any) -> bool:

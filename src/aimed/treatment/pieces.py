@@ -11,9 +11,9 @@ from scipy import linalg
 from scipy.special import expit
 
 from aimed.core.errors import NotEstimableError
+from aimed.core.packed_arrays import packed, unpacked
 from aimed.metrics.arrays import FloatArray, IntArray
 from aimed.metrics.result import patient_sums
-from aimed.treatment.learner import packed, unpacked
 from aimed.treatment.ridge import chosen_penalty
 
 __all__ = [
