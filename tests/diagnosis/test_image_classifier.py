@@ -50,7 +50,9 @@ def fitted(data):
     return small(n_estimators=2).fit(pictures, labels, patient, names=["heart", "nodule", "effusion"])
 
 
-@pytest.mark.parametrize("loss", ["weighted", "plain", "focal", "asymmetric"])
+@pytest.mark.parametrize(
+    "loss", ["weighted", "plain", *(pytest.param(one, marks=pytest.mark.slow) for one in ("focal", "asymmetric"))]
+)
 def test_it_learns_what_can_be_seen(chests, loss):
     pictures, labels, patient = chests(300, 32)
     others, truth, _ = chests(150, 32, seed=1)

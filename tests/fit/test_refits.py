@@ -51,6 +51,7 @@ def test_stability_is_worse_with_fewer_patients_and_zero_for_a_constant():
     assert prevalence < 0.05
 
 
+@pytest.mark.slow
 def test_coefficient_intervals_agree_with_wald_on_many_rows():
     model, X, y, patient = fitted("logistic", 3000, p=2, signal=0.8, penalty="none")
     low, high = coefficient_interval(model, X, y, patient, draws=200, seed=4)

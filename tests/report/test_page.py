@@ -266,7 +266,7 @@ NESTED = sorted({p for make in KINDS.values() for p in _leaves(make()) if 2 <= l
 
 
 @pytest.mark.usefixtures("drawn_once")
-@pytest.mark.parametrize("how", ["none", "absent", "empty"])
+@pytest.mark.parametrize("how", ["none", "absent", pytest.param("empty", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "key"), BLOCKS)
 def test_renders_without_a_block(kind, how, key):
     results = KINDS[kind]()

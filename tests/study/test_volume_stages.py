@@ -211,6 +211,7 @@ def test_a_region_is_compared_by_itself(brains):
     assert [row["reference_ml"] for row in rows] == [0.032, 0.032]
 
 
+@pytest.mark.slow
 def test_two_readings_with_unknown_voxels(brains, tmp_path):
     """Where readings differ nobody knows: weights do not change with what stands there, and volumes are not judged."""
     found = []

@@ -112,6 +112,7 @@ def test_labels_are_the_masks_that_are_not_empty(difficulty):
         assert all(m.dtype == bool and m.shape == (64, 64) for m in image.masks.values())
 
 
+@pytest.mark.slow
 def test_difficulty_lowers_severity():
     def mean(difficulty):
         draws = [draw_chest(s, findings=FINDINGS, size=64, difficulty=difficulty).severity for s in range(12)]
