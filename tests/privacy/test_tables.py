@@ -210,3 +210,10 @@ def test_a_column_named_after_a_record_number_is_refused(cleaner: TextCleaner) -
 def test_a_declared_column_that_is_not_there_has_a_code_of_its_own(cleaner: TextCleaner) -> None:
     with pytest.raises(FileRefused, match="COLUMN"):
         deidentify_csv(b"pid,b\n1,2\n", cleaner, declared={"nothere": "name"})
+
+
+@pytest.mark.parametrize(
+    ("values", "role"), [(["2024-03-12", "12.03.2024"], "date"), (["20240312", "20240313"], "identifier")]
+)
+def test_a_column_of_visits_holds_days_or_numbers(values, role):
+    assert plan_table(["mrn", "visit"], {"visit": values}).roles["visit"] == role

@@ -180,6 +180,8 @@ def _inferred(name: str, values: Sequence[str]) -> tuple[str, str]:
             continue
         if role == "date" and values and numbers and not dates and max(map(len, values)) < 6:
             continue  # days since a date, not a date
+        if role == "identifier" and dates and not numbers:
+            return "date", "values"  # a column called visit that holds days
         if role == "patient" and spaced and not numbers:
             return "name", "name"  # a column called patient that holds names
         return role, "name"
