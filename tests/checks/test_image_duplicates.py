@@ -261,6 +261,7 @@ def test_real_copies_are_found(cxr_320, change, least):
     assert (who[:, 0] == who[:, 1]).all()
 
 
+@pytest.mark.slow
 def test_fine_structure_tells_chests_apart_that_coarse_structure_does_not(cxr_320, monkeypatch):
     images, _ = cxr_320
     # The limit that follows from how alike real chests are lies below the one that is used.

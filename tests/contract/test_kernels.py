@@ -52,6 +52,7 @@ def test_the_first_compile_is_announced_once_and_a_later_process_is_silent(tmp_p
     assert (second.stdout.strip(), second.stderr) == ("0.75", "")
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_compiled_anew(tmp_path):
     code = "from aimed.metrics import auroc\nprint(float(auroc([0, 1, 0, 1], [1, 2, 3, 4])))"
     run(code, NUMBA_CACHE_DIR=str(tmp_path))

@@ -226,6 +226,7 @@ def test_demo_leaves_out_what_is_not_installed(cli, tmp_path, monkeypatch):
     assert cli("demo", "heart-attack-survival", "--out", tmp_path)[0] == 3
 
 
+@pytest.mark.slow
 def test_colour_and_bars_only_on_a_terminal(risk_study):
     command = [sys.executable, "-m", "aimed.cli", "run", str(risk_study), "--out", str(risk_study.parent / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -310,6 +310,7 @@ def trained_with_and_without_workers() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_data_sets_of_single_rows_that_other_processes_load():
     here = Path(__file__)
     code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); import {here.stem} as own; "
