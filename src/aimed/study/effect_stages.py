@@ -23,6 +23,7 @@ from aimed.study.arms import arm_labels
 from aimed.study.effect_average import primary_estimator
 from aimed.study.effect_data import EffectData, Rows, better_effect
 from aimed.study.effect_models import COMPARATORS, TITLES, effect_learners_of, learner_named
+from aimed.study.leaderboard import board_row
 from aimed.study.spec import StudySpec
 from aimed.study.stages import Progress, each_check, silent
 from aimed.study.store import RunFolder
@@ -261,21 +262,20 @@ def _board_row(
     constant = tried["constant_effect"]
     gap = one.against_constant(constant.loss, whole.patient, spec.evaluate.level)
     alone, ready = one is constant, one.failed is None
-    return {
-        "name": one.name,
-        "title": TITLES[one.name],
-        "kind": "baseline" if one.name in COMPARATORS else "candidate",
-        "metric": "dr_loss",
-        "mean": float(gap) if ready else None,
-        "lower": None if alone or not ready else float(gap.lower),
-        "upper": None if alone or not ready else float(gap.upper),
-        "folds": [a - b for a, b in zip(one.folds, constant.folds, strict=True)] if ready else [],
-        "trials": 1,
-        "seconds": round(one.seconds, 2),
-        "parameters": dict(spec.model.parameters.get(one.name, {})),
-        "note": "what the others are compared with" if alone else one.failed.got if one.failed else one.note,
-        "chosen": one is chosen,
-    }
+    return board_row(
+        one.name,
+        TITLES[one.name],
+        "baseline" if one.name in COMPARATORS else "candidate",
+        "dr_loss",
+        mean=float(gap) if ready else None,
+        lower=None if alone or not ready else float(gap.lower),
+        upper=None if alone or not ready else float(gap.upper),
+        folds=[a - b for a, b in zip(one.folds, constant.folds, strict=True)] if ready else [],
+        seconds=round(one.seconds, 2),
+        parameters=spec.model.parameters.get(one.name, {}),
+        note="what the others are compared with" if alone else one.failed.got if one.failed else one.note,
+        chosen=one is chosen,
+    )
 
 
 def _model(

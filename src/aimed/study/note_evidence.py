@@ -23,8 +23,7 @@ from aimed.metrics.report_labels import (
     known_report_labels,
     measures_report_labels,
 )
-from aimed.study.describe import event_flags
-from aimed.study.groups import asked_of_groups, subgroup_labels
+from aimed.study.groups import asked_of_groups, audit_by_group
 from aimed.study.note_models import TITLES, build_reader, doubt_as_present, lexicon_of, note_models_of
 from aimed.study.note_stages import coding_of, fit_reader
 from aimed.study.notes import note_facts, notes_of
@@ -37,7 +36,6 @@ from aimed.study.tasks import primary_of
 from aimed.text.note_findings import NoteFindings
 from aimed.trust.case_uncertainty import case_uncertainty
 from aimed.trust.note_robustness import robustness
-from aimed.trust.subgroups import audit as audit_subgroups
 
 __all__ = ["audit", "evaluate", "explain", "facts"]
 
@@ -428,23 +426,7 @@ def audit(
         )
         return {name: {**found, **of_risks}[name] for name in names}
 
-    criterion = next(
-        (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
-        None,
-    )
-    return audit_subgroups(
-        subgroup_labels(spec, cohort, test),
-        measures,
-        names=names,
-        primary=primary,
-        criterion=criterion,
-        events=event_flags(cohort.outcome)[test],
-        patient=patient,
-        min_events=spec.subgroups.min_events,
-        level=spec.evaluate.level,
-        min_nonevents=0,
-        progress=progress,
-    )
+    return audit_by_group(spec, cohort, test, measures, names, min_nonevents=0, progress=progress)
 
 
 def facts(

@@ -15,8 +15,9 @@ from aimed.bundle.pack import pack_notes
 from aimed.checks.run import run_checks
 from aimed.core import Cohort, Finding, NotEstimableError, Severity, Split
 from aimed.metrics.report_labels import f1_thresholds, label_f1
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import Estimate
 from aimed.study.findings import calibrate_findings
+from aimed.study.leaderboard import board_row, nearly_best
 from aimed.study.note_models import RANK, TITLES, build_reader, doubt_as_present, note_models_of
 from aimed.study.notes import notes_of
 from aimed.study.picture_stages import labels_of, plain
@@ -255,38 +256,29 @@ def fit(
 
 def _choose(tried: Sequence[_Tried], patient: NDArray[Any]) -> tuple[_Tried, str]:
     best = max(tried, key=lambda one: float(one.score))
-    for one in sorted(tried, key=lambda one: RANK[one.name]):
-        if one is best:
-            break
-        mine, other = one.score.influence, best.score.influence
-        if mine is None or other is None:
-            continue
-        gap = float(best.score) - float(one.score)
-        error = float(np.sqrt(clustered_variance(mine - other, patient)))
-        if gap <= error:
-            return one, (
-                f"{TITLES[one.name]} was chosen: {TITLES[best.name]} had the higher micro F1 over the folds by "
-                f"{gap:.4f}, no more than one standard error ({error:.4f}), and is less simple."
-            )
-    return best, f"{TITLES[best.name]} had the highest micro F1 over the folds of the training part."
+    found = nearly_best(tried, best, score=lambda one: one.score, rank=lambda one: RANK[one.name], patient=patient)
+    if found is None:
+        return best, f"{TITLES[best.name]} had the highest micro F1 over the folds of the training part."
+    return found.one, (
+        f"{TITLES[found.one.name]} was chosen: {TITLES[best.name]} had the higher micro F1 over the folds by "
+        f"{found.gap:.4f}, no more than one standard error ({found.error:.4f}), and is less simple."
+    )
 
 
 def _board_row(spec: StudySpec, one: _Tried, kind: str, chosen: bool) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "title": TITLES[one.name],
-        "kind": kind,
-        "metric": "micro_f1",
-        "mean": float(one.score),
-        "lower": float(one.score.lower),
-        "upper": float(one.score.upper),
-        "folds": one.folds,
-        "trials": 1,
-        "seconds": None,
-        "parameters": plain(spec.model.parameters.get(one.name, {})),
-        "note": one.score.note,
-        "chosen": chosen,
-    }
+    return board_row(
+        one.name,
+        TITLES[one.name],
+        kind,
+        "micro_f1",
+        mean=float(one.score),
+        lower=float(one.score.lower),
+        upper=float(one.score.upper),
+        folds=one.folds,
+        parameters=plain(spec.model.parameters.get(one.name, {})),
+        note=one.score.note,
+        chosen=chosen,
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- calibration

@@ -21,8 +21,7 @@ from aimed.fit.diagnose_fit import diagnose_fit, mismatch_test
 from aimed.metrics.evaluate_multilabel import evaluate_multilabel, finding_key, measures_multilabel
 from aimed.metrics.multilabel import multilabel_auroc
 from aimed.metrics.result import Estimate
-from aimed.study.describe import event_flags
-from aimed.study.groups import asked_of_groups, subgroup_labels
+from aimed.study.groups import asked_of_groups, audit_by_group
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_stages import acquisition_sources, baseline_risk, labels_of, test_rows, tune_part
 from aimed.study.pictures import finding_labels, images_of, picture_facts, regions_of, views_of
@@ -33,7 +32,6 @@ from aimed.study.stages import Facts, Progress, row_ids, silent
 from aimed.study.tasks import primary_of
 from aimed.trust.case_uncertainty import case_uncertainty
 from aimed.trust.picture_robustness import robustness
-from aimed.trust.subgroups import audit as audit_subgroups
 
 __all__ = ["audit", "evaluate", "explain", "facts"]
 
@@ -272,23 +270,7 @@ def audit(
             seed=spec.study.seed,
         )
 
-    criterion = next(
-        (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
-        None,
-    )
-    return audit_subgroups(
-        subgroup_labels(spec, cohort, test),
-        measures,
-        names=names,
-        primary=primary,
-        criterion=criterion,
-        events=event_flags(cohort.outcome)[test],
-        patient=patient,
-        min_events=spec.subgroups.min_events,
-        level=spec.evaluate.level,
-        min_nonevents=0,
-        progress=progress,
-    )
+    return audit_by_group(spec, cohort, test, measures, names, min_nonevents=0, progress=progress)
 
 
 def facts(

@@ -23,8 +23,9 @@ from aimed.diagnosis.findings_model import FindingsModel
 from aimed.diagnosis.image_classifier import ImageClassifier
 from aimed.diagnosis.picture_recipes import PictureRecipe
 from aimed.metrics.multilabel import MultilabelEstimate, multilabel_auroc
-from aimed.metrics.result import Estimate, clustered_variance
+from aimed.metrics.result import Estimate
 from aimed.study.findings import calibrate_findings
+from aimed.study.leaderboard import board_row, nearly_best
 from aimed.study.picture_models import BASELINES, picture_recipes_of
 from aimed.study.picture_pretraining import pretrain_candidates, pretrained_networks
 from aimed.study.pictures import finding_labels, images_of, raw_labels, refused_by_code, shortcut_columns
@@ -212,20 +213,13 @@ def fit(
 
 def _choose(fitted: Sequence[_Fitted], y: NDArray[np.float64], patient: NDArray[Any]) -> tuple[_Fitted, str]:
     best = max(fitted, key=lambda f: float(f.score.macro))
-    for one in sorted(fitted, key=lambda f: f.recipe.rank):
-        if one is best:
-            break
-        gap = float(best.score.macro) - float(one.score.macro)
-        mine, other = best.score.macro.influence, one.score.macro.influence
-        if mine is None or other is None:
-            continue
-        error = float(np.sqrt(clustered_variance(mine - other, patient)))
-        if gap <= error:
-            return one, (
-                f"{one.recipe.title} was chosen: {best.recipe.title} ranked better on the tune part by {gap:.4f} in "
-                f"macro AUROC, no more than one standard error ({error:.4f}), and is less simple."
-            )
-    return best, f"{best.recipe.title} had the highest macro AUROC on the tune part."
+    found = nearly_best(fitted, best, score=lambda f: f.score.macro, rank=lambda f: f.recipe.rank, patient=patient)
+    if found is None:
+        return best, f"{best.recipe.title} had the highest macro AUROC on the tune part."
+    return found.one, (
+        f"{found.one.recipe.title} was chosen: {best.recipe.title} ranked better on the tune part by "
+        f"{found.gap:.4f} in macro AUROC, no more than one standard error ({found.error:.4f}), and is less simple."
+    )
 
 
 def plain(value: Any) -> Any:
@@ -243,21 +237,19 @@ def _board_row(
     name: str, title: str, kind: str, macro: Estimate, *, parameters: Any = None, chosen: bool = False
 ) -> dict[str, Any]:
     """Return a line of the leaderboard: macro AUROC on the one tune part."""
-    return {
-        "name": name,
-        "title": title,
-        "kind": kind,
-        "metric": "macro_auroc",
-        "mean": float(macro),
-        "lower": float(macro.lower),
-        "upper": float(macro.upper),
-        "folds": [float(macro)],
-        "trials": 1,
-        "seconds": None,
-        "parameters": parameters or {},
-        "note": macro.note,
-        "chosen": chosen,
-    }
+    return board_row(
+        name,
+        title,
+        kind,
+        "macro_auroc",
+        mean=float(macro),
+        lower=float(macro.lower),
+        upper=float(macro.upper),
+        folds=[float(macro)],
+        parameters=parameters,
+        note=macro.note,
+        chosen=chosen,
+    )
 
 
 def _fit_payload(

@@ -34,7 +34,7 @@ from aimed.report.page import render
 from aimed.splits.draw import by_column, by_patient, by_site, by_time, grouped_folds
 from aimed.study.arms import treated_of
 from aimed.study.describe import event_flags
-from aimed.study.groups import asked_of_groups, subgroup_labels
+from aimed.study.groups import asked_of_groups, audit_by_group
 from aimed.study.linear import nomogram_of, proportional_hazards_of, readable_steps
 from aimed.study.models import recipes_of, simplest
 from aimed.study.network_fit import diagnosis_of_fit, learning_of
@@ -44,7 +44,6 @@ from aimed.study.store import RunFolder, key_of
 from aimed.study.tasks import outcome_label, primary_of, table_kind, targets, task_of
 from aimed.trust.card import model_card
 from aimed.trust.failures import error_groups
-from aimed.trust.subgroups import audit as audit_subgroups
 
 __all__ = [
     "Facts",
@@ -651,21 +650,12 @@ def audit(
             )
 
     names = list(dict.fromkeys([*names, *asked_of_groups(spec)]))
-    groups = subgroup_labels(spec, cohort, test)
-    criterion = next(
-        (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
-        None,
-    )
-    return audit_subgroups(
-        groups,
+    return audit_by_group(
+        spec,
+        cohort,
+        test,
         measures,
-        names=names,
-        primary=primary,
-        criterion=criterion,
-        events=event_flags(outcome)[test],
-        patient=patient,
-        min_events=spec.subgroups.min_events,
-        level=spec.evaluate.level,
+        names,
         # Censored rows carry information about survival; only a yes/no outcome needs as many without it.
         min_nonevents=spec.subgroups.min_events if isinstance(outcome, Binary) else 0,
         progress=progress,

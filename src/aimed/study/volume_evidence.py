@@ -23,8 +23,7 @@ from aimed.fit.diagnose_fit import diagnose_fit
 from aimed.metrics.evaluate_masks import SubVolumes, evaluate_masks, measures_masks
 from aimed.metrics.lesion_block import Lesions
 from aimed.metrics.result import Estimate
-from aimed.study.describe import event_flags
-from aimed.study.groups import asked_of_groups, subgroup_labels
+from aimed.study.groups import asked_of_groups, audit_by_group
 from aimed.study.picture_stages import tune_part
 from aimed.study.regions import region_labels, region_table
 from aimed.study.simple_model import beside_simple
@@ -44,7 +43,6 @@ from aimed.study.volume_stages import (
 )
 from aimed.study.volumes import UNKNOWN, channels_of, masks_of, reference_of, volume_facts, volumes_of, volumes_part
 from aimed.trust.expected_dice import quality
-from aimed.trust.subgroups import audit as audit_subgroups
 from aimed.trust.volume_agreement import volume_agreement
 from aimed.trust.volume_robustness import robustness
 from aimed.trust.voxel_calibration import VoxelCalibration
@@ -441,22 +439,14 @@ def audit(
             seed=spec.study.seed,
         )
 
-    criterion = next(
-        (c for c in spec.evaluate.accept if c.startswith((f"{primary} ", f"{primary}.", f"worst_subgroup({primary})"))),
-        None,
-    )
-    return audit_subgroups(
-        subgroup_labels(spec, cohort, test),
+    return audit_by_group(
+        spec,
+        cohort,
+        test,
         measures,
-        names=names,
-        primary=primary,
-        criterion=criterion,
-        events=event_flags(cohort.outcome)[test],
-        patient=patient,
-        min_events=spec.subgroups.min_events,
+        names,
         min_nonevents=0,
         called=("scan with a region", "scans with a region"),
-        level=spec.evaluate.level,
         progress=part_of(progress, 0.8, 1.0),
     )
 

@@ -25,6 +25,7 @@ from aimed.diagnosis.volume_segmenter import VolumeSegmenter
 from aimed.metrics.evaluate_masks import measures_masks
 from aimed.metrics.evaluate_multilabel import finding_key
 from aimed.metrics.evaluate_segmentation import MASK_MEASURES, segmentation_table
+from aimed.study.leaderboard import board_row
 from aimed.study.picture_stages import plain, tune_part
 from aimed.study.regions import region_labels, region_table
 from aimed.study.spec import StudySpec
@@ -389,21 +390,19 @@ def _board_row(
     name: str, title: str, kind: str, dice: Mapping[str, Any], *, parameters: Any = None, chosen: bool = False
 ) -> dict[str, Any]:
     """Return a line of the leaderboard: mean Dice over regions on the one tune part."""
-    return {
-        "name": name,
-        "title": title,
-        "kind": kind,
-        "metric": "mean_dice",
-        "mean": dice["value"],
-        "lower": dice["lower"],
-        "upper": dice["upper"],
-        "folds": [dice["value"]],
-        "trials": 1,
-        "seconds": None,
-        "parameters": parameters or {},
-        "note": dice.get("note", ""),
-        "chosen": chosen,
-    }
+    return board_row(
+        name,
+        title,
+        kind,
+        "mean_dice",
+        mean=dice["value"],
+        lower=dice["lower"],
+        upper=dice["upper"],
+        folds=[dice["value"]],
+        parameters=parameters,
+        note=dice.get("note", ""),
+        chosen=chosen,
+    )
 
 
 def _fit_payload(fitted: Sequence[_Fitted], chosen: _Fitted, why: str, learned: int, tuned: int) -> dict[str, Any]:
